@@ -1,0 +1,1 @@
+//! Apply: topics to one Postgres.

@@ -1,0 +1,1 @@
+//! Capture: one Postgres to topics.

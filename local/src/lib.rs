@@ -1,0 +1,1 @@
+//! What lockstep up runs where there is no cluster: Postgres launcher, Kafka broker, schema registry.
