@@ -1,0 +1,49 @@
+//! Names of tables, and how an identifier is written in SQL.
+
+use std::fmt;
+
+/// A table by schema and name, as the catalog holds them: unquoted, case kept.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableName {
+    pub schema: String,
+    pub name: String,
+}
+
+impl TableName {
+    pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            schema: schema.into(),
+            name: name.into(),
+        }
+    }
+
+    /// The name as SQL text, safe whatever it holds: `"public"."articles"`.
+    pub fn quoted(&self) -> String {
+        format!("{}.{}", quoted(&self.schema), quoted(&self.name))
+    }
+}
+
+/// For messages: `public.articles`. Never for SQL.
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.name)
+    }
+}
+
+/// `identifier` as SQL text (manual, "Identifiers and Key Words"). The one place where a name
+/// becomes SQL: names come from catalogs and from topics, and whoever can write to a topic must
+/// not be able to write SQL.
+pub fn quoted(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_in_names_are_doubled() {
+        let table = TableName::new("a\"; drop table x--", "Ü b.c");
+        assert_eq!(table.quoted(), r#""a""; drop table x--"."Ü b.c""#);
+    }
+}

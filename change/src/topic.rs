@@ -1,0 +1,122 @@
+//! Names of topics.
+
+use std::fmt::Write;
+
+use crate::TableName;
+
+/// Kafka's limit (`org.apache.kafka.common.internals.Topic.MAX_NAME_LENGTH`).
+const TOPIC_NAME_MAX: usize = 249;
+
+/// The names of a pipeline's topics, all of which start with one prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topics {
+    prefix: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TopicNameError {
+    #[error(
+        "topic prefix {0:?} is not allowed: use 1 to 100 of the letters a-z, A-Z, 0-9, '_' and '-'"
+    )]
+    Prefix(String),
+    /// Escaping makes a name of many characters outside ASCII up to six times longer.
+    #[error(
+        "the topic name of table {0} would be longer than Kafka's 249 characters: \
+         rename the table or shorten the prefix"
+    )]
+    TooLong(TableName),
+}
+
+impl Topics {
+    /// # Errors
+    /// When a topic of that prefix would not be a legal Kafka name.
+    pub fn new(prefix: impl Into<String>) -> Result<Self, TopicNameError> {
+        let prefix = prefix.into();
+        let legal = prefix
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        if !legal || prefix.is_empty() || prefix.len() > 100 {
+            return Err(TopicNameError::Prefix(prefix));
+        }
+        Ok(Self { prefix })
+    }
+
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// `<prefix>.<schema>.<table>`, one record per row change. Bytes that Kafka does not allow, and
+    /// `-` and `.` themselves, stand as `-` and two hexadecimal digits, so that two tables never
+    /// share a topic.
+    ///
+    /// # Errors
+    /// When the name would be too long for Kafka.
+    pub fn data(&self, table: &TableName) -> Result<String, TopicNameError> {
+        let topic = format!(
+            "{}.{}.{}",
+            self.prefix,
+            escaped(&table.schema),
+            escaped(&table.name)
+        );
+        if topic.len() > TOPIC_NAME_MAX {
+            return Err(TopicNameError::TooLong(table.clone()));
+        }
+        Ok(topic)
+    }
+
+    /// One partition; one record per published batch of whole transactions.
+    pub fn commits(&self) -> String {
+        format!("{}.commits", self.prefix)
+    }
+}
+
+/// The subject of a topic's keys in the schema registry (TopicNameStrategy).
+pub fn key_subject(topic: &str) -> String {
+    format!("{topic}-key")
+}
+
+/// The subject of a topic's values in the schema registry (TopicNameStrategy).
+pub fn value_subject(topic: &str) -> String {
+    format!("{topic}-value")
+}
+
+fn escaped(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || byte == b'_' {
+            out.push(char::from(byte));
+        } else {
+            write!(out, "-{byte:02x}").expect("writing to a String cannot fail");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_never_share_a_topic() {
+        let topics = Topics::new("shop").unwrap();
+        let name = |schema, table| topics.data(&TableName::new(schema, table)).unwrap();
+        assert_eq!(name("public", "articles"), "shop.public.articles");
+        assert_eq!(name("a.b", "c"), "shop.a-2eb.c");
+        assert_eq!(name("a", "b.c"), "shop.a.b-2ec");
+        assert_eq!(
+            name("public", "weird-näme"),
+            "shop.public.weird-2dn-c3-a4me"
+        );
+    }
+
+    #[test]
+    fn what_kafka_would_refuse_is_refused_here() {
+        assert!(Topics::new("a b").is_err());
+        assert!(Topics::new("").is_err());
+        let long = TableName::new("s", "ä".repeat(63));
+        assert_eq!(
+            Topics::new("p").unwrap().data(&long),
+            Err(TopicNameError::TooLong(long.clone()))
+        );
+    }
+}
