@@ -1,1 +1,3 @@
 //! What lockstep up runs where there is no cluster: Postgres launcher, Kafka broker, schema registry.
+
+pub mod postgres;
