@@ -1,0 +1,20 @@
+//! Connections to Postgres, with the meanings that libpq gives to a connection string.
+//!
+//! A [`Dsn`] says where and how; [`dial`] opens the socket and negotiates TLS; [`connect`] starts a
+//! session on it. [`tokio_config`] and [`tls_connector`] are the same for a connection pool.
+
+mod dsn;
+pub use dsn::{Dsn, DsnError, SslMode};
+
+mod passfile;
+
+mod tls;
+pub use tls::{TlsError, tls_connector};
+
+mod binding;
+
+mod dial;
+pub use dial::{Stream, dial};
+
+mod connect;
+pub use connect::{ConnectError, ConnectFault, Connection, connect};
