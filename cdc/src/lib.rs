@@ -1,1 +1,3 @@
 //! Capture: one Postgres to topics.
+
+pub mod wire;
