@@ -1,1 +1,13 @@
-//! For tests only: databases, topics, waiting, comparing.
+//! For tests only: real servers that end with the test, random load, faults, waiting, comparing.
+//!
+//! A test asks for what it needs and gets it or fails with instructions; nothing is skipped.
+//! Servers are started once per test process and end with it, even when it is killed
+//! ([`guardian`]); what must be a test's own (databases, topics, slots) gets a name of its own.
+
+pub mod compare;
+pub mod guardian;
+mod household;
+pub mod name;
+pub mod port;
+pub mod postgres;
+pub mod wait;

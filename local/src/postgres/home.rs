@@ -5,6 +5,9 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use super::account::Account;
 use super::error::PostgresError;
@@ -26,12 +29,16 @@ pub(super) struct Home {
 }
 
 impl Home {
-    pub(super) fn open(name: &str, root: &Path, account: &Account) -> Result<Self, PostgresError> {
+    pub(super) async fn open(
+        name: &str,
+        root: &Path,
+        account: &Account,
+    ) -> Result<Self, PostgresError> {
         let root = std::path::absolute(root).map_err(PostgresError::file("find", root))?;
         create_folders(&root, account)?;
         let path = root.join("lock");
         let lock = File::create(&path).map_err(PostgresError::file("create", &path))?;
-        match lock.try_lock() {
+        match lock_patiently(&lock).await {
             Ok(()) => Ok(Self { root, _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(PostgresError::Locked {
                 name: name.to_owned(),
@@ -129,6 +136,19 @@ impl Home {
             .len();
         Ok((log, start))
     }
+}
+
+/// A lock that was just let go may linger for an instant: a child that some thread is starting holds
+/// copies of our files between its fork and its exec.
+async fn lock_patiently(lock: &File) -> Result<(), TryLockError> {
+    const TRIES: u32 = 25;
+    for _ in 1..TRIES {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => sleep(Duration::from_millis(20)).await,
+            result => return result,
+        }
+    }
+    lock.try_lock()
 }
 
 /// A file that is removed when it is no longer needed.
@@ -244,20 +264,28 @@ fn random_password() -> Result<String, PostgresError> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_folder_is_locked_once_and_free_after() {
+    #[tokio::test]
+    async fn a_folder_is_locked_once_and_free_after() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Home::open("source", dir.path(), &Account::Ours).unwrap();
-        let second = Home::open("source", dir.path(), &Account::Ours).unwrap_err();
+        let first = Home::open("source", dir.path(), &Account::Ours)
+            .await
+            .unwrap();
+        let second = Home::open("source", dir.path(), &Account::Ours)
+            .await
+            .unwrap_err();
         assert!(matches!(second, PostgresError::Locked { .. }), "{second}");
         drop(first);
-        Home::open("source", dir.path(), &Account::Ours).unwrap();
+        Home::open("source", dir.path(), &Account::Ours)
+            .await
+            .unwrap();
     }
 
-    #[test]
-    fn the_password_stays_and_only_its_owner_reads_it() {
+    #[tokio::test]
+    async fn the_password_stays_and_only_its_owner_reads_it() {
         let dir = tempfile::tempdir().unwrap();
-        let home = Home::open("source", dir.path(), &Account::Ours).unwrap();
+        let home = Home::open("source", dir.path(), &Account::Ours)
+            .await
+            .unwrap();
         let password = home.password().unwrap();
         assert_eq!(password.len(), 32);
         assert_eq!(home.password().unwrap(), password);

@@ -81,7 +81,7 @@ impl Cluster {
     pub async fn start(config: ClusterConfig) -> Result<Self, PostgresError> {
         let data = home::data_in(&config.data_dir);
         let programs = programs(&config, &data)?;
-        let home = Home::open(&config.name, &config.data_dir, &programs.account)?;
+        let home = Home::open(&config.name, &config.data_dir, &programs.account).await?;
         require_passage(&config.name, &home, &programs.account)?;
         let (log, log_start) = home.open_log()?;
         if !home.data().exists() {
