@@ -15,6 +15,7 @@
 //! transaction  null | { id, total_order, data_collection_order }
 //! ```
 //!
+//! `unchanged` and the maps name columns as Postgres does (`pgName`), not by their Avro fields.
 //! `exact` holds the binary images of values in `after` that their typed fields cannot hold,
 //! `exact_before` those of `before`. A key's schema is a record of the key columns, followed by
 //! `_x_exact`, a map of the same meaning, where a key column's type is not total.
