@@ -1,3 +1,5 @@
 //! Capture: one Postgres to topics.
 
+pub mod source;
+
 pub mod wire;
