@@ -10,4 +10,8 @@ mod household;
 pub mod name;
 pub mod port;
 pub mod postgres;
+pub mod process;
+pub mod proxy;
+mod random;
 pub mod wait;
+pub mod workload;
