@@ -1,3 +1,4 @@
 //! What lockstep up runs where there is no cluster: Postgres launcher, Kafka broker, schema registry.
 
 pub mod postgres;
+pub mod registry;

@@ -1,0 +1,130 @@
+//! The seven compatibility levels: which way a new schema is compared, and with how many old ones.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::compatibility::{Incompatibility, incompatibilities};
+use super::schema::Schema;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum Level {
+    None,
+    #[default]
+    Backward,
+    BackwardTransitive,
+    Forward,
+    ForwardTransitive,
+    Full,
+    FullTransitive,
+}
+
+impl Level {
+    const ALL: [Self; 7] = [
+        Self::None,
+        Self::Backward,
+        Self::BackwardTransitive,
+        Self::Forward,
+        Self::ForwardTransitive,
+        Self::Full,
+        Self::FullTransitive,
+    ];
+
+    /// Everything that this level has against `new` coming after `old`.
+    pub(crate) fn objections(self, new: &Schema, old: &Schema) -> Vec<Incompatibility> {
+        match self {
+            Self::None => Vec::new(),
+            Self::Backward | Self::BackwardTransitive => incompatibilities(new, old),
+            Self::Forward | Self::ForwardTransitive => incompatibilities(old, new),
+            Self::Full | Self::FullTransitive => {
+                let mut found = incompatibilities(new, old);
+                found.extend(incompatibilities(old, new));
+                found
+            }
+        }
+    }
+
+    /// Whether a new schema is compared with all live versions rather than the latest.
+    pub(crate) fn is_transitive(self) -> bool {
+        match self {
+            Self::BackwardTransitive | Self::ForwardTransitive | Self::FullTransitive => true,
+            Self::None | Self::Backward | Self::Forward | Self::Full => false,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "NONE",
+            Self::Backward => "BACKWARD",
+            Self::BackwardTransitive => "BACKWARD_TRANSITIVE",
+            Self::Forward => "FORWARD",
+            Self::ForwardTransitive => "FORWARD_TRANSITIVE",
+            Self::Full => "FULL",
+            Self::FullTransitive => "FULL_TRANSITIVE",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Not one of the seven names.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct UnknownLevel;
+
+impl FromStr for Level {
+    type Err = UnknownLevel;
+
+    fn from_str(text: &str) -> Result<Self, UnknownLevel> {
+        Self::ALL
+            .into_iter()
+            .find(|level| level.name().eq_ignore_ascii_case(text))
+            .ok_or(UnknownLevel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Level, Schema, UnknownLevel};
+
+    /// `wide` reads what `narrow` writes, and not the other way round.
+    #[track_caller]
+    fn check(level: Level, widening: bool, narrowing: bool) {
+        let (narrow, wide) = (
+            Schema::parse("\"int\"").unwrap(),
+            Schema::parse("\"long\"").unwrap(),
+        );
+        assert_eq!(
+            level.objections(&wide, &narrow).is_empty(),
+            widening,
+            "{level} widening"
+        );
+        assert_eq!(
+            level.objections(&narrow, &wide).is_empty(),
+            narrowing,
+            "{level} narrowing"
+        );
+    }
+
+    #[test]
+    fn each_level_compares_its_way() {
+        check(Level::None, true, true);
+        check(Level::Backward, true, false);
+        check(Level::BackwardTransitive, true, false);
+        check(Level::Forward, false, true);
+        check(Level::ForwardTransitive, false, true);
+        check(Level::Full, false, false);
+        check(Level::FullTransitive, false, false);
+    }
+
+    #[test]
+    fn names_are_read_in_any_case() {
+        assert_eq!("full_Transitive".parse(), Ok(Level::FullTransitive));
+        assert_eq!("fulltransitive".parse::<Level>(), Err(UnknownLevel));
+    }
+}

@@ -1,0 +1,4 @@
+//! The schema registry from outside: real HTTP, real clients, real kills.
+
+mod api;
+mod client;
