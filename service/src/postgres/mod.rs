@@ -1,7 +1,8 @@
 //! Connections to Postgres, with the meanings that libpq gives to a connection string.
 //!
 //! A [`Dsn`] says where and how; [`dial`] opens the socket and negotiates TLS; [`connect`] starts a
-//! session on it. [`tokio_config`] and [`tls_connector`] are the same for a connection pool.
+//! session on it. [`Dsn::tokio_config`] and [`tls_connector`] are the same for a connection
+//! pool. [`describe`] is what of a failed statement may be logged.
 
 mod dsn;
 pub use dsn::{Dsn, DsnError, SslMode};
@@ -18,3 +19,6 @@ pub use dial::{Stream, dial};
 
 mod connect;
 pub use connect::{ConnectError, ConnectFault, Connection, connect};
+
+mod describe;
+pub use describe::describe;

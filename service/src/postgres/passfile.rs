@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use crate::Secret;
@@ -18,7 +19,12 @@ pub(super) fn password(
         Some(path) => path,
         None => PathBuf::from(env::var_os("HOME")?).join(".pgpass"),
     };
-    let text = fs::read_to_string(path).ok()?;
+    let text = fs::read_to_string(&path).ok()?;
+    if fs::metadata(&path).ok()?.permissions().mode() & OTHERS != 0 {
+        let path = path.display();
+        tracing::warn!(%path, "password file ignored: others than its owner have access to it");
+        return None;
+    }
     // libpq looks a Unix socket up as `localhost`.
     let host = match host.starts_with('/') {
         true => "localhost",
@@ -28,6 +34,9 @@ pub(super) fn password(
     let wanted = [host, &port, dbname, user];
     text.lines().find_map(|line| matching(line, wanted))
 }
+
+/// The permissions of group and others; libpq ignores a file that has any.
+const OTHERS: u32 = 0o077;
 
 /// The password of a line `host:port:database:user:password`, when its first four fields fit.
 fn matching(line: &str, wanted: [&str; 4]) -> Option<Secret> {
@@ -73,6 +82,16 @@ fn unescaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_others_can_read_is_ignored() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "*:*:*:*:secret\n").unwrap();
+        let found = || password(Some(file.path().to_owned()), "db", 5432, "app", "ann");
+        assert_eq!(found().as_ref().map(Secret::expose), Some("secret"));
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(found(), None);
+    }
 
     #[track_caller]
     fn check(line: &str, expected: Option<&str>) {
