@@ -139,3 +139,107 @@ fn no_flags(input: &mut Cursor<'_>) -> Result<(), WireError> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ::change::Lsn;
+
+    use super::{AbortPoint, Framed, Framing, Message, StreamAbort, decode};
+    use crate::wire::{PgTimestamp, WireError, Xid};
+
+    #[track_caller]
+    fn check(message: &[u8], framing: Framing, expected: Result<Message<'_>, WireError>) {
+        let decoded = decode(message, framing).map(|framed| framed.message);
+        assert_eq!(decoded.map_err(|error| error.source), expected);
+    }
+
+    fn unknown(what: &'static str, kind: u8) -> Result<Message<'static>, WireError> {
+        Err(WireError::UnknownKind { what, kind })
+    }
+
+    /// Sent with `streaming 'parallel'`, which the captured streams do not use.
+    #[test]
+    fn an_abort_may_say_where_and_when() {
+        check(
+            b"A\0\0\0\x07\0\0\0\x08\0\0\0\0\0\0\0\x10\0\0\0\0\0\0\0\x20",
+            Framing::Plain,
+            Ok(Message::StreamAbort(StreamAbort {
+                xid: Xid(7),
+                subxid: Xid(8),
+                point: Some(AbortPoint {
+                    abort_lsn: Lsn::from(16),
+                    abort_time: PgTimestamp::from_micros(32),
+                }),
+            })),
+        );
+    }
+
+    #[test]
+    fn only_messages_in_a_stream_name_their_writer() {
+        let truncate = b"T\0\0\0\0\0\0\0\x01\0\0\0\0\x05";
+        let framed = decode(truncate, Framing::InStream).unwrap();
+        assert_eq!(framed.xid, Some(Xid(0)));
+        check(
+            truncate,
+            Framing::Plain,
+            Err(WireError::Leftover { bytes: 8 }),
+        );
+        let stop = decode(b"E", Framing::InStream).unwrap();
+        assert_eq!(
+            stop,
+            Framed {
+                xid: None,
+                message: Message::StreamStop
+            }
+        );
+    }
+
+    #[test]
+    fn what_was_not_asked_for_is_an_error() {
+        let plain = Framing::Plain;
+        check(b"X", plain, unknown("pgoutput message", b'X'));
+        check(b"C\x01", plain, unknown("flags", 1));
+        check(b"M\x02", plain, unknown("message flags", 2));
+        check(b"T\0\0\0\0\x04", plain, unknown("truncate options", 4));
+        check(b"S\0\0\0\x01\x02", plain, unknown("stream segment", 2));
+        check(b"I\0\0\0\x01O", plain, unknown("tuple", b'O'));
+        check(b"D\0\0\0\x01N", plain, unknown("tuple", b'N'));
+        check(b"U\0\0\0\x01X", plain, unknown("tuple", b'X'));
+        check(
+            b"R\0\0\0\x01a\0b\0x",
+            plain,
+            unknown("replica identity", b'x'),
+        );
+        check(
+            b"R\0\0\0\x01a\0b\0d\0\x01\x02",
+            plain,
+            unknown("column flags", 2),
+        );
+    }
+
+    #[test]
+    fn a_count_alone_takes_no_memory() {
+        check(
+            b"T\x7f\xff\xff\xff\0",
+            Framing::Plain,
+            Err(WireError::Truncated {
+                missing: 0x7fff_ffff * 4,
+            }),
+        );
+        check(
+            b"T\xff\xff\xff\xff\0",
+            Framing::Plain,
+            Err(WireError::Length {
+                what: "relation list",
+                length: -1,
+            }),
+        );
+    }
+
+    #[test]
+    fn an_error_names_the_message_and_not_its_content() {
+        let error = decode(b"I\0\0\0\x01N\0\x01t\0\0\0\x09secret", Framing::Plain).unwrap_err();
+        assert_eq!(error.to_string(), "decode pgoutput message 'I' of 19 bytes");
+        assert_eq!(error.source.to_string(), "3 bytes are missing at the end");
+    }
+}

@@ -1,0 +1,5 @@
+//! Integration tests of capture. Real servers, a database and a slot per test.
+#![allow(clippy::unwrap_used, reason = "a helper fails as its test does")]
+
+mod wire_golden;
+mod wire_random;
