@@ -13,5 +13,6 @@ pub mod postgres;
 pub mod process;
 pub mod proxy;
 mod random;
+pub mod registry;
 pub mod wait;
 pub mod workload;
