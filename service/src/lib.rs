@@ -16,6 +16,9 @@ pub use monitor::{Health, Monitor, MonitorError, serve_monitor};
 
 pub mod listener;
 
+mod http;
+pub use http::serve_http;
+
 mod shutdown;
 pub use shutdown::Shutdown;
 

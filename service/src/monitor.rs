@@ -1,6 +1,7 @@
 //! What a service tells about itself, and the port that tells it.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +12,7 @@ use warp::reply::Response;
 use warp::{Filter, Reply};
 
 use crate::listener::{self, ListenError};
-use crate::{Shutdown, chain};
+use crate::{Shutdown, chain, serve_http};
 
 /// Metrics and health of one service. Clones share both.
 #[derive(Clone, Debug, Default)]
@@ -88,16 +89,11 @@ pub async fn serve_monitor(
     shutdown: Shutdown,
 ) -> Result<(), MonitorError> {
     let listener = listener::bind(listen, "--metrics-listen").await?;
-    let stop = async move { shutdown.requested().await };
-    warp::serve(routes(monitor))
-        .incoming(listener)
-        .graceful(stop)
-        .run()
-        .await;
+    serve_http(listener, routes(monitor), &shutdown).await;
     Ok(())
 }
 
-fn routes(monitor: Monitor) -> impl Filter<Extract = (Response,), Error = warp::Rejection> + Clone {
+fn routes(monitor: Monitor) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone {
     let Monitor { metrics, health } = monitor;
     let ready = health.clone();
     let metrics = warp::path!("metrics").map(move || metrics_page(&metrics));
@@ -110,7 +106,13 @@ fn routes(monitor: Monitor) -> impl Filter<Extract = (Response,), Error = warp::
         health_page(&ready, status)
     });
     let pages = metrics.or(healthz).unify().or(readyz).unify();
-    warp::get().or(warp::head()).unify().and(pages)
+    let absent = warp::any().map(|| StatusCode::NOT_FOUND.into_response());
+    warp::get()
+        .or(warp::head())
+        .unify()
+        .and(pages)
+        .or(absent)
+        .unify()
 }
 
 fn metrics_page(metrics: &Registry) -> Response {
