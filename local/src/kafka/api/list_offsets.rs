@@ -1,0 +1,89 @@
+use std::sync::Arc;
+
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
+use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
+use tracing::error;
+
+use super::error::read_code;
+use crate::kafka::cluster::Cluster;
+use crate::kafka::log::{Moment, Partition, ReadError};
+
+/// Timestamps that ask for something else than a time.
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const NEWEST_TIMESTAMP: i64 = -3;
+
+/// Offset and timestamp of an answer that has none.
+const NONE: i64 = -1;
+
+pub(super) async fn handle(
+    cluster: &Arc<Cluster>,
+    request: ListOffsetsRequest,
+) -> ListOffsetsResponse {
+    let topics = Arc::clone(&cluster.topics);
+    let look = move || {
+        let answers = request.topics.into_iter().map(|wanted| {
+            let topic = topics.named(&wanted.name);
+            let partitions = wanted.partitions.iter().map(|asked| {
+                let partition = topic
+                    .as_ref()
+                    .and_then(|topic| topic.partition(asked.partition_index));
+                answer(partition.as_deref(), asked)
+            });
+            ListOffsetsTopicResponse::default()
+                .with_partitions(partitions.collect())
+                .with_name(wanted.name)
+        });
+        answers.collect()
+    };
+    ListOffsetsResponse::default().with_topics(cluster.disk.run(look).await)
+}
+
+fn answer(
+    partition: Option<&Partition>,
+    asked: &ListOffsetsPartition,
+) -> ListOffsetsPartitionResponse {
+    let response = ListOffsetsPartitionResponse::default()
+        .with_partition_index(asked.partition_index)
+        .with_timestamp(NONE)
+        .with_offset(NONE);
+    let Some(partition) = partition else {
+        return response.with_error_code(ResponseError::UnknownTopicOrPartition.code());
+    };
+    if asked.current_leader_epoch > 0 {
+        return response.with_error_code(ResponseError::UnknownLeaderEpoch.code());
+    }
+    match offset_at(partition, asked.timestamp) {
+        Ok(Some(Moment { offset, timestamp })) => response
+            .with_offset(offset)
+            .with_timestamp(timestamp)
+            .with_leader_epoch(0),
+        Ok(None) => response,
+        Err(cause) => {
+            error!(
+                cause = &cause as &dyn std::error::Error,
+                "look up an offset by time"
+            );
+            response.with_error_code(read_code(&cause).code())
+        }
+    }
+}
+
+fn offset_at(partition: &Partition, timestamp: i64) -> Result<Option<Moment>, ReadError> {
+    let end_of = |offset| {
+        Ok(Some(Moment {
+            offset,
+            timestamp: NONE,
+        }))
+    };
+    match timestamp {
+        LATEST => end_of(partition.end_offset()),
+        EARLIEST => end_of(partition.start_offset()),
+        NEWEST_TIMESTAMP => partition.newest_by_time(),
+        _ => partition.first_at_time(timestamp),
+    }
+}

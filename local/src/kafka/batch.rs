@@ -1,0 +1,226 @@
+//! The header of a record batch, format 2 (Kafka's "Record Batch" in the message format guide).
+//!
+//! Batches are stored as they were received. Only the fields that the checksum does not cover are
+//! rewritten: the base offset and the leader epoch.
+
+#![deny(
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+/// Bytes before the records.
+pub(super) const HEADER_LENGTH: usize = 61;
+/// Base offset and batch length: what must be read to know how long a batch is.
+pub(super) const PREFIX_LENGTH: usize = 12;
+
+const CHECKED_FROM: usize = 21;
+const TIMESTAMP_TYPE_BIT: i16 = 1 << 3;
+const TRANSACTIONAL_BIT: i16 = 1 << 4;
+const CONTROL_BIT: i16 = 1 << 5;
+const COMPRESSION_MASK: i16 = 0b111;
+
+/// Why bytes are not a record batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BatchError {
+    #[error("record batch is cut short")]
+    Truncated,
+    #[error("record batch has format {0}, only 2 is stored")]
+    Magic(i8),
+    #[error("record batch has a length that cannot be")]
+    Length,
+    #[error("checksum of the record batch does not match")]
+    Checksum,
+    #[error("record batch counts its records wrongly")]
+    RecordCount,
+}
+
+/// The fields of a batch's header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BatchHeader {
+    pub(super) base_offset: i64,
+    /// Of the whole batch, prefix included.
+    pub(super) size: usize,
+    pub(super) crc: u32,
+    pub(super) attributes: i16,
+    pub(super) last_offset_delta: i32,
+    pub(super) base_timestamp: i64,
+    pub(super) max_timestamp: i64,
+    pub(super) producer_id: i64,
+    pub(super) producer_epoch: i16,
+    pub(super) base_sequence: i32,
+    pub(super) record_count: i32,
+}
+
+/// How the records of a batch are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Compression {
+    None,
+    Gzip,
+    Snappy,
+    Lz4,
+    Zstd,
+}
+
+impl BatchHeader {
+    /// Reads the header at the start of `bytes`; the records need not be there.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, BatchError> {
+        let header = bytes
+            .first_chunk::<HEADER_LENGTH>()
+            .ok_or(BatchError::Truncated)?;
+        let mut fields = Fields { rest: header };
+        let base_offset = fields.i64()?;
+        let length = fields.i32()?;
+        let _leader_epoch = fields.i32()?;
+        let magic = i8::from_be_bytes(fields.next()?);
+        if magic != 2 {
+            return Err(BatchError::Magic(magic));
+        }
+        let size = usize::try_from(length).map_err(|_| BatchError::Length)? + PREFIX_LENGTH;
+        if size < HEADER_LENGTH || base_offset < 0 {
+            return Err(BatchError::Length);
+        }
+        let batch = Self {
+            base_offset,
+            size,
+            crc: u32::from_be_bytes(fields.next()?),
+            attributes: fields.i16()?,
+            last_offset_delta: fields.i32()?,
+            base_timestamp: fields.i64()?,
+            max_timestamp: fields.i64()?,
+            producer_id: fields.i64()?,
+            producer_epoch: fields.i16()?,
+            base_sequence: fields.i32()?,
+            record_count: fields.i32()?,
+        };
+        if batch.last_offset_delta < 0 || batch.base_offset.checked_add(1 << 32).is_none() {
+            return Err(BatchError::RecordCount);
+        }
+        Ok(batch)
+    }
+
+    /// Checks the checksum of a batch that is wholly in `bytes`.
+    pub(super) fn verify(&self, bytes: &[u8]) -> Result<(), BatchError> {
+        let checked = bytes
+            .get(CHECKED_FROM..self.size)
+            .ok_or(BatchError::Truncated)?;
+        if crc32c::crc32c(checked) == self.crc {
+            Ok(())
+        } else {
+            Err(BatchError::Checksum)
+        }
+    }
+
+    pub(super) fn last_offset(&self) -> i64 {
+        self.base_offset + i64::from(self.last_offset_delta)
+    }
+
+    pub(super) fn next_offset(&self) -> i64 {
+        self.last_offset() + 1
+    }
+
+    /// The sequence number of the last record; sequences wrap at 2^31.
+    pub(super) fn last_sequence(&self) -> i32 {
+        advance_sequence(self.base_sequence, self.last_offset_delta)
+    }
+
+    pub(super) fn is_idempotent(&self) -> bool {
+        self.producer_id >= 0
+    }
+
+    pub(super) fn is_transactional(&self) -> bool {
+        self.attributes & TRANSACTIONAL_BIT != 0
+    }
+
+    pub(super) fn is_control(&self) -> bool {
+        self.attributes & CONTROL_BIT != 0
+    }
+
+    pub(super) fn has_append_time(&self) -> bool {
+        self.attributes & TIMESTAMP_TYPE_BIT != 0
+    }
+
+    /// `None` for a code that the format does not define.
+    pub(super) fn compression(&self) -> Option<Compression> {
+        match self.attributes & COMPRESSION_MASK {
+            0 => Some(Compression::None),
+            1 => Some(Compression::Gzip),
+            2 => Some(Compression::Snappy),
+            3 => Some(Compression::Lz4),
+            4 => Some(Compression::Zstd),
+            _ => None,
+        }
+    }
+
+    /// Gives the batch the time at which it is appended. Changes what the checksum covers, so it
+    /// takes the records that follow the header.
+    pub(super) fn stamp_append_time(&mut self, now_ms: i64, records: &[u8]) {
+        self.attributes |= TIMESTAMP_TYPE_BIT;
+        self.max_timestamp = now_ms;
+        let header = self.encode();
+        let checked = header.get(CHECKED_FROM..).unwrap_or_default();
+        self.crc = crc32c::crc32c_append(crc32c::crc32c(checked), records);
+    }
+
+    /// The header as it is stored: leader epoch 0, the only one that this broker has.
+    pub(super) fn encode(&self) -> [u8; HEADER_LENGTH] {
+        let length = i32::try_from(self.size - PREFIX_LENGTH).unwrap_or(i32::MAX);
+        let fields: [&[u8]; 13] = [
+            &self.base_offset.to_be_bytes(),
+            &length.to_be_bytes(),
+            &0i32.to_be_bytes(),
+            &2i8.to_be_bytes(),
+            &self.crc.to_be_bytes(),
+            &self.attributes.to_be_bytes(),
+            &self.last_offset_delta.to_be_bytes(),
+            &self.base_timestamp.to_be_bytes(),
+            &self.max_timestamp.to_be_bytes(),
+            &self.producer_id.to_be_bytes(),
+            &self.producer_epoch.to_be_bytes(),
+            &self.base_sequence.to_be_bytes(),
+            &self.record_count.to_be_bytes(),
+        ];
+        let mut bytes = [0; HEADER_LENGTH];
+        let mut rest = bytes.as_mut_slice();
+        for field in fields {
+            let (here, after) = rest.split_at_mut(field.len());
+            here.copy_from_slice(field);
+            rest = after;
+        }
+        bytes
+    }
+}
+
+/// Counts a sequence number onwards; numbers wrap from 2^31 - 1 to 0.
+pub(super) fn advance_sequence(sequence: i32, by: i32) -> i32 {
+    let wrapped = (i64::from(sequence) + i64::from(by)) % (1 << 31);
+    i32::try_from(wrapped).unwrap_or(0)
+}
+
+struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl Fields<'_> {
+    fn next<const N: usize>(&mut self) -> Result<[u8; N], BatchError> {
+        let (taken, rest) = self
+            .rest
+            .split_first_chunk::<N>()
+            .ok_or(BatchError::Truncated)?;
+        self.rest = rest;
+        Ok(*taken)
+    }
+
+    fn i16(&mut self) -> Result<i16, BatchError> {
+        self.next().map(i16::from_be_bytes)
+    }
+
+    fn i32(&mut self) -> Result<i32, BatchError> {
+        self.next().map(i32::from_be_bytes)
+    }
+
+    fn i64(&mut self) -> Result<i64, BatchError> {
+        self.next().map(i64::from_be_bytes)
+    }
+}

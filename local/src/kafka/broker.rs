@@ -1,0 +1,204 @@
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::cluster::{Cluster, now_ms};
+use super::config::Config;
+use super::disk::Disk;
+use super::housekeeping;
+use super::identity::{Identity, IdentityError};
+use super::listener;
+use super::lock::{DirectoryLock, LockError};
+use super::log::Settings;
+use super::producer_ids::ProducerIds;
+use super::topics::Topics;
+
+/// Partitions whose files stay open between appends. Others open them each time.
+const OPEN_PARTITIONS_MAX: usize = 128;
+
+/// A running broker. Dropping it without [`Broker::stop`] is like a kill: nothing that was
+/// acknowledged is lost, but the next start has more to check.
+#[derive(Debug)]
+pub struct Broker {
+    cluster: Arc<Cluster>,
+    identity: Identity,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+    _lock: DirectoryLock,
+}
+
+/// Why a broker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(
+        "the local Kafka broker listens on loopback only, not on {0}: choose an address like \
+         127.0.0.1, or use a real cluster to serve other machines"
+    )]
+    NotLoopback(SocketAddr),
+    #[error(
+        "the data directory {path} is used by {holder}: stop it, or choose another data directory"
+    )]
+    Locked { path: PathBuf, holder: String },
+    #[error("the data directory {path} cannot be written: make it writable, or choose another")]
+    Directory { path: PathBuf, source: io::Error },
+    #[error("port {} on {} is taken: stop what listens there, or choose another port", .0.port(), .0.ip())]
+    PortTaken(SocketAddr),
+    #[error("listen on {address}")]
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error("{path} was written by another version: choose another data directory, or remove it")]
+    Version { path: PathBuf },
+    #[error("open the log in {path}")]
+    Open { path: PathBuf, source: io::Error },
+}
+
+/// Why a broker did not stop in order. Nothing that was acknowledged is lost.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    #[error("write the log of a stopping broker")]
+    Write(#[source] io::Error),
+    #[error("a task of the broker failed")]
+    Task(#[source] JoinError),
+}
+
+impl Broker {
+    /// Starts a broker; it serves once this returns.
+    ///
+    /// # Errors
+    /// Each names what is in the way and what to do about it.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        if !config.listen.ip().is_loopback() {
+            return Err(StartError::NotLoopback(config.listen));
+        }
+        let lock = lock_directory(&config.data_dir)?;
+        let listener = listen(config.listen).await?;
+        let address = listener.local_addr().map_err(|source| StartError::Listen {
+            address: config.listen,
+            source,
+        })?;
+        let (cluster, identity) = open(config, address).await?;
+
+        let stop = CancellationToken::new();
+        let tasks = vec![
+            tokio::spawn(listener::accept(
+                Arc::clone(&cluster),
+                listener,
+                stop.clone(),
+            )),
+            tokio::spawn(housekeeping::run(Arc::clone(&cluster), stop.clone())),
+        ];
+        info!(%address, path = %cluster.config.data_dir.display(), "local Kafka broker serves");
+        Ok(Self {
+            cluster,
+            identity,
+            stop,
+            tasks,
+            _lock: lock,
+        })
+    }
+
+    /// Where clients connect.
+    pub fn addr(&self) -> SocketAddr {
+        self.cluster.address
+    }
+
+    /// Ends all connections and leaves everything on disk, so that the next start is quick.
+    ///
+    /// # Errors
+    /// When something could not be written; the next start then checks the log as after a kill.
+    pub async fn stop(self) -> Result<(), StopError> {
+        self.stop.cancel();
+        for task in self.tasks {
+            task.await.map_err(StopError::Task)?;
+        }
+        self.cluster.disk.close().await;
+        let (cluster, identity) = (self.cluster, self.identity);
+        let settle = move || -> io::Result<()> {
+            for topic in cluster.topics.all() {
+                for partition in topic.partitions() {
+                    partition.sync()?;
+                    partition.checkpoint(now_ms())?;
+                }
+            }
+            identity.mark_clean()
+        };
+        let settled = tokio::task::spawn_blocking(settle)
+            .await
+            .map_err(StopError::Task)?;
+        settled.map_err(StopError::Write)?;
+        info!("local Kafka broker stopped");
+        Ok(())
+    }
+}
+
+fn lock_directory(path: &Path) -> Result<DirectoryLock, StartError> {
+    let unusable = |source| StartError::Directory {
+        path: path.to_owned(),
+        source,
+    };
+    fs::create_dir_all(path).map_err(unusable)?;
+    DirectoryLock::take(&path.join("broker.lock")).map_err(|error| match error {
+        LockError::Io(source) => unusable(source),
+        LockError::Held(holder) => StartError::Locked {
+            path: path.to_owned(),
+            holder: holder.map_or_else(
+                || "another process".to_owned(),
+                |process| format!("process {process}"),
+            ),
+        },
+    })
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => StartError::PortTaken(address),
+            _ => StartError::Listen { address, source },
+        })
+}
+
+/// Opens what is on disk, on a thread where that may take its time.
+async fn open(config: Config, address: SocketAddr) -> Result<(Arc<Cluster>, Identity), StartError> {
+    let path = config.data_dir.clone();
+    let open = move || -> Result<_, StartError> {
+        let failed = |source| StartError::Open {
+            path: config.data_dir.clone(),
+            source,
+        };
+        let (identity, trust) = Identity::open(&config.data_dir).map_err(|error| match error {
+            IdentityError::Io(source) => failed(source),
+            IdentityError::Version(path) => StartError::Version { path },
+        })?;
+        let settings = Settings {
+            fsync: config.fsync,
+            open_files: Arc::new(Semaphore::new(OPEN_PARTITIONS_MAX)),
+        };
+        let topics = Topics::open(&config.data_dir, &config, &settings, trust).map_err(failed)?;
+        let producer_ids = ProducerIds::open(&config.data_dir).map_err(failed)?;
+        let cluster = Cluster {
+            id: identity.cluster_id().to_owned(),
+            address,
+            topics: Arc::new(topics),
+            producer_ids: Arc::new(producer_ids),
+            disk: Disk::new(),
+            config,
+        };
+        Ok((Arc::new(cluster), identity))
+    };
+    let opened = tokio::task::spawn_blocking(open).await;
+    opened.map_err(|cause| StartError::Open {
+        path,
+        source: io::Error::other(cause),
+    })?
+}

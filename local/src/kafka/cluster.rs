@@ -1,0 +1,33 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use kafka_protocol::messages::BrokerId;
+
+use super::config::Config;
+use super::disk::Disk;
+use super::producer_ids::ProducerIds;
+use super::topics::Topics;
+
+/// The only node's id, as in Kafka's quick start.
+pub(super) const NODE_ID: BrokerId = BrokerId(1);
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    pub(super) id: String,
+    /// Where clients are told to connect.
+    pub(super) address: SocketAddr,
+    pub(super) config: Config,
+    pub(super) topics: Arc<Topics>,
+    pub(super) producer_ids: Arc<ProducerIds>,
+    pub(super) disk: Disk,
+}
+
+/// Milliseconds since 1970, as records carry them.
+pub(super) fn now_ms() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,84 @@
+//! What a broker does by itself: retention, checkpoints, and fsync where that goes by time.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Interval, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use super::cluster::{Cluster, now_ms};
+use super::config::Fsync;
+use super::log::Partition;
+use super::topic_config::TopicConfig;
+
+/// How much of the log a start after a kill has to read again, in time.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Runs until `stop` is requested.
+pub(super) async fn run(cluster: Arc<Cluster>, stop: CancellationToken) {
+    let mut retention = every(cluster.config.retention_interval);
+    let mut checkpoint = every(CHECKPOINT_INTERVAL);
+    let (mut sync, syncs) = match cluster.config.fsync {
+        Fsync::Every(interval) => (every(interval), true),
+        Fsync::OperatingSystem | Fsync::EachRequest => (every(CHECKPOINT_INTERVAL), false),
+    };
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            _ = sync.tick(), if syncs => each_partition(&cluster, "fsync", sync_one).await,
+            _ = checkpoint.tick() => each_partition(&cluster, "checkpoint", checkpoint_one).await,
+            _ = retention.tick() => each_partition(&cluster, "retention", retain_one).await,
+        }
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    // A period of zero is not one.
+    let mut interval = tokio::time::interval(period.max(Duration::from_millis(1)));
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+/// One partition's part of the work, with the name of its topic for the log.
+type Work = fn(&str, &TopicConfig, &Partition) -> io::Result<()>;
+
+async fn each_partition(cluster: &Arc<Cluster>, what: &'static str, work: Work) {
+    let topics = Arc::clone(&cluster.topics);
+    let all = move || {
+        for topic in topics.all() {
+            let config = topic.config();
+            for (number, partition) in topic.partitions().iter().enumerate() {
+                if let Err(cause) = work(&topic.name, &config, partition)
+                    && !partition.is_deleted()
+                {
+                    error!(topic = topic.name, partition = number, %cause, "{what} failed");
+                }
+            }
+        }
+    };
+    cluster.disk.run(all).await;
+}
+
+fn sync_one(_: &str, _: &TopicConfig, partition: &Partition) -> io::Result<()> {
+    partition.sync()
+}
+
+fn checkpoint_one(_: &str, _: &TopicConfig, partition: &Partition) -> io::Result<()> {
+    partition.close_unused_files();
+    partition.checkpoint(now_ms())
+}
+
+fn retain_one(topic: &str, config: &TopicConfig, partition: &Partition) -> io::Result<()> {
+    let removed = partition.enforce_retention(config, now_ms())?;
+    if removed > 0 {
+        info!(
+            topic,
+            segments = removed,
+            "removed what is beyond retention"
+        );
+    }
+    Ok(())
+}

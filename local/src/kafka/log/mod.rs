@@ -1,0 +1,29 @@
+//! One partition's records on disk.
+//!
+//! A partition is a directory of segments. A segment is a file of record batches, named by the
+//! offset of its first record, and a sparse index beside it. Appends go to the last segment.
+//!
+//! What a start must not have to read again is in the checkpoint: the end of the log when it was
+//! written, and the state of the producers up to there. Recovery checks what follows, batch by
+//! batch, and cuts where a batch is not whole.
+//!
+//! The calls here block on files; nothing here knows of tokio except for the notices to readers
+//! that wait for records.
+
+mod checkpoint;
+mod index;
+mod partition;
+mod producers;
+mod records;
+mod recovery;
+mod scan;
+mod segment;
+mod segments;
+mod upkeep;
+mod waiters;
+
+pub(super) use partition::{AppendError, Appended, Partition, ReadError, Settings};
+pub(super) use records::Moment;
+pub(super) use recovery::Trust;
+pub(super) use segment::FirstBatch;
+pub(super) use waiters::Wait;

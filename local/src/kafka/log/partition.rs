@@ -1,0 +1,411 @@
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+
+use super::producers::{Producers, Verdict};
+use super::records::{Moment, first_at_or_after};
+use super::recovery::{self, Trust};
+use super::scan::ScanError;
+use super::segment::FirstBatch;
+use super::segments::Segments;
+use super::waiters::Waiters;
+use crate::kafka::batch::{BatchError, BatchHeader, HEADER_LENGTH};
+use crate::kafka::config::Fsync;
+use crate::kafka::topic_config::{TimestampType, TopicConfig};
+
+/// One partition of a topic.
+#[derive(Debug)]
+pub(in crate::kafka) struct Partition {
+    log: Mutex<Log>,
+    /// The offset after the last record that may be read.
+    end_offset: AtomicI64,
+    start_offset: AtomicI64,
+    /// Bytes appended since the start, by which a waiting reader tells whether it has enough.
+    appended_bytes: AtomicU64,
+    deleted: AtomicBool,
+    waiters: Waiters,
+    fsync: Fsync,
+}
+
+#[derive(Debug)]
+pub(super) struct Log {
+    pub(super) segments: Segments,
+    pub(super) producers: Producers,
+    pub(super) start_offset: i64,
+    pub(super) next_offset: i64,
+    pub(super) unflushed_from: i64,
+    /// Appended to since the last checkpoint.
+    pub(super) changed: bool,
+    /// Appended to since the last fsync.
+    pub(super) unsynced: bool,
+}
+
+/// What the partitions of a broker have in common.
+#[derive(Debug, Clone)]
+pub(in crate::kafka) struct Settings {
+    pub(in crate::kafka) fsync: Fsync,
+    /// One permit for each partition whose files stay open.
+    pub(in crate::kafka) open_files: Arc<Semaphore>,
+}
+
+/// Where a batch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::kafka) struct Appended {
+    pub(in crate::kafka) base_offset: i64,
+    /// The time of the append, where the topic's records carry that.
+    pub(in crate::kafka) append_time: Option<i64>,
+    pub(in crate::kafka) start_offset: i64,
+}
+
+/// Why a batch is not appended.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::kafka) enum AppendError {
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    #[error("expected exactly one record batch")]
+    NotOneBatch,
+    #[error("record batch has {size} bytes, more than max.message.bytes = {limit}")]
+    TooLarge { size: usize, limit: usize },
+    #[error("record batch of {size} bytes is larger than segment.bytes = {limit}")]
+    LargerThanSegment { size: usize, limit: u64 },
+    #[error("timestamp {timestamp} is too far in the future")]
+    Timestamp { timestamp: i64 },
+    #[error("record batch uses an unknown compression")]
+    Compression,
+    #[error("clients may not write control records")]
+    Control,
+    #[error("this broker does not serve transactions")]
+    Transactional,
+    #[error("producer {producer_id} sent sequence {sequence}, expected {expected}")]
+    OutOfOrder {
+        producer_id: i64,
+        sequence: i32,
+        expected: i32,
+    },
+    #[error("producer {producer_id} has epoch {epoch}, current is {current}")]
+    StaleEpoch {
+        producer_id: i64,
+        epoch: i16,
+        current: i16,
+    },
+    #[error("the topic is deleted")]
+    Deleted,
+    #[error("write to the log")]
+    Io(#[from] io::Error),
+}
+
+/// Why records are not read.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::kafka) enum ReadError {
+    #[error("offset {offset} is not within {start} to {end}")]
+    OutOfRange { offset: i64, start: i64, end: i64 },
+    #[error("read the log")]
+    Scan(#[from] ScanError),
+}
+
+/// Records of a partition, and its ends as they were then.
+#[derive(Debug)]
+pub(in crate::kafka) struct Records {
+    pub(in crate::kafka) bytes: Bytes,
+    pub(in crate::kafka) end_offset: i64,
+    pub(in crate::kafka) start_offset: i64,
+}
+
+impl Partition {
+    /// Opens the partition in a directory, created when missing, after cutting what is not whole.
+    pub(in crate::kafka) fn open(
+        directory: &Path,
+        trust: Trust,
+        settings: &Settings,
+    ) -> io::Result<Self> {
+        let log = recovery::open(directory, trust, settings)?;
+        Ok(Self {
+            end_offset: AtomicI64::new(log.next_offset),
+            start_offset: AtomicI64::new(log.start_offset),
+            appended_bytes: AtomicU64::new(0),
+            deleted: AtomicBool::new(false),
+            waiters: Waiters::default(),
+            fsync: settings.fsync,
+            log: Mutex::new(log),
+        })
+    }
+
+    pub(in crate::kafka) fn end_offset(&self) -> i64 {
+        self.end_offset.load(Ordering::Acquire)
+    }
+
+    pub(in crate::kafka) fn start_offset(&self) -> i64 {
+        self.start_offset.load(Ordering::Acquire)
+    }
+
+    pub(in crate::kafka) fn appended_bytes(&self) -> u64 {
+        self.appended_bytes.load(Ordering::Acquire)
+    }
+
+    pub(in crate::kafka) fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::Acquire)
+    }
+
+    pub(super) fn waiters(&self) -> &Waiters {
+        &self.waiters
+    }
+
+    /// Appends one batch, unless it is there already.
+    pub(in crate::kafka) fn append(
+        &self,
+        bytes: &[u8],
+        config: &TopicConfig,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
+        let mut batch = check_batch(bytes, config, now_ms)?;
+        let records = &bytes[HEADER_LENGTH..];
+        let mut log = self.lock();
+        if self.is_deleted() {
+            return Err(AppendError::Deleted);
+        }
+        if batch.is_idempotent() {
+            match log.producers.judge(&batch) {
+                Verdict::Append => {}
+                Verdict::Duplicate {
+                    base_offset,
+                    timestamp,
+                } => {
+                    return Ok(log.appended(base_offset, timestamp, config));
+                }
+                Verdict::OutOfOrder { expected } => {
+                    let BatchHeader {
+                        producer_id,
+                        base_sequence: sequence,
+                        ..
+                    } = batch;
+                    return Err(AppendError::OutOfOrder {
+                        producer_id,
+                        sequence,
+                        expected,
+                    });
+                }
+                Verdict::StaleEpoch { current } => {
+                    let BatchHeader {
+                        producer_id,
+                        producer_epoch: epoch,
+                        ..
+                    } = batch;
+                    return Err(AppendError::StaleEpoch {
+                        producer_id,
+                        epoch,
+                        current,
+                    });
+                }
+            }
+        }
+        batch.base_offset = log.next_offset;
+        if config.timestamp_type == TimestampType::LogAppendTime {
+            batch.stamp_append_time(now_ms, records);
+        }
+        log.append(&batch, records, config, now_ms)?;
+        if self.fsync == Fsync::EachRequest {
+            log.segments.files()?.log.sync_data()?;
+            log.unsynced = false;
+        }
+        self.end_offset.store(log.next_offset, Ordering::Release);
+        self.appended_bytes
+            .fetch_add(bytes.len() as u64, Ordering::Release);
+        let appended = log.appended(batch.base_offset, now_ms, config);
+        drop(log);
+        self.waiters.wake();
+        Ok(appended)
+    }
+
+    /// Reads whole batches from `offset` on.
+    pub(in crate::kafka) fn read(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        first: FirstBatch,
+    ) -> Result<Records, ReadError> {
+        loop {
+            let log = self.lock();
+            let (start, end) = (log.start_offset, log.next_offset);
+            if !(start..=end).contains(&offset) {
+                return Err(ReadError::OutOfRange { offset, start, end });
+            }
+            let extent = log.segments.extent_at(offset);
+            drop(log);
+            let bytes = if offset == end {
+                Bytes::new()
+            } else {
+                match extent.read(offset, max_bytes, first) {
+                    Ok(bytes) => bytes,
+                    // Retention removed the segment between the look and the read.
+                    Err(ScanError::Io(cause))
+                        if cause.kind() == io::ErrorKind::NotFound
+                            && self.start_offset() > start =>
+                    {
+                        continue;
+                    }
+                    Err(cause) => return Err(cause.into()),
+                }
+            };
+            return Ok(Records {
+                bytes,
+                end_offset: end,
+                start_offset: start,
+            });
+        }
+    }
+
+    /// The first record at or after a time.
+    pub(in crate::kafka) fn first_at_time(
+        &self,
+        timestamp: i64,
+    ) -> Result<Option<Moment>, ReadError> {
+        let (extents, start) = {
+            let log = self.lock();
+            (log.segments.extents_from_time(timestamp), log.start_offset)
+        };
+        for extent in extents {
+            let found = extent.batches_from_time(timestamp, |header, batch| {
+                first_at_or_after(header, batch, timestamp).filter(|moment| moment.offset >= start)
+            })?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first of the records with the largest timestamp.
+    pub(in crate::kafka) fn newest_by_time(&self) -> Result<Option<Moment>, ReadError> {
+        let newest = {
+            let log = self.lock();
+            log.segments
+                .all()
+                .iter()
+                .map(|segment| segment.max_timestamp)
+                .max()
+        };
+        match newest {
+            Some(timestamp) if timestamp >= 0 => self.first_at_time(timestamp),
+            _ => Ok(None),
+        }
+    }
+
+    /// Ends all waiting for this partition; nothing can be appended any more.
+    pub(in crate::kafka) fn delete(&self) {
+        let log = self.lock();
+        self.deleted.store(true, Ordering::Release);
+        drop(log);
+        self.waiters.wake();
+    }
+
+    pub(super) fn start_offset_cell(&self) -> &AtomicI64 {
+        &self.start_offset
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Log {
+    fn append(
+        &mut self,
+        batch: &BatchHeader,
+        records: &[u8],
+        config: &TopicConfig,
+        now_ms: i64,
+    ) -> io::Result<()> {
+        if self.needs_roll(batch, config) {
+            self.roll()?;
+        }
+        self.segments.append(batch, records)?;
+        self.next_offset = batch.next_offset();
+        self.producers.record(batch, now_ms);
+        self.changed = true;
+        self.unsynced = true;
+        Ok(())
+    }
+
+    fn needs_roll(&self, batch: &BatchHeader, config: &TopicConfig) -> bool {
+        let active = self.segments.active();
+        let relative = batch.last_offset() - active.base_offset;
+        active.size > 0
+            && (active.size + batch.size as u64 > config.segment_bytes
+                || relative > i64::from(i32::MAX))
+    }
+
+    pub(super) fn roll(&mut self) -> io::Result<()> {
+        if self.unsynced && self.segments.keeps_names_durable() {
+            self.segments.files()?.log.sync_data()?;
+        }
+        self.segments.roll(self.next_offset)
+    }
+
+    fn appended(&self, base_offset: i64, timestamp: i64, config: &TopicConfig) -> Appended {
+        let append_time = match config.timestamp_type {
+            TimestampType::CreateTime => None,
+            TimestampType::LogAppendTime => Some(timestamp),
+        };
+        Appended {
+            base_offset,
+            append_time,
+            start_offset: self.start_offset,
+        }
+    }
+}
+
+/// Checks what can be checked without the log.
+fn check_batch(
+    bytes: &[u8],
+    config: &TopicConfig,
+    now_ms: i64,
+) -> Result<BatchHeader, AppendError> {
+    let batch = BatchHeader::parse(bytes)?;
+    if batch.size > bytes.len() {
+        return Err(BatchError::Truncated.into());
+    }
+    if batch.size < bytes.len() {
+        return Err(AppendError::NotOneBatch);
+    }
+    if batch.size > config.max_message_bytes {
+        let limit = config.max_message_bytes;
+        return Err(AppendError::TooLarge {
+            size: batch.size,
+            limit,
+        });
+    }
+    if batch.size as u64 > config.segment_bytes {
+        let limit = config.segment_bytes;
+        return Err(AppendError::LargerThanSegment {
+            size: batch.size,
+            limit,
+        });
+    }
+    batch.verify(bytes)?;
+    if batch.record_count < 1 || batch.last_offset_delta != batch.record_count - 1 {
+        return Err(BatchError::RecordCount.into());
+    }
+    if batch.is_idempotent() && (batch.producer_epoch < 0 || batch.base_sequence < 0) {
+        return Err(BatchError::RecordCount.into());
+    }
+    if batch.is_control() {
+        return Err(AppendError::Control);
+    }
+    if batch.is_transactional() {
+        return Err(AppendError::Transactional);
+    }
+    if batch.compression().is_none() {
+        return Err(AppendError::Compression);
+    }
+    let latest = now_ms.saturating_add(config.timestamp_after_max_ms);
+    if config.timestamp_type == TimestampType::CreateTime && batch.max_timestamp > latest {
+        return Err(AppendError::Timestamp {
+            timestamp: batch.max_timestamp,
+        });
+    }
+    Ok(batch)
+}

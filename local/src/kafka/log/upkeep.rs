@@ -1,0 +1,167 @@
+//! What is done to a partition from time to time: retention, fsync and checkpoints.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::checkpoint::Checkpoint;
+use super::partition::{Log, Partition};
+use super::segment::{Files, Segment, log_path};
+use crate::kafka::topic_config::TopicConfig;
+
+/// How long an idle producer is remembered; Kafka's `producer.id.expiration.ms`.
+const PRODUCER_EXPIRATION_MS: i64 = 24 * 60 * 60 * 1000;
+
+impl Partition {
+    /// Removes whole segments that are too old or too many, and gives their number.
+    pub(in crate::kafka) fn enforce_retention(
+        &self,
+        config: &TopicConfig,
+        now_ms: i64,
+    ) -> io::Result<usize> {
+        if !config.deletes() {
+            return Ok(0);
+        }
+        let mut log = self.lock();
+        let mut removed = 0;
+        while !self.is_deleted() && log.first_is_due(config, now_ms)? {
+            if log.segments.all().len() == 1 {
+                log.roll()?;
+            }
+            log.segments.remove_first()?;
+            log.start_offset = log.start_offset.max(log.segments.first().base_offset);
+            log.changed = true;
+            self.publish_start(log.start_offset);
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
+    /// Writes down what the next start need not read, if anything changed, after forcing finished
+    /// segments to the disk.
+    pub(in crate::kafka) fn checkpoint(&self, now_ms: i64) -> io::Result<()> {
+        let Some((directory, finished)) = self.lock().finished_since_flush() else {
+            return Ok(());
+        };
+        let unflushed_from = flush_finished(&directory, &finished)?;
+        let checkpoint = {
+            let mut log = self.lock();
+            if self.is_deleted() {
+                return Ok(());
+            }
+            log.unflushed_from = log.unflushed_from.max(unflushed_from);
+            log.producers.expire(now_ms - PRODUCER_EXPIRATION_MS);
+            log.changed = false;
+            log.checkpoint()
+        };
+        checkpoint.write(&directory)
+    }
+
+    /// Forces everything appended so far to the disk.
+    pub(in crate::kafka) fn sync(&self) -> io::Result<()> {
+        let files = {
+            let mut log = self.lock();
+            if self.is_deleted() || !std::mem::take(&mut log.unsynced) {
+                return Ok(());
+            }
+            log.segments.files()?
+        };
+        let synced = files.log.sync_data().and_then(|()| files.index.sync_data());
+        if synced.is_err() {
+            self.lock().unsynced = true;
+        }
+        synced
+    }
+
+    /// Closes files that were not used since the last call.
+    pub(in crate::kafka) fn close_unused_files(&self) {
+        self.lock().segments.close_unused();
+    }
+
+    fn publish_start(&self, offset: i64) {
+        self.start_offset_cell().store(offset, Ordering::Release);
+    }
+}
+
+impl Log {
+    fn first_is_due(&self, config: &TopicConfig, now_ms: i64) -> io::Result<bool> {
+        let first = self.segments.first();
+        if first.size == 0 {
+            return Ok(false);
+        }
+        if let Some(limit) = config.retention_bytes
+            && self.segments.size() - first.size >= limit
+        {
+            return Ok(true);
+        }
+        let Some(retention) = config.retention else {
+            return Ok(false);
+        };
+        let newest = newest_time(self.segments.directory(), first)?;
+        Ok(now_ms.saturating_sub(newest) > millis(retention))
+    }
+
+    /// The segments to force to the disk before a checkpoint; `None` when nothing changed.
+    fn finished_since_flush(&self) -> Option<(Arc<Path>, Vec<Segment>)> {
+        let finished = |segment: &&Segment| segment.base_offset >= self.unflushed_from;
+        let segments = self
+            .segments
+            .all()
+            .iter()
+            .filter(finished)
+            .copied()
+            .collect();
+        self.changed
+            .then(|| (Arc::clone(self.segments.directory()), segments))
+    }
+
+    fn checkpoint(&self) -> Checkpoint {
+        let active = self.segments.active();
+        Checkpoint {
+            start_offset: self.start_offset,
+            next_offset: self.next_offset,
+            segment: active.base_offset,
+            position: active.size,
+            max_timestamp: active.max_timestamp,
+            unflushed_from: self.unflushed_from,
+            producers: self.producers.clone(),
+        }
+    }
+}
+
+/// Forces all but the last of the segments to the disk and gives the base offset of the last.
+fn flush_finished(directory: &Path, segments: &[Segment]) -> io::Result<i64> {
+    let Some((last, finished)) = segments.split_last() else {
+        return Ok(0);
+    };
+    for segment in finished {
+        match Files::open_existing(directory, segment.base_offset) {
+            Ok(files) => files
+                .log
+                .sync_data()
+                .and_then(|()| files.index.sync_data())?,
+            // Retention was here meanwhile.
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+            Err(cause) => return Err(cause),
+        }
+    }
+    Ok(last.base_offset)
+}
+
+/// The largest timestamp of a segment's records, or when the file was written if they have none.
+fn newest_time(directory: &Path, segment: &Segment) -> io::Result<i64> {
+    if segment.max_timestamp >= 0 {
+        return Ok(segment.max_timestamp);
+    }
+    let written = fs::metadata(log_path(directory, segment.base_offset))?.modified()?;
+    Ok(millis(
+        written.duration_since(UNIX_EPOCH).unwrap_or_default(),
+    ))
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
