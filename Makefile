@@ -1,0 +1,33 @@
+# `make help` lists the recipes. CARGO_TARGET_DIR, CARGO_FLAGS and the variables below are honoured.
+
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+# Where tests keep what they fetch: Apache Kafka's jars, the registry's Python and Node clients.
+export LOCKSTEP_TEST_TOOLS ?= $(TARGET)/test-tools
+
+.PHONY: help check fmt test test-kafka demo
+.DEFAULT_GOAL := help
+
+help: ## list the recipes
+	@sed -nE 's/^([a-z-]+):.*## /\1\t/p' Makefile | expand -t 14
+
+check: ## formatting, lints, documentation, house rules
+	cargo fmt --all -- --check
+	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --workspace --no-deps
+	tools/house-rules
+
+fmt: ## format the code
+	cargo fmt --all
+
+test: ## every test, with the real servers; installs what they need
+	tools/install-needs test
+	cargo test $(CARGO_FLAGS) --workspace
+
+test-kafka: ## the integration tests against Apache Kafka instead of the local broker
+	tools/install-needs kafka
+	LOCKSTEP_TEST_KAFKA=apache cargo test $(CARGO_FLAGS) --workspace --test it
+
+demo: ## everything on this machine under a live load; DEMO_SECONDS=20 ends it with a comparison
+	@tools/install-needs demo
+	cargo build $(CARGO_FLAGS) --release --bin lockstep
+	$(TARGET)/release/lockstep up --demo --data $$(tools/demo-data) $(if $(DEMO_SECONDS),--demo-seconds $(DEMO_SECONDS))
