@@ -1,3 +1,41 @@
-//! The `lockstep` command.
+//! The `lockstep` command: settings, telemetry, run, exit code.
 
-fn main() {}
+mod catalog;
+mod cli;
+mod commands;
+mod endpoints;
+mod kafka;
+mod progress;
+mod registry;
+mod screen;
+
+use std::process::ExitCode;
+
+use cli::Cli;
+
+fn main() -> ExitCode {
+    let cli = match Cli::read() {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    match serve(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(cli: Cli) -> anyhow::Result<ExitCode> {
+    service::telemetry::init(&cli.telemetry)?;
+    // HTTP clients take the process' provider of cryptography; it may be installed once only.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(commands::run(cli.command));
+    // What is left are threads of clients whose servers do not answer; nobody waits for them.
+    runtime.shutdown_background();
+    outcome
+}

@@ -1,0 +1,192 @@
+//! What the databases' catalogs say about tables.
+
+use anyhow::Context;
+use change::TableName;
+use tokio_postgres::{Client, Row};
+
+/// A table that the publication publishes, as the source has it.
+#[derive(Clone, Debug)]
+pub(crate) struct PublishedTable {
+    pub(crate) name: TableName,
+    /// Those that are published: generated ones, and those left out by a column list, are not.
+    pub(crate) columns: Vec<Column>,
+    pub(crate) identity: Identity,
+    /// Whether updates and deletes are published.
+    pub(crate) changes_rows: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Column {
+    pub(crate) name: String,
+    /// As `format_type` writes it: `numeric(10,2)`.
+    pub(crate) type_name: String,
+}
+
+/// What tells one row of a table from another in the stream (manual, "Replica Identity").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// By these columns.
+    Key(Vec<String>),
+    /// All columns of the old row are sent, and there is no primary key among them.
+    Full,
+    None,
+}
+
+pub(crate) async fn has_publication(client: &Client, publication: &str) -> anyhow::Result<bool> {
+    let query = "select 1 from pg_publication where pubname = $1";
+    let row = client.query_opt(query, &[&publication]).await;
+    Ok(row.context("look the publication up")?.is_some())
+}
+
+/// The tables of `publication` in the order of their names; when it does not exist, those that it
+/// would have once capture makes it, which are all.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub(crate) async fn published(
+    client: &Client,
+    publication: &str,
+) -> anyhow::Result<Vec<PublishedTable>> {
+    let query = match has_publication(client, publication).await? {
+        true => PUBLISHED,
+        false => PUBLISHABLE,
+    };
+    let rows = client
+        .query(
+            &format!("with published as ({query}){TABLES}"),
+            &[&publication],
+        )
+        .await
+        .context("read the published tables from the catalog")?;
+    Ok(rows.iter().map(published_table).collect())
+}
+
+/// Before version 15 there are no column lists; `to_jsonb` gives null for what a version lacks.
+const PUBLISHED: &str = "
+    select c.oid, n.nspname, c.relname, c.relreplident, p.pubupdate or p.pubdelete as changes_rows,
+           to_jsonb(t) -> 'attnames' as attnames
+      from pg_publication_tables t
+      join pg_publication p on p.pubname = t.pubname
+      join pg_namespace n on n.nspname = t.schemaname
+      join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename
+     where t.pubname = $1";
+
+/// What FOR ALL TABLES publishes. The name is a parameter that the query has to use.
+const PUBLISHABLE: &str = "
+    select c.oid, n.nspname, c.relname, c.relreplident, true as changes_rows,
+           null::jsonb as attnames
+      from pg_class c join pg_namespace n on n.oid = c.relnamespace
+     where c.relkind = 'r' and c.relpersistence = 'p' and c.oid >= 16384
+       and pg_relation_is_publishable(c.oid) and $1::text is not null";
+
+const TABLES: &str = "
+select p.nspname::text, p.relname::text, p.changes_rows, p.relreplident = 'f' as is_full,
+       array(select a.attname::text from pg_attribute a
+              where a.attrelid = p.oid and a.attnum > 0 and not a.attisdropped
+                and a.attgenerated = ''
+                and (p.attnames is null or p.attnames = 'null' or p.attnames ? a.attname::text)
+              order by a.attnum) as columns,
+       array(select format_type(a.atttypid, a.atttypmod) from pg_attribute a
+              where a.attrelid = p.oid and a.attnum > 0 and not a.attisdropped
+                and a.attgenerated = ''
+                and (p.attnames is null or p.attnames = 'null' or p.attnames ? a.attname::text)
+              order by a.attnum) as types,
+       array(select a.attname::text from pg_index i
+              join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey::int2[])
+              where i.indrelid = p.oid
+                and (p.relreplident in ('d', 'f') and i.indisprimary
+                     or p.relreplident = 'i' and i.indisreplident)
+              order by a.attnum) as key
+  from published p order by 1, 2";
+
+fn published_table(row: &Row) -> PublishedTable {
+    let names: Vec<String> = row.get("columns");
+    let types: Vec<String> = row.get("types");
+    let columns = names.into_iter().zip(types);
+    let key: Vec<String> = row.get("key");
+    PublishedTable {
+        name: TableName::new(
+            row.get::<_, String>("nspname"),
+            row.get::<_, String>("relname"),
+        ),
+        columns: columns
+            .map(|(name, type_name)| Column { name, type_name })
+            .collect(),
+        identity: match (key.is_empty(), row.get("is_full")) {
+            (false, _) => Identity::Key(key),
+            (true, true) => Identity::Full,
+            (true, false) => Identity::None,
+        },
+        changes_rows: row.get("changes_rows"),
+    }
+}
+
+/// A table on the target.
+#[derive(Clone, Debug)]
+pub(crate) struct TargetTable {
+    pub(crate) columns: Vec<TargetColumn>,
+    /// The columns, sorted, of every unique index that can find a row.
+    pub(crate) unique: Vec<Vec<String>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct TargetColumn {
+    pub(crate) name: String,
+    pub(crate) type_name: String,
+    /// NOT NULL, and nothing fills it in.
+    pub(crate) must_be_given: bool,
+}
+
+/// The table of that name on the target; `None` when there is none.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub(crate) async fn target_table(
+    client: &Client,
+    table: &TableName,
+) -> anyhow::Result<Option<TargetTable>> {
+    let row = client
+        .query_opt(TARGET_TABLE, &[&table.schema, &table.name])
+        .await
+        .with_context(|| format!("read table {table} from the catalog"))?;
+    Ok(row.map(|row| {
+        let names: Vec<String> = row.get("columns");
+        let types: Vec<String> = row.get("types");
+        let must: Vec<bool> = row.get("must_be_given");
+        let columns = names.into_iter().zip(types).zip(must);
+        let unique: Vec<String> = row.get("unique_indexes");
+        TargetTable {
+            columns: columns
+                .map(|((name, type_name), must_be_given)| TargetColumn {
+                    name,
+                    type_name,
+                    must_be_given,
+                })
+                .collect(),
+            unique: unique
+                .iter()
+                .map(|columns| serde_json::from_str(columns).unwrap_or_default())
+                .collect(),
+        }
+    }))
+}
+
+const TARGET_TABLE: &str = "
+with columns as (
+    select a.*, d.oid is not null as has_default from pg_class c
+      join pg_namespace n on n.oid = c.relnamespace
+      join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+      left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+     where n.nspname = $1 and c.relname = $2 and c.relkind in ('r', 'p')
+)
+select array(select attname::text from columns order by attnum) as columns,
+       array(select format_type(atttypid, atttypmod) from columns order by attnum) as types,
+       array(select attnotnull and not has_default and attidentity = '' from columns
+              order by attnum) as must_be_given,
+       array(select (select jsonb_agg(a.attname order by a.attname)::text from columns a
+                      where a.attnum = any (i.indkey::int2[]))
+               from pg_index i
+              where i.indrelid = c.oid and i.indisunique and i.indisvalid
+                and i.indpred is null and i.indexprs is null) as unique_indexes
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+ where n.nspname = $1 and c.relname = $2 and c.relkind in ('r', 'p')";

@@ -1,0 +1,118 @@
+//! `lockstep setup`: makes what replication needs and is not there yet.
+//!
+//! The slot is left to capture: whoever creates it holds the snapshot that its stream continues
+//! from, and a slot without that snapshot is of no use.
+
+mod programs;
+mod schema;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use change::quoted;
+use service::postgres::connect;
+use tokio_postgres::Client;
+
+use crate::catalog;
+use crate::endpoints::{Endpoints, EndpointsConfig};
+use crate::screen;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Config {
+    #[command(flatten)]
+    endpoints: EndpointsConfig,
+
+    /// Print the SQL and change nothing
+    #[arg(long)]
+    print: bool,
+
+    /// Folder of Postgres' programs, for pg_dump [default: the newest that is installed]
+    #[arg(long, env = "LOCKSTEP_PG_BIN", value_name = "DIR")]
+    pg_bin: Option<PathBuf>,
+}
+
+/// # Errors
+/// When a database cannot be reached, or refuses a statement.
+pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
+    let endpoints = config.endpoints.resolve()?;
+    let source = connect(&endpoints.source, "lockstep setup").await?;
+    let target = connect(&endpoints.target, "lockstep setup").await?;
+    for step in steps(&endpoints, &source, &target, config.pg_bin).await? {
+        if config.print {
+            screen::line(&format!("-- {}: {}\n{}\n", step.side, step.what, step.sql));
+            continue;
+        }
+        let client = match step.side {
+            Side::Source => &source,
+            Side::Target => &target,
+        };
+        client.batch_execute(&step.sql).await.with_context(|| {
+            let Step { side, what, .. } = &step;
+            format!("{side}: {what} (setup --print shows the statements)")
+        })?;
+        screen::line(&format!("{}: {}", step.side, step.what));
+    }
+    if !config.print {
+        screen::line("set up");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Statements that stand or fall together.
+#[derive(Debug)]
+pub(crate) struct Step {
+    side: Side,
+    what: String,
+    sql: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Source,
+    Target,
+}
+
+impl std::fmt::Display for Side {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Source => "source",
+            Self::Target => "target",
+        })
+    }
+}
+
+/// What is missing, in the order in which it has to be made.
+async fn steps(
+    endpoints: &Endpoints,
+    source: &Client,
+    target: &Client,
+    pg_bin: Option<PathBuf>,
+) -> anyhow::Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    let publication = &endpoints.names.publication;
+    if !catalog::has_publication(source, publication).await? {
+        steps.push(Step {
+            side: Side::Source,
+            what: format!("create publication {publication} for all tables"),
+            sql: format!("create publication {} for all tables;", quoted(publication)),
+        });
+    }
+    let mut missing = Vec::new();
+    for table in catalog::published(source, publication).await? {
+        if catalog::target_table(target, &table.name).await?.is_none() {
+            missing.push(table.name);
+        }
+    }
+    if !missing.is_empty() {
+        let programs = programs::Programs::find(pg_bin)?;
+        let sql = schema::dump(&programs, &endpoints.source, source, target, &missing).await?;
+        let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        steps.push(Step {
+            side: Side::Target,
+            what: format!("create {}", names.join(", ")),
+            sql,
+        });
+    }
+    Ok(steps)
+}

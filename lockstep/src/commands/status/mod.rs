@@ -1,0 +1,94 @@
+//! `lockstep status`: where every stage stands.
+
+mod observation;
+mod report;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use service::Shutdown;
+
+use report::Report;
+
+use crate::endpoints::{Endpoints, EndpointsConfig};
+use crate::screen;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Config {
+    #[command(flatten)]
+    endpoints: EndpointsConfig,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+
+    /// Show it again every second until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+
+    /// Seconds behind that are still well
+    #[arg(
+        long,
+        env = "LOCKSTEP_MAX_LAG",
+        value_name = "SECONDS",
+        default_value_t = 300
+    )]
+    max_lag: u64,
+}
+
+/// Long enough for a broker elsewhere, short enough for a person who waits.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// # Errors
+/// When a part is not named. A part that does not answer is shown as such.
+pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
+    let endpoints = config.endpoints.resolve()?;
+    let max_lag = Duration::from_secs(config.max_lag);
+    let observe = || observe(&endpoints, max_lag);
+    let mut report = observe().await;
+    if config.watch {
+        let shutdown = Shutdown::on_signals()?;
+        while !shutdown.is_requested() {
+            show(&report, config.json, true)?;
+            tokio::select! {
+                biased;
+                () = shutdown.requested() => break,
+                () = tokio::time::sleep(WATCH_INTERVAL) => report = observe().await,
+            }
+        }
+    } else {
+        show(&report, config.json, false)?;
+    }
+    Ok(match report.is_healthy() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+async fn observe(endpoints: &Endpoints, max_lag: Duration) -> Report {
+    let (source, topics, target) = tokio::join!(
+        observation::source(endpoints),
+        observation::topics(endpoints, ANSWER_LIMIT),
+        observation::target(endpoints),
+    );
+    Report::new(source, topics, target, max_lag)
+}
+
+fn show(report: &Report, as_json: bool, redraw: bool) -> anyhow::Result<()> {
+    if as_json {
+        // On one line when there are many, so that each line is an object.
+        let text = match redraw {
+            true => serde_json::to_string(report)?,
+            false => serde_json::to_string_pretty(report)?,
+        };
+        screen::line(&text);
+        return Ok(());
+    }
+    if redraw {
+        screen::erase();
+    }
+    screen::line(report.to_string().trim_end());
+    Ok(())
+}

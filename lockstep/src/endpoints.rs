@@ -1,0 +1,160 @@
+//! Where the parts of a pipeline are, and what they are called.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use service::postgres::Dsn;
+
+/// As settings name them; what is not named is looked up in the data directory of `lockstep up`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct EndpointsConfig {
+    /// Database whose changes are copied, as a libpq URL
+    #[arg(long, env = "LOCKSTEP_SOURCE", value_name = "DSN")]
+    source: Option<Dsn>,
+
+    /// Database they are copied to, as a libpq URL
+    #[arg(long, env = "LOCKSTEP_TARGET", value_name = "DSN")]
+    target: Option<Dsn>,
+
+    /// Kafka's bootstrap servers
+    #[arg(long, env = "LOCKSTEP_KAFKA", value_name = "HOST:PORT")]
+    kafka: Option<String>,
+
+    /// Schema registry
+    #[arg(long, env = "LOCKSTEP_REGISTRY", value_name = "URL")]
+    registry: Option<String>,
+
+    /// Where `lockstep up` keeps its data; what no setting names is taken from there
+    #[arg(
+        long,
+        env = "LOCKSTEP_DATA",
+        value_name = "DIR",
+        default_value = ".lockstep"
+    )]
+    data: PathBuf,
+
+    #[command(flatten)]
+    names: Names,
+}
+
+/// What the pipeline's own things are called.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Names {
+    /// First part of the topics' names
+    #[arg(long, env = "LOCKSTEP_PREFIX", default_value = "lockstep")]
+    pub(crate) prefix: String,
+
+    /// Replication slot on the source
+    #[arg(long, env = "LOCKSTEP_SLOT", default_value = "lockstep")]
+    pub(crate) slot: String,
+
+    /// Publication on the source
+    #[arg(long, env = "LOCKSTEP_PUBLICATION", default_value = "lockstep")]
+    pub(crate) publication: String,
+}
+
+/// Where all four parts are.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoints {
+    pub(crate) source: Dsn,
+    pub(crate) target: Dsn,
+    pub(crate) kafka: String,
+    pub(crate) registry: String,
+    pub(crate) names: Names,
+}
+
+/// The file in the data directory: a settings file, so that `--config` takes it too.
+pub(crate) const FILE: &str = "endpoints.toml";
+
+impl EndpointsConfig {
+    /// # Errors
+    /// When a part is named neither by a setting nor by a running `lockstep up`.
+    pub(crate) fn resolve(self) -> anyhow::Result<Endpoints> {
+        let file = Recorded::read(&self.data)?;
+        let missing = |flag| {
+            let data = self.data.display();
+            anyhow!("{flag} is missing: name it, or start `lockstep up` with --data {data} first")
+        };
+        let dsn = |set: Option<Dsn>, key, flag| match set {
+            Some(dsn) => Ok(dsn),
+            None => file
+                .dsn(key)
+                .and_then(|recorded| recorded.ok_or_else(|| missing(flag))),
+        };
+        let text = |set: Option<String>, key, flag| {
+            let recorded = || file.text(key).map(str::to_owned);
+            set.or_else(recorded).ok_or_else(|| missing(flag))
+        };
+        Ok(Endpoints {
+            source: dsn(self.source, "source", "--source")?,
+            target: dsn(self.target, "target", "--target")?,
+            kafka: text(self.kafka, "kafka", "--kafka")?,
+            registry: text(self.registry, "registry", "--registry")?,
+            names: self.names,
+        })
+    }
+}
+
+/// What `lockstep up` wrote down.
+struct Recorded(toml::Table);
+
+impl Recorded {
+    fn read(data: &Path) -> anyhow::Result<Self> {
+        let path = data.join(FILE);
+        if !path.exists() {
+            return Ok(Self(toml::Table::new()));
+        }
+        let step = || format!("read {}", path.display());
+        let text = fs::read_to_string(&path).with_context(step)?;
+        Ok(Self(text.parse().with_context(step)?))
+    }
+
+    fn text(&self, key: &str) -> Option<&str> {
+        self.0.get(key).and_then(toml::Value::as_str)
+    }
+
+    fn dsn(&self, key: &str) -> anyhow::Result<Option<Dsn>> {
+        let parsed = self.text(key).map(str::parse).transpose();
+        parsed.with_context(|| format!("read {key} from {FILE}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(data: &Path) -> EndpointsConfig {
+        EndpointsConfig {
+            source: None,
+            target: Some("postgresql://ann@db2/app".parse().unwrap()),
+            kafka: None,
+            registry: None,
+            data: data.to_owned(),
+            names: Names {
+                prefix: "p".into(),
+                slot: "s".into(),
+                publication: "u".into(),
+            },
+        }
+    }
+
+    #[test]
+    fn what_no_setting_names_comes_from_the_data_directory() {
+        let data = tempfile::tempdir().unwrap();
+        let recorded = "source = 'host=db1 user=ann'\ntarget = 'host=other user=bob'\n\
+                        kafka = '127.0.0.1:9092'\nregistry = 'http://127.0.0.1:8081'\n";
+        fs::write(data.path().join(FILE), recorded).unwrap();
+        let endpoints = config(data.path()).resolve().unwrap();
+        assert_eq!(endpoints.source.host(), "db1");
+        assert_eq!(endpoints.target.host(), "db2");
+        assert_eq!(endpoints.kafka, "127.0.0.1:9092");
+    }
+
+    #[test]
+    fn what_nothing_names_is_asked_for() {
+        let data = tempfile::tempdir().unwrap();
+        let error = config(data.path()).resolve().unwrap_err().to_string();
+        assert!(error.starts_with("--source is missing"), "{error}");
+    }
+}

@@ -1,0 +1,89 @@
+//! What people read on standard output.
+
+use std::io::{self, IsTerminal, Write};
+
+/// A line that is redrawn in place on a terminal, and printed now and then elsewhere.
+#[derive(Debug)]
+pub(crate) struct StatusLine {
+    terminal: bool,
+    shown: bool,
+}
+
+impl StatusLine {
+    pub(crate) fn new() -> Self {
+        Self {
+            terminal: io::stdout().is_terminal(),
+            shown: false,
+        }
+    }
+
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    pub(crate) fn show(&mut self, text: &str) {
+        if self.terminal {
+            // Back to the first column, then erase what stood there.
+            write(&format!("\r\x1b[2K{text}"));
+            self.shown = true;
+        } else {
+            line(text);
+        }
+    }
+
+    /// Erases the line.
+    pub(crate) fn clear(&mut self) {
+        if self.shown {
+            write("\r\x1b[2K");
+            self.shown = false;
+        }
+    }
+}
+
+pub(crate) fn line(text: &str) {
+    write(&format!("{text}\n"));
+}
+
+/// Clears a terminal, so that what comes next stands where the last report stood.
+pub(crate) fn erase() {
+    match io::stdout().is_terminal() {
+        true => write("\x1b[H\x1b[2J"),
+        false => write("\n"),
+    }
+}
+
+/// A reader that has gone (`lockstep status | head -1`) is no reason to panic as `println!` would.
+fn write(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Bytes for people: `1.5 GB`.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [(&str, u64); 4] = [
+        ("TB", 1 << 40),
+        ("GB", 1 << 30),
+        ("MB", 1 << 20),
+        ("kB", 1 << 10),
+    ];
+    for (unit, size) in UNITS {
+        if count >= size {
+            let tenths = u128::from(count) * 10 / u128::from(size);
+            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
+        }
+    }
+    format!("{count} B")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_the_unit_in_which_they_are_short() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1536), "1.5 kB");
+        assert_eq!(bytes(u64::MAX), "16777215.9 TB");
+    }
+}
