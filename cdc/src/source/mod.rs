@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! Session::connect ─▶ Session ── identify_system, create_slot, drop_slot
-//!                        │ start_replication         ▲
-//!                        ▼                           │ finish
-//!                     ReplicationStream ── next, status
+//!                        │ start_replication
+//!                        ▼
+//!                     ReplicationStream ── next, status, finish
 //! ```
 //!
 //! A walsender either takes commands or streams, so each state has its own type. What the messages

@@ -102,14 +102,17 @@ impl ReplicationStream {
         self.flush().await
     }
 
-    /// Ends the stream in good order: the server takes commands again. What it still sends is
-    /// dropped, and it may be in the middle of a large transaction: give this a time limit.
-    pub async fn finish(mut self) -> Result<Session, SourceError> {
+    /// Ends the stream in good order and waits until the slot is free. What the server still sends
+    /// is dropped, and it may be in the middle of a large transaction: give this a time limit.
+    ///
+    /// The connection goes with it, as a walsender that has streamed from a logical slot does not
+    /// start again (it ends a second stream at once, seen with 15).
+    pub async fn finish(mut self) -> Result<(), SourceError> {
         frontend::copy_done(self.session.connection().outgoing());
         self.flush().await?;
         loop {
             match self.receive().await? {
-                Frame::Message(Message::ReadyForQuery(_)) => return Ok(self.session),
+                Frame::Message(Message::ReadyForQuery(_)) => break,
                 Frame::Message(
                     Message::CopyData(_)
                     | Message::CopyDone
@@ -120,6 +123,8 @@ impl ReplicationStream {
                 Frame::Message(_) | Frame::CopyBothResponse => return Err(self.unexpected()),
             }
         }
+        frontend::terminate(self.session.connection().outgoing());
+        self.flush().await
     }
 
     fn event(&mut self, frame: Bytes) -> Result<Event, SourceError> {
