@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use futures_util::{Stream, StreamExt};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -30,6 +30,7 @@ const NO_CONTENT_TYPE: &str = "application/octet-stream";
 
 /// A table of 1,600 columns, Postgres' limit, makes a schema of some 300 kB.
 const BODY_LIMIT: usize = 8 << 20;
+const PATIENCE: usize = 8 * BODY_LIMIT;
 
 /// The one lock of the registry. The ledger is taken out when the registry stops, so that a
 /// connection that lingers cannot keep the file locked.
@@ -96,19 +97,27 @@ async fn handle(
     answered.await.unwrap_or(Err(ApiError::Interrupted))
 }
 
+/// A body past the limit is still read, though not kept, so that the client comes to read the
+/// answer; one without end is cut off.
 async fn collect(
     body: impl Stream<Item = Result<impl Buf, warp::Error>>,
 ) -> Result<Vec<u8>, ApiError> {
     let mut body = std::pin::pin!(body);
     let mut bytes = Vec::new();
+    let mut received = 0;
     while let Some(chunk) = body.next().await {
         let mut chunk =
             chunk.map_err(|_| ApiError::BadRequest("the request's body broke off".to_owned()))?;
-        if bytes.len() + chunk.remaining() > BODY_LIMIT {
-            return Err(ApiError::BodyTooLarge { limit: BODY_LIMIT });
+        received += chunk.remaining();
+        if received > PATIENCE {
+            break;
         }
-        let chunk: Bytes = chunk.copy_to_bytes(chunk.remaining());
-        bytes.extend_from_slice(&chunk);
+        if received <= BODY_LIMIT {
+            bytes.extend_from_slice(&chunk.copy_to_bytes(chunk.remaining()));
+        }
+    }
+    if received > BODY_LIMIT {
+        return Err(ApiError::BodyTooLarge { limit: BODY_LIMIT });
     }
     Ok(bytes)
 }

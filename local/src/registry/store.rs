@@ -224,3 +224,185 @@ pub(crate) enum AppendError {
     #[error("an earlier write to {} failed: restart the registry", .0.display())]
     Broken(PathBuf),
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::{Event, HEADER, OpenError, State, Store};
+    use crate::registry::event::{SchemaId, Version};
+    use crate::registry::level::Level;
+    use crate::registry::state::Show;
+
+    /// A file of its own, and the directory that holds it.
+    fn file() -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("registry.jsonl");
+        (directory, path)
+    }
+
+    fn registered(version: u32) -> Event {
+        Event::Registered {
+            subject: "s".to_owned(),
+            version: Version(version),
+            id: SchemaId(version),
+            schema: format!(r#"{{"type":"fixed","name":"F","size":{version}}}"#),
+        }
+    }
+
+    fn versions(state: &State) -> u32 {
+        let versions = state
+            .subject("s")
+            .into_iter()
+            .flat_map(|s| s.versions(Show::All));
+        u32::try_from(versions.count()).unwrap()
+    }
+
+    /// The message of the error that opening a file with this content gives.
+    fn refused(content: &str) -> String {
+        let (_directory, path) = file();
+        std::fs::write(&path, content).unwrap();
+        let error = Store::open(&path).expect_err("must be refused");
+        let after = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(after, content, "a file that is refused must stay as it was");
+        error
+            .to_string()
+            .replace(&path.display().to_string(), "FILE")
+    }
+
+    #[test]
+    fn what_was_appended_is_there_after_opening_again() {
+        let (_directory, path) = file();
+        let (mut store, _) = Store::open(&path).unwrap();
+        for version in 1..=3 {
+            store.append(&registered(version)).unwrap();
+        }
+        let level = Level::Full;
+        store
+            .append(&Event::LevelSet {
+                subject: Some("s".to_owned()),
+                level,
+            })
+            .unwrap();
+        drop(store);
+        let (_store, state) = Store::open(&path).unwrap();
+        assert_eq!(versions(&state), 3);
+        assert_eq!(state.own_level("s"), Some(level));
+        assert_eq!(state.next_id(), SchemaId(4));
+    }
+
+    #[test]
+    fn the_file_is_one_readable_line_per_event() {
+        let (_directory, path) = file();
+        let (mut store, _) = Store::open(&path).unwrap();
+        store.append(&registered(1)).unwrap();
+        store
+            .append(&Event::LevelCleared { subject: None })
+            .unwrap();
+        let expected = [
+            HEADER,
+            r#"{"event":"registered","subject":"s","version":1,"id":1,"schema":"{\"type\":\"fixed\",\"name\":\"F\",\"size\":1}"}"#,
+            r#"{"event":"level-cleared","subject":null}"#,
+            "",
+        ];
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), expected.join("\n"));
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_opens_with_every_whole_line() {
+        let (_directory, path) = file();
+        let (mut store, _) = Store::open(&path).unwrap();
+        for version in 1..=3 {
+            store.append(&registered(version)).unwrap();
+        }
+        drop(store);
+        let whole = std::fs::read(&path).unwrap();
+        for length in 0..=whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let (mut store, state) = Store::open(&path).unwrap();
+            // A line is whole without its line feed too.
+            let padded = [&whole[..length], b"\n"].concat();
+            let lines = padded.split(|byte| *byte == b'\n').filter(|line| {
+                whole
+                    .split(|byte| *byte == b'\n')
+                    .any(|kept| kept == *line && !line.is_empty())
+            });
+            let expected = u32::try_from(lines.count().saturating_sub(1)).unwrap();
+            assert_eq!(versions(&state), expected, "cut at {length}");
+
+            store.append(&registered(expected + 1)).unwrap();
+            drop(store);
+            let (_store, state) = Store::open(&path).unwrap();
+            assert_eq!(
+                versions(&state),
+                expected + 1,
+                "cut at {length} and appended"
+            );
+        }
+    }
+
+    #[test]
+    fn anything_else_that_cannot_be_read_is_refused_with_its_line() {
+        const MEND: &str = "repair that line or restore the file from a copy";
+        let line = |version| serde_json::to_string(&registered(version)).unwrap();
+        let (one, two) = (line(1), line(2));
+        let at = |number: u32, reason: &str| {
+            format!("the registry file FILE is corrupt at line {number}: {reason}; {MEND}")
+        };
+        let broken = refused(&format!("{HEADER}\n{one}\n{}\n{two}\n", &two[..20]));
+        assert!(
+            broken.starts_with("the registry file FILE is corrupt at line 3: "),
+            "{broken}"
+        );
+        assert_eq!(
+            refused(&format!("{HEADER}\n{one}\n{one}\n")),
+            at(3, "subject 's' has a version 1 or a later one already")
+        );
+        assert_eq!(
+            refused(&format!(
+                "{HEADER}\n{}\n{one}\n",
+                two.replace("\"s\"", "\"t\"")
+            )),
+            at(3, "id 1 was given before and is not free again")
+        );
+        assert_eq!(
+            refused(&format!(
+                "{HEADER}\n{one}\n{}\n",
+                two.replace("\"id\":2", "\"id\":1")
+            )),
+            at(3, "id 1 belongs to another schema")
+        );
+        // Complete, but for the line feed: no crash leaves this.
+        assert_eq!(
+            refused(&format!(
+                "{HEADER}\n{}",
+                r#"{"event":"subject-erased","subject":"s"}"#
+            )),
+            at(2, "there is no subject 's'")
+        );
+        for foreign in ["[client]\nuser = x\n", "something else"] {
+            assert_eq!(
+                refused(foreign),
+                at(1, &format!("the first line must be {HEADER}"))
+            );
+        }
+    }
+
+    #[test]
+    fn a_second_opener_is_told_to_wait() {
+        let (_directory, path) = file();
+        let (store, _) = Store::open(&path).unwrap();
+        assert!(matches!(Store::open(&path), Err(OpenError::Locked(_))));
+        drop(store);
+        Store::open(&path).unwrap();
+    }
+
+    #[test]
+    fn a_missing_directory_is_named() {
+        let (directory, _) = file();
+        let path = directory.path().join("none").join("registry.jsonl");
+        let message = Store::open(&path).expect_err("must be refused").to_string();
+        let expected = format!("open the registry file {}: No such file", path.display());
+        assert!(message.starts_with(&expected), "{message}");
+    }
+}

@@ -88,7 +88,7 @@ async fn schema_registry_converter_works() {
     );
     assert_eq!(
         get_all_subjects(&settings).await.unwrap(),
-        [subject.clone()]
+        std::slice::from_ref(&subject)
     );
     for (wider, compatible) in [("long", true), ("string", false)] {
         let schema = supplied(&NARROW.replace("int", wider));
