@@ -1,1 +1,26 @@
-//! The reference application: articles over REST.
+//! The reference application: articles over REST, in DB1 only.
+//!
+//! A request's way: [`server`] takes it off the socket, [`exchange`] gives it an id, a time limit
+//! and its place in the metrics, [`router`] finds what it means, `articles` and [`health`] do it.
+//! Whatever is wrong becomes a `Problem` (RFC 9457).
+
+mod config;
+pub use config::Config;
+
+mod run;
+pub use run::{Error, run};
+
+mod exchange;
+mod router;
+mod server;
+
+mod http;
+
+mod articles;
+mod health;
+mod metrics;
+
+mod database;
+
+mod migrations;
+pub use migrations::{MigrateError, migrate};

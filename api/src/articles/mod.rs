@@ -1,0 +1,223 @@
+//! Articles: what each method does to them.
+
+mod model;
+pub(crate) use model::{Article, ArticleId, Fields, Status};
+
+mod input;
+
+mod page;
+
+mod store;
+pub(crate) use store::count_by_status;
+
+mod views;
+pub(crate) use views::Views;
+
+use serde_json::Value;
+
+use crate::exchange::Exchange;
+use crate::http::{
+    HeaderMap, HeaderValue, Kind, MediaType, Method, Preconditions, Problem, Reply, Request,
+    StatusCode, content_type, header, require_acceptable,
+};
+use page::PageRequest;
+
+const JSON: &str = "application/json";
+
+pub(crate) async fn list(exchange: &Exchange, request: Request) -> Result<Reply, Problem> {
+    require_acceptable(&request.headers, JSON)?;
+    let preconditions = Preconditions::of(&request.headers)?;
+    let wanted = PageRequest::parse(&request.query)?;
+    let client = exchange.database.client().await?;
+    let (total, items) = store::list(&client, &wanted).await?;
+    let page = wanted.page_of(items, total);
+    let etag = page.etag();
+    let reply = match preconditions.is_known(&etag) {
+        true => Reply::empty(StatusCode::NOT_MODIFIED),
+        false => Reply::json(StatusCode::OK, &page),
+    };
+    let links = wanted.links(total);
+    Ok(reply
+        .with(header::ETAG, etag.header())
+        .with_text(header::LINK, &links))
+}
+
+pub(crate) async fn create(exchange: &Exchange, request: Request) -> Result<Reply, Problem> {
+    require_acceptable(&request.headers, JSON)?;
+    require_json(&request.headers)?;
+    let body = exchange.read_json(request.body).await?;
+    let fields = input::new_article(body)?;
+    let client = exchange.database.client().await?;
+    let article = store::insert(&client, &fields).await?;
+    let location = format!("/api/v1/articles/{}", article.id);
+    Ok(reply(StatusCode::CREATED, &article).with_text(header::LOCATION, &location))
+}
+
+pub(crate) async fn read(
+    exchange: &Exchange,
+    id: ArticleId,
+    request: Request,
+) -> Result<Reply, Problem> {
+    require_acceptable(&request.headers, JSON)?;
+    let preconditions = Preconditions::of(&request.headers)?;
+    let client = exchange.database.client().await?;
+    let article = store::find(&client, id).await?.ok_or_else(absent)?;
+    if preconditions.is_known(&article.etag()) {
+        let not_modified = Reply::empty(StatusCode::NOT_MODIFIED);
+        return Ok(not_modified.with(header::ETAG, article.etag().header()));
+    }
+    if request.method == Method::GET {
+        exchange.views.count(id);
+    }
+    Ok(reply(StatusCode::OK, &article))
+}
+
+pub(crate) async fn replace(
+    exchange: &Exchange,
+    id: ArticleId,
+    request: Request,
+) -> Result<Reply, Problem> {
+    require_acceptable(&request.headers, JSON)?;
+    require_json(&request.headers)?;
+    let preconditions = preconditions(exchange, &request.headers)?;
+    let body = exchange.read_json(request.body).await?;
+    change(exchange, id, &preconditions, |article| {
+        input::replacement(body.clone(), article.fields.status)
+    })
+    .await
+}
+
+pub(crate) async fn patch(
+    exchange: &Exchange,
+    id: ArticleId,
+    request: Request,
+) -> Result<Reply, Problem> {
+    require_acceptable(&request.headers, JSON)?;
+    if content_type(&request.headers).is_none() {
+        let accepted = HeaderValue::from_static("application/merge-patch+json, application/json");
+        return Err(unsupported().with(ACCEPT_PATCH, accepted));
+    }
+    let preconditions = preconditions(exchange, &request.headers)?;
+    let body: Value = exchange.read_json(request.body).await?;
+    change(exchange, id, &preconditions, |article| {
+        input::patched(&article.fields, &body)
+    })
+    .await
+}
+
+pub(crate) async fn publish(
+    exchange: &Exchange,
+    id: ArticleId,
+    request: Request,
+) -> Result<Reply, Problem> {
+    become_status(exchange, id, &request.headers, Status::Published).await
+}
+
+pub(crate) async fn archive(
+    exchange: &Exchange,
+    id: ArticleId,
+    request: Request,
+) -> Result<Reply, Problem> {
+    become_status(exchange, id, &request.headers, Status::Archived).await
+}
+
+pub(crate) async fn delete(
+    exchange: &Exchange,
+    id: ArticleId,
+    request: Request,
+) -> Result<Reply, Problem> {
+    let preconditions = preconditions(exchange, &request.headers)?;
+    let client = exchange.database.client().await?;
+    for _ in 0..ATTEMPTS {
+        let article = store::find(&client, id).await?.ok_or_else(absent)?;
+        preconditions.require(&article.etag())?;
+        if store::delete(&client, &article).await? {
+            return Ok(Reply::empty(StatusCode::NO_CONTENT));
+        }
+    }
+    Err(contended())
+}
+
+async fn become_status(
+    exchange: &Exchange,
+    id: ArticleId,
+    headers: &HeaderMap,
+    status: Status,
+) -> Result<Reply, Problem> {
+    require_acceptable(headers, JSON)?;
+    let preconditions = preconditions(exchange, headers)?;
+    change(exchange, id, &preconditions, |article| {
+        Ok(Fields {
+            status,
+            ..article.fields.clone()
+        })
+    })
+    .await
+}
+
+/// How often a change is tried again when others change the same article in between.
+const ATTEMPTS: usize = 50;
+
+/// Changes an article: reads it, decides on what was read, and writes only if it is still that
+/// version. So nothing is locked, and whoever decides on an older version decides again. A change
+/// that changes nothing writes nothing.
+async fn change(
+    exchange: &Exchange,
+    id: ArticleId,
+    preconditions: &Preconditions,
+    decide: impl Fn(&Article) -> Result<Fields, Problem>,
+) -> Result<Reply, Problem> {
+    let client = exchange.database.client().await?;
+    for _ in 0..ATTEMPTS {
+        let article = store::find(&client, id).await?.ok_or_else(absent)?;
+        preconditions.require(&article.etag())?;
+        let fields = decide(&article)?;
+        if fields == article.fields {
+            return Ok(reply(StatusCode::OK, &article));
+        }
+        article.fields.status.require_step_to(fields.status)?;
+        if let Some(changed) = store::update(&client, &article, &fields).await? {
+            return Ok(reply(StatusCode::OK, &changed));
+        }
+    }
+    Err(contended())
+}
+
+fn reply(status: StatusCode, article: &Article) -> Reply {
+    Reply::json(status, article)
+        .with(header::ETAG, article.etag().header())
+        .with_text(header::LAST_MODIFIED, &article.last_modified())
+}
+
+fn preconditions(exchange: &Exchange, headers: &HeaderMap) -> Result<Preconditions, Problem> {
+    let preconditions = Preconditions::of(headers)?;
+    match exchange.require_if_match && !preconditions.name_a_version() {
+        true => Err(Problem::new(
+            Kind::PreconditionRequired,
+            "send If-Match with the ETag",
+        )),
+        false => Ok(preconditions),
+    }
+}
+
+fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    match content_type(headers) {
+        Some(MediaType::Json) => Ok(()),
+        Some(MediaType::MergePatch) | None => Err(unsupported()),
+    }
+}
+
+const ACCEPT_PATCH: crate::http::HeaderName = crate::http::HeaderName::from_static("accept-patch");
+
+fn unsupported() -> Problem {
+    let detail = "the Content-Type is not application/json in UTF-8, without Content-Encoding";
+    Problem::new(Kind::UnsupportedMediaType, detail)
+}
+
+fn absent() -> Problem {
+    Problem::new(Kind::NotFound, "there is no such article")
+}
+
+fn contended() -> Problem {
+    Problem::unavailable("too many others change this article")
+}

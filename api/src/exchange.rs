@@ -1,0 +1,209 @@
+//! One request and its reply: id, time limit, metrics, log, and what all replies have in common.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use prometheus::{Encoder, Registry, TextEncoder};
+use serde_json::Value;
+use service::{Monitor, Secret, chain};
+use tracing::Instrument;
+use uuid::Uuid;
+
+use crate::articles::Views;
+use crate::config::Config;
+use crate::database::Database;
+use crate::http::{
+    Body, HeaderMap, HeaderName, HeaderValue, Kind, Method, Problem, Reply, Request, StatusCode,
+    header,
+};
+use crate::metrics::Metrics;
+use crate::router::{self, Route};
+
+/// What requests are answered with.
+pub(crate) struct Exchange {
+    pub(crate) database: Arc<Database>,
+    pub(crate) views: Arc<Views>,
+    body_limit: usize,
+    pub(crate) require_if_match: bool,
+    token: Option<Secret>,
+    time_limit: Duration,
+    metrics: Metrics,
+    registry: Registry,
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+impl Exchange {
+    pub(crate) fn new(
+        config: &Config,
+        monitor: Monitor,
+        metrics: Metrics,
+        database: Arc<Database>,
+        views: Arc<Views>,
+    ) -> Self {
+        Self {
+            database,
+            views,
+            body_limit: usize::try_from(config.api_body_bytes).unwrap_or(usize::MAX),
+            require_if_match: config.api_require_if_match,
+            token: config.api_token.clone(),
+            time_limit: config.api_timeout_seconds,
+            metrics,
+            registry: monitor.metrics,
+        }
+    }
+
+    pub(crate) async fn answer(&self, request: Request) -> Reply {
+        let start = Instant::now();
+        let id = request_id(&request.headers);
+        let span = tracing::info_span!("request", %id);
+        let method = request.method.clone();
+        let route = Route::find(&request.path);
+        let path = request.path.clone();
+
+        let outcome = self
+            .within_time(route, request)
+            .instrument(span.clone())
+            .await;
+        let reply = outcome.unwrap_or_else(|problem| problem.reply(&id, &path));
+        let elapsed = start.elapsed();
+        let template = route.map_or("unknown", Route::template);
+        self.metrics
+            .answered(template, &method, reply.status, elapsed);
+        let status = reply.status.as_u16();
+        span.in_scope(|| tracing::debug!(%method, template, status, ?elapsed, "answered"));
+        finished(reply, &id)
+    }
+
+    async fn within_time(&self, route: Option<Route>, request: Request) -> Result<Reply, Problem> {
+        let Some(route) = route else {
+            return Err(Problem::new(Kind::NotFound, "the API has no such path"));
+        };
+        match tokio::time::timeout(self.time_limit, router::dispatch(self, route, request)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Problem::unavailable("the request took too long")),
+        }
+    }
+
+    /// Reads a body within half of the request's time, so that some is left for the work.
+    pub(crate) async fn read_json(&self, body: Body) -> Result<Value, Problem> {
+        let read = tokio::time::timeout(self.time_limit / 2, body.json(self.body_limit)).await;
+        read.unwrap_or_else(|_| {
+            Err(Problem::new(
+                Kind::TooSlow,
+                "the body did not arrive in time",
+            ))
+        })
+    }
+
+    /// Refuses a change without the token, if there is one.
+    pub(crate) fn authorize(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let Some(token) = &self.token else {
+            return Ok(());
+        };
+        let header = headers
+            .get(header::AUTHORIZATION)
+            .map(HeaderValue::as_bytes);
+        let given = header.and_then(|header| {
+            let (scheme, token) = header.split_at_checked(7)?;
+            scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+        });
+        match given.is_some_and(|given| same(given, token.expose().as_bytes())) {
+            true => Ok(()),
+            false => {
+                let challenge = HeaderValue::from_static("Bearer");
+                let detail = "the bearer token is missing or wrong";
+                Err(Problem::new(Kind::Unauthorized, detail)
+                    .with(header::WWW_AUTHENTICATE, challenge))
+            }
+        }
+    }
+
+    pub(crate) async fn metrics_page(&self) -> Result<Reply, Problem> {
+        self.metrics.count_articles(&self.database).await;
+        let mut page = Vec::new();
+        match TextEncoder::new().encode(&self.registry.gather(), &mut page) {
+            Ok(()) => Ok(Reply::of_type(
+                StatusCode::OK,
+                prometheus::TEXT_FORMAT,
+                page,
+            )),
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "encode metrics");
+                Err(Problem::new(
+                    Kind::Internal,
+                    "the metrics cannot be encoded",
+                ))
+            }
+        }
+    }
+}
+
+/// Compares in a time that does not tell how much of a guess was right.
+fn same(given: &[u8], token: &[u8]) -> bool {
+    let differences = given
+        .iter()
+        .zip(token)
+        .fold(0, |bits, (left, right)| bits | (left ^ right));
+    given.len() == token.len() && differences == 0
+}
+
+/// The client's id for the request, when it is fit for headers and logs; else one of ours.
+fn request_id(headers: &HeaderMap) -> String {
+    let fit = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/+=".contains(&byte);
+    let given = headers.get(&REQUEST_ID).and_then(|id| id.to_str().ok());
+    match given {
+        Some(id) if (1..=128).contains(&id.len()) && id.bytes().all(fit) => id.to_owned(),
+        _ => Uuid::new_v4().to_string(),
+    }
+}
+
+fn finished(reply: Reply, id: &str) -> Reply {
+    let mut reply = reply.with_text(REQUEST_ID, id).with(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    let no_cache = HeaderValue::from_static("no-cache");
+    // May be kept, but not used without asking whether it still holds.
+    reply
+        .headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(no_cache);
+    reply
+}
+
+/// A method as a label: a client can make up any.
+pub(crate) fn method_label(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_compared_whole() {
+        assert!(same(b"token", b"token"));
+        assert!(!same(b"toke", b"token"));
+        assert!(!same(b"tokens", b"token"));
+        assert!(!same(b"", b"token"));
+    }
+
+    #[test]
+    fn an_unfit_request_id_is_replaced() {
+        let of = |value| request_id(&HeaderMap::from_iter([(REQUEST_ID, value)]));
+        assert_eq!(of(HeaderValue::from_static("abc-1.2")), "abc-1.2");
+        assert_eq!(of(HeaderValue::from_static("a b")).len(), 36);
+        assert_eq!(of(HeaderValue::from_static("")).len(), 36);
+        assert_eq!(of(HeaderValue::from_bytes(&[b'a'; 129]).unwrap()).len(), 36);
+    }
+}

@@ -1,0 +1,164 @@
+//! What a path means, and who answers it.
+
+use crate::articles::{self, ArticleId};
+use crate::exchange::Exchange;
+use crate::health;
+use crate::http::{HeaderValue, Kind, Method, Problem, Query, Reply, Request, StatusCode, header};
+
+/// A resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    Articles,
+    Article(ArticleId),
+    Publish(ArticleId),
+    Archive(ArticleId),
+    Health,
+    Live,
+    Ready,
+    Metrics,
+    Problem(Kind),
+}
+
+impl Route {
+    /// A path with a slash at its end is another path, which does not exist.
+    pub(crate) fn find(path: &str) -> Option<Self> {
+        if let Some(slug) = path.strip_prefix("/problems/") {
+            let kind = Kind::ALL.into_iter().find(|kind| kind.slug() == slug)?;
+            return Some(Self::Problem(kind));
+        }
+        if path == "/metrics" {
+            return Some(Self::Metrics);
+        }
+        let mut segments = path.strip_prefix("/api/v1/")?.split('/');
+        let route = (segments.next()?, segments.next(), segments.next());
+        if segments.next().is_some() {
+            return None;
+        }
+        match route {
+            ("articles", None, None) => Some(Self::Articles),
+            ("articles", Some(id), None) => id.parse().ok().map(Self::Article),
+            ("articles", Some(id), Some("publish")) => id.parse().ok().map(Self::Publish),
+            ("articles", Some(id), Some("archive")) => id.parse().ok().map(Self::Archive),
+            ("health", None, None) => Some(Self::Health),
+            ("health", Some("live"), None) => Some(Self::Live),
+            ("health", Some("ready"), None) => Some(Self::Ready),
+            _ => None,
+        }
+    }
+
+    /// The path for metrics, in which ids do not show.
+    pub(crate) fn template(self) -> &'static str {
+        match self {
+            Self::Articles => "/api/v1/articles",
+            Self::Article(_) => "/api/v1/articles/{id}",
+            Self::Publish(_) => "/api/v1/articles/{id}/publish",
+            Self::Archive(_) => "/api/v1/articles/{id}/archive",
+            Self::Health => "/api/v1/health",
+            Self::Live => "/api/v1/health/live",
+            Self::Ready => "/api/v1/health/ready",
+            Self::Metrics => "/metrics",
+            Self::Problem(_) => "/problems/{kind}",
+        }
+    }
+
+    /// The methods, for `Allow`.
+    fn allow(self) -> &'static str {
+        match self {
+            Self::Articles => "GET, HEAD, OPTIONS, POST",
+            Self::Article(_) => "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",
+            Self::Publish(_) | Self::Archive(_) => "OPTIONS, POST",
+            Self::Health | Self::Live | Self::Ready | Self::Metrics | Self::Problem(_) => {
+                "GET, HEAD, OPTIONS"
+            }
+        }
+    }
+}
+
+/// Answers a request for a resource.
+pub(crate) async fn dispatch(
+    exchange: &Exchange,
+    route: Route,
+    request: Request,
+) -> Result<Reply, Problem> {
+    // HEAD is GET whose body is not sent. It differs in one thing: it counts no view.
+    let method = match &request.method {
+        method if *method == Method::HEAD => Method::GET,
+        method => method.clone(),
+    };
+    if method == Method::OPTIONS {
+        let allow = HeaderValue::from_static(route.allow());
+        return Ok(Reply::empty(StatusCode::NO_CONTENT).with(header::ALLOW, allow));
+    }
+    if !route
+        .allow()
+        .split(", ")
+        .any(|allowed| allowed == method.as_str())
+    {
+        let allow = HeaderValue::from_static(route.allow());
+        let detail = format!("allowed are {}", route.allow());
+        return Err(Problem::new(Kind::MethodNotAllowed, detail).with(header::ALLOW, allow));
+    }
+    if method != Method::GET {
+        exchange.authorize(&request.headers)?;
+    }
+    if route != Route::Articles || method != Method::GET {
+        // Lists alone have parameters.
+        Query::parse(&request.query).end()?;
+    }
+    match (route, method.as_str()) {
+        (Route::Articles, "POST") => articles::create(exchange, request).await,
+        (Route::Articles, _) => articles::list(exchange, request).await,
+        (Route::Article(id), "PUT") => articles::replace(exchange, id, request).await,
+        (Route::Article(id), "PATCH") => articles::patch(exchange, id, request).await,
+        (Route::Article(id), "DELETE") => articles::delete(exchange, id, request).await,
+        (Route::Article(id), _) => articles::read(exchange, id, request).await,
+        (Route::Publish(id), _) => articles::publish(exchange, id, request).await,
+        (Route::Archive(id), _) => articles::archive(exchange, id, request).await,
+        (Route::Health, _) => Ok(health::report(exchange).await),
+        (Route::Live, _) => Ok(health::live()),
+        (Route::Ready, _) => Ok(health::ready(exchange).await),
+        (Route::Metrics, _) => exchange.metrics_page().await,
+        (Route::Problem(kind), _) => Ok(kind.page()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_found_exactly() {
+        let id: ArticleId = "17".parse().unwrap();
+        for (path, expected) in [
+            ("/api/v1/articles", Some(Route::Articles)),
+            ("/api/v1/articles/17", Some(Route::Article(id))),
+            ("/api/v1/articles/17/publish", Some(Route::Publish(id))),
+            ("/api/v1/articles/17/archive", Some(Route::Archive(id))),
+            ("/api/v1/health", Some(Route::Health)),
+            ("/api/v1/health/live", Some(Route::Live)),
+            ("/metrics", Some(Route::Metrics)),
+            ("/problems/conflict", Some(Route::Problem(Kind::Conflict))),
+            ("/api/v1/articles/", None),
+            ("/api/v1/articles/0", None),
+            ("/api/v1/articles/-1", None),
+            ("/api/v1/articles/+1", None),
+            ("/api/v1/articles/abc", None),
+            ("/api/v1/articles/9223372036854775808", None),
+            ("/api/v1/articles/17/publish/", None),
+            ("/api/v1/articles/17/else", None),
+            ("/problems/else", None),
+            ("/", None),
+            ("", None),
+        ] {
+            assert_eq!(Route::find(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn every_problem_has_its_own_page() {
+        for kind in Kind::ALL {
+            let path = format!("/problems/{}", kind.slug());
+            assert_eq!(Route::find(&path), Some(Route::Problem(kind)));
+        }
+    }
+}
