@@ -1,5 +1,48 @@
 //! Capture: one Postgres to topics.
+//!
+//! ```text
+//! source ─▶ wire ─▶ (spool) ─▶ encode ─▶ publish ─▶ Kafka
+//!    ▲                ▲                     │
+//!    │             snapshot                 ▼
+//!    └──────────── progress ◀────────── what counts
+//! ```
+//!
+//! Modules in the order in which data meets them.
+
+mod config;
+pub use config::{Config, KafkaOption};
+
+mod pipeline;
+pub use pipeline::run;
+
+mod error;
+pub use error::Error;
+
+mod history;
+mod publication;
 
 pub mod source;
 
+mod link;
+
 pub mod wire;
+
+pub mod spool;
+
+mod capture;
+mod transaction;
+
+mod catalog;
+mod registry;
+mod tables;
+
+mod encode;
+
+mod snapshot;
+
+mod kafka;
+mod publish;
+
+mod progress;
+
+mod metrics;

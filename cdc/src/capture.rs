@@ -1,0 +1,268 @@
+//! From the messages of the stream to batches.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use change::Lsn;
+use change::commit::CommitKind;
+use change::envelope::Op;
+use service::Shutdown;
+use service::postgres::Connection;
+
+use crate::catalog::Shape;
+use crate::encode::{self, Encoder, Record, Step, TablePlan};
+use crate::error::Error;
+use crate::kafka::{Kafka, Queued};
+use crate::link::Link;
+use crate::progress::Progress;
+use crate::publish::Batch;
+use crate::source::SlotName;
+use crate::spool::Spool;
+use crate::tables::Tables;
+use crate::transaction::{Novelty, OpenTransaction};
+use crate::wire::pgoutput::{self, Framing, Message, Timing};
+use crate::wire::{Oid, PgTimestamp, Xid};
+
+/// The prefix of the messages by which an idle source shows that it lives.
+pub(crate) const HEARTBEAT_PREFIX: &str = "lockstep.heartbeat";
+
+/// Everything that the messages of one stream change.
+pub(crate) struct Capture {
+    pub slot: SlotName,
+    pub epoch: i64,
+    pub kafka: Arc<Kafka>,
+    pub encoder: Arc<Encoder>,
+    pub tables: Tables,
+    pub client: Connection,
+    pub link: Link,
+    pub shutdown: Shutdown,
+    pub progress: Progress,
+    /// Up to where everything counts already, or was handed over.
+    pub published: Lsn,
+    /// The batch that is being filled.
+    pub batch: Batch,
+    /// The last heartbeat that was not handed over.
+    pub heartbeat: Option<Lsn>,
+    /// The transaction that is open in the stream.
+    pub transaction: Option<OpenTransaction>,
+    /// The transaction in progress whose part is arriving.
+    pub segment: Option<Xid>,
+}
+
+impl Capture {
+    /// The batch to hand over now, if there is one: it has only whole transactions.
+    pub(crate) fn take_batch(&mut self) -> Option<Batch> {
+        if self.transaction.is_some() {
+            return None;
+        }
+        let batch = match self.batch.is_empty() {
+            true => heartbeat(self.heartbeat.take()?),
+            false => std::mem::replace(&mut self.batch, Batch::new(CommitKind::Stream)),
+        };
+        // A transaction that came after the heartbeat says more.
+        if batch.commit_lsn <= self.published {
+            return None;
+        }
+        self.published = batch.commit_lsn;
+        Some(batch)
+    }
+
+    /// Takes one message of the stream.
+    pub(crate) async fn handle(&mut self, data: &[u8]) -> Result<(), Error> {
+        let framing = match self.segment {
+            Some(_) => Framing::InStream,
+            None => Framing::Plain,
+        };
+        let framed = pgoutput::decode(data, framing)?;
+        match (self.segment, framed.message) {
+            (Some(_), Message::StreamStop) => self.segment = None,
+            (Some(xid), _) => {
+                self.spool
+                    .append(xid, framed.xid.unwrap_or(xid), data)
+                    .await?
+            }
+            (None, message) => self.control(message).await?,
+        }
+        Ok(())
+    }
+
+    /// Takes a message from outside of streamed parts.
+    async fn control(&mut self, message: Message<'_>) -> Result<(), Error> {
+        match message {
+            Message::Begin(begin) => self.begin(begin.xid, begin.final_lsn, begin.commit_time),
+            Message::Commit(commit) => self.commit(commit.end_lsn),
+            Message::StreamStart(start) => self.segment = Some(start.xid),
+            Message::StreamAbort(abort) => self.spool.abort(abort.xid, abort.subxid)?,
+            Message::StreamCommit(commit) => {
+                self.begin(commit.xid, commit.commit_lsn, commit.commit_time);
+                self.replay(commit.xid).await?;
+                self.commit(commit.end_lsn);
+            }
+            Message::LogicalMessage(message) if message.timing == Timing::Immediate => {
+                if message.prefix == HEARTBEAT_PREFIX {
+                    self.heartbeat = Some(message.lsn);
+                }
+            }
+            Message::StreamStop => return Err(self.out_of_order("StreamStop")),
+            Message::BeginPrepare(_)
+            | Message::Prepare(_)
+            | Message::CommitPrepared(_)
+            | Message::RollbackPrepared(_)
+            | Message::StreamPrepare(_) => return Err(Error::TwoPhase),
+            change => self.change(change).await?,
+        }
+        Ok(())
+    }
+
+    /// Takes again, now that it has committed, what came while the transaction was in progress.
+    async fn replay(&mut self, xid: Xid) -> Result<(), Error> {
+        let mut messages = self.spool.commit(xid)?;
+        while let Some(data) = messages.next().await? {
+            let framed = pgoutput::decode(data, Framing::InStream)?;
+            self.change(framed.message).await?;
+            self.link.keep_alive(self.progress.flush_lsn()).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes a message that describes or changes data.
+    async fn change(&mut self, message: Message<'_>) -> Result<(), Error> {
+        match message {
+            Message::Relation(relation) => {
+                self.tables
+                    .learn(&self.client, Shape::from(&relation))
+                    .await?;
+            }
+            Message::Insert(insert) => {
+                let plan = self.tables.plan_of(insert.relation)?;
+                let step = encode::insert(Op::Create, &insert.new);
+                self.publish(insert.relation, &plan, &step).await?;
+            }
+            Message::Update(update) => {
+                let plan = self.tables.plan_of(update.relation)?;
+                let (first, second) = encode::update(&plan, update.old.as_ref(), &update.new);
+                self.publish(update.relation, &plan, &first).await?;
+                if let Some(second) = second {
+                    self.publish(update.relation, &plan, &second).await?;
+                }
+            }
+            Message::Delete(delete) => {
+                let plan = self.tables.plan_of(delete.relation)?;
+                let step = encode::delete(&delete.old);
+                self.publish(delete.relation, &plan, &step).await?;
+            }
+            Message::Truncate(truncate) => {
+                for oid in truncate.relations {
+                    let plan = self.tables.plan_of(oid)?;
+                    let step = Step {
+                        op: Op::Truncate,
+                        before: None,
+                        after: None,
+                    };
+                    self.publish(oid, &plan, &step).await?;
+                }
+            }
+            // Types are looked up in the catalog; where a change came from first, and what a
+            // transactional message says, is not replicated.
+            Message::Type(_) | Message::Origin(_) | Message::LogicalMessage(_) => {}
+            Message::Begin(_)
+            | Message::Commit(_)
+            | Message::StreamStart(_)
+            | Message::StreamStop
+            | Message::StreamCommit(_)
+            | Message::StreamAbort(_)
+            | Message::BeginPrepare(_)
+            | Message::Prepare(_)
+            | Message::CommitPrepared(_)
+            | Message::RollbackPrepared(_)
+            | Message::StreamPrepare(_) => return Err(self.out_of_order("control message")),
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, xid: Xid, commit_lsn: Lsn, commit_time: PgTimestamp) {
+        self.progress.begun();
+        let transaction =
+            OpenTransaction::new(xid, commit_lsn, commit_time, self.published, now_ms());
+        self.transaction = Some(transaction);
+    }
+
+    fn commit(&mut self, end_lsn: Lsn) {
+        let Some(transaction) = self.transaction.take() else {
+            return;
+        };
+        if transaction.is_empty() {
+            self.progress.skipped(end_lsn);
+        } else {
+            self.batch.committed(transaction.summary(), end_lsn);
+        }
+    }
+
+    async fn publish(
+        &mut self,
+        oid: Oid,
+        plan: &Arc<TablePlan>,
+        step: &Step<'_>,
+    ) -> Result<(), Error> {
+        let out_of_order = self.out_of_order("change");
+        let Some(transaction) = &mut self.transaction else {
+            return Err(out_of_order);
+        };
+        if transaction.novelty() == Novelty::Repeated {
+            return Ok(());
+        }
+        let commit_lsn = transaction.commit_lsn();
+        let meta = transaction.next_record(self.epoch, oid);
+        let time_ms = transaction.commit_time_ms();
+        let record = self
+            .encoder
+            .encode(plan, &meta, step)
+            .map_err(|source| Error::Encode { commit_lsn, source })?;
+        self.send(plan, &record, time_ms).await
+    }
+
+    /// Queues a record. While Kafka does not take it the source hears from us all the same.
+    async fn send(&mut self, plan: &TablePlan, record: &Record, time_ms: i64) -> Result<(), Error> {
+        loop {
+            let queued = self
+                .kafka
+                .send(&plan.topic, record, time_ms, &self.batch.tracker);
+            if queued.map_err(Error::Send)? == Queued::Yes {
+                break;
+            }
+            if self.shutdown.is_requested() {
+                return Err(Error::Stopped);
+            }
+            self.kafka.space().await;
+            self.link.keep_alive(self.progress.flush_lsn()).await?;
+        }
+        self.batch.records += 1;
+        Ok(())
+    }
+
+    fn out_of_order(&self, message: &'static str) -> Error {
+        Error::OutOfOrder {
+            slot: self.slot.clone(),
+            message,
+        }
+    }
+}
+
+/// All that commits after the heartbeat has a higher LSN, and all that committed before was sent
+/// before.
+fn heartbeat(lsn: Lsn) -> Batch {
+    Batch {
+        commit_lsn: lsn,
+        commit_time: now_ms().saturating_mul(1000),
+        end_lsn: lsn,
+        ..Batch::new(CommitKind::Heartbeat)
+    }
+}
+
+/// Milliseconds since 1970-01-01 UTC, by our clock.
+fn now_ms() -> i64 {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+}

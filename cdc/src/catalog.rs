@@ -1,0 +1,313 @@
+//! What the source's catalog says of published tables and their types.
+
+use std::collections::HashMap;
+
+use change::TableName;
+use change::relation::{Column, Key, PgType, Relation};
+use change::value::{BaseType, Mapping};
+use tokio_postgres::{Client, Row};
+
+use crate::wire::Oid;
+use crate::wire::pgoutput::{self, KeyColumn, ReplicaIdentity};
+
+/// A table's shape as pgoutput announces it, or as the catalog has it for a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub oid: Oid,
+    pub table: TableName,
+    pub identity: ReplicaIdentity,
+    pub columns: Vec<ShapeColumn>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ShapeColumn {
+    pub name: String,
+    pub type_oid: Oid,
+    pub type_modifier: i32,
+    /// Whether it is part of the replica identity.
+    pub identity: bool,
+}
+
+/// Why a table cannot be captured.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    #[error("read the source's catalog")]
+    Query(#[source] tokio_postgres::Error),
+    #[error(
+        "table {0} has no replica identity, so its updates and deletes could not be told apart: \
+         give it a primary key, or `alter table {quoted} replica identity full`", quoted = .0.quoted()
+    )]
+    NoIdentity(TableName),
+    #[error(
+        "table {table}: type {type_name} of column {column} cannot be sent in binary: leave the column out of the publication"
+    )]
+    NoBinary {
+        table: TableName,
+        column: String,
+        type_name: String,
+    },
+    #[error("type {oid} of column {column} of table {table} is not in the catalog any more")]
+    TypeGone {
+        table: TableName,
+        column: String,
+        oid: Oid,
+    },
+}
+
+impl CatalogError {
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Query(error) => error.is_closed() || error.code().is_none(),
+            Self::NoIdentity(_) | Self::NoBinary { .. } | Self::TypeGone { .. } => false,
+        }
+    }
+}
+
+impl From<&pgoutput::Relation<'_>> for Shape {
+    fn from(relation: &pgoutput::Relation<'_>) -> Self {
+        let column = |column: &pgoutput::RelationColumn<'_>| ShapeColumn {
+            name: column.name.to_owned(),
+            type_oid: column.type_oid,
+            type_modifier: column.type_modifier,
+            identity: column.key == KeyColumn::Yes,
+        };
+        Self {
+            oid: relation.oid,
+            table: TableName::new(relation.namespace, relation.name),
+            identity: relation.replica_identity,
+            columns: relation.columns.iter().map(column).collect(),
+        }
+    }
+}
+
+/// The tables that `publication` publishes, in the order of their names.
+///
+/// # Errors
+/// When one of them has no replica identity.
+pub(crate) async fn published(
+    client: &Client,
+    publication: &str,
+) -> Result<Vec<Shape>, CatalogError> {
+    let rows = client
+        .query(PUBLISHED, &[&publication])
+        .await
+        .map_err(CatalogError::Query)?;
+    let mut shapes: Vec<Shape> = Vec::new();
+    for row in rows {
+        let oid: Oid = row.get("oid");
+        if shapes.last().is_none_or(|shape| shape.oid != oid) {
+            shapes.push(shape(&row, oid)?);
+        }
+        let last = shapes.last_mut().expect("pushed above when there was none");
+        last.columns.push(ShapeColumn {
+            name: row.get("column_name"),
+            type_oid: row.get("atttypid"),
+            type_modifier: row.get("atttypmod"),
+            identity: row.get("in_identity"),
+        });
+    }
+    Ok(shapes)
+}
+
+/// A table without an identity that publishes inserts only is fine.
+fn shape(row: &Row, oid: Oid) -> Result<Shape, CatalogError> {
+    let table = TableName::new(
+        row.get::<_, String>("nspname"),
+        row.get::<_, String>("relname"),
+    );
+    let identity = match row.get::<_, &str>("relreplident") {
+        "f" => ReplicaIdentity::Full,
+        "i" => ReplicaIdentity::Index,
+        "n" => ReplicaIdentity::Nothing,
+        _ => ReplicaIdentity::Default,
+    };
+    if !row.get::<_, bool>("has_identity") && row.get::<_, bool>("changes_rows") {
+        return Err(CatalogError::NoIdentity(table));
+    }
+    Ok(Shape {
+        oid,
+        table,
+        identity,
+        columns: Vec::new(),
+    })
+}
+
+/// Columns as pgoutput sends them: not dropped, not generated. (Before version 15 a publication has
+/// no column lists; `pg_publication_tables` tells of them where there are.)
+const PUBLISHED: &str = "
+with published as (
+    select c.oid, n.nspname, c.relname, c.relreplident::text,
+           p.pubupdate or p.pubdelete as changes_rows,
+           to_jsonb(t) -> 'attnames' as attnames,
+           exists (select 1 from pg_index i
+                    where i.indrelid = c.oid
+                      and (c.relreplident = 'd' and i.indisprimary
+                           or c.relreplident = 'i' and i.indisreplident)) as by_index
+      from pg_publication_tables t
+      join pg_publication p on p.pubname = t.pubname
+      join pg_namespace n on n.nspname = t.schemaname
+      join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename
+     where t.pubname = $1
+)
+select p.oid, p.nspname::text, p.relname::text, p.relreplident, p.changes_rows,
+       p.relreplident = 'f' or p.by_index as has_identity,
+       a.attname::text as column_name, a.atttypid, a.atttypmod,
+       case p.relreplident
+            when 'f' then true
+            when 'n' then false
+            else exists (select 1 from pg_index i
+                          where i.indrelid = p.oid and a.attnum = any (i.indkey::int2[])
+                            and (p.relreplident = 'd' and i.indisprimary
+                                 or p.relreplident = 'i' and i.indisreplident))
+       end as in_identity
+  from published p
+  join pg_attribute a on a.attrelid = p.oid and a.attnum > 0 and not a.attisdropped
+                     and a.attgenerated = ''
+ where p.attnames is null or p.attnames = 'null' or p.attnames ? a.attname::text
+ order by p.nspname, p.relname, a.attnum";
+
+/// The relation for `shape`, its types looked up.
+///
+/// # Errors
+/// When a type cannot travel in binary, or is gone.
+pub(crate) async fn describe(client: &Client, shape: &Shape) -> Result<Relation, CatalogError> {
+    let rows = client
+        .query(COLUMNS, &[&shape.oid])
+        .await
+        .map_err(CatalogError::Query)?;
+    let known: HashMap<String, Row> = rows
+        .into_iter()
+        .map(|row| (row.get("column_name"), row))
+        .collect();
+    let primary = |column: &ShapeColumn| {
+        known
+            .get(&column.name)
+            .is_some_and(|row| row.get::<_, bool>("in_primary_key"))
+    };
+    // Under FULL every column is flagged; the primary key, where there is one, tells rows apart.
+    let by_primary_key = shape.identity == ReplicaIdentity::Full;
+    let in_key = |column: &ShapeColumn| match by_primary_key {
+        true => primary(column),
+        false => column.identity,
+    };
+    let key = match shape.columns.iter().any(in_key) {
+        true => Key::Columns,
+        false => Key::WholeRow,
+    };
+    let mut columns = Vec::with_capacity(shape.columns.len());
+    for column in &shape.columns {
+        let catalog = known.get(&column.name);
+        let (mapping, pg_type) = column_type(client, shape, column).await?;
+        columns.push(Column {
+            name: column.name.clone(),
+            in_key: key == Key::WholeRow || in_key(column),
+            mapping,
+            pg_type,
+            not_null: catalog.is_some_and(|row| row.get("attnotnull")),
+            default: catalog.and_then(|row| row.get("default")),
+        });
+    }
+    Ok(Relation {
+        table: shape.table.clone(),
+        key,
+        columns,
+    })
+}
+
+const COLUMNS: &str = "
+select a.attname::text as column_name, a.attnotnull,
+       pg_get_expr(d.adbin, d.adrelid) as \"default\",
+       exists (select 1 from pg_index i
+                where i.indrelid = a.attrelid and i.indisprimary
+                  and a.attnum = any (i.indkey::int2[])) as in_primary_key
+  from pg_attribute a
+  left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+ where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped";
+
+async fn column_type(
+    client: &Client,
+    shape: &Shape,
+    column: &ShapeColumn,
+) -> Result<(Mapping, PgType), CatalogError> {
+    let gone = || CatalogError::TypeGone {
+        table: shape.table.clone(),
+        column: column.name.clone(),
+        oid: column.type_oid,
+    };
+    let row = client
+        .query_opt(TYPE, &[&column.type_oid, &column.type_modifier])
+        .await
+        .map_err(CatalogError::Query)?
+        .ok_or_else(gone)?;
+    let base = |prefix: &str| BaseType {
+        oid: row.get(format!("{prefix}oid").as_str()),
+        modifier: row.get("modifier"),
+        is_enum: row.get(format!("{prefix}is_enum").as_str()),
+        has_send: row.get(format!("{prefix}has_send").as_str()),
+    };
+    let pg_type = PgType {
+        name: row.get("type_name"),
+        modifier: column.type_modifier,
+        enum_labels: row
+            .get::<_, Option<Vec<String>>>("enum_labels")
+            .unwrap_or_default(),
+    };
+    let Some(declared) = row.get::<_, Option<Oid>>("declared_element_oid") else {
+        return Ok((Mapping::of(base("")), pg_type));
+    };
+    let element = base("element_");
+    if !element.has_send {
+        return Err(CatalogError::NoBinary {
+            table: shape.table.clone(),
+            column: column.name.clone(),
+            type_name: pg_type.name,
+        });
+    }
+    // Images name the declared element type, also where that is a domain.
+    let mapping = match Mapping::of_array(element) {
+        Mapping::Array { element, .. } => Mapping::Array {
+            element,
+            element_oid: declared,
+        },
+        mapping @ Mapping::Scalar(_) => mapping,
+    };
+    Ok((mapping, pg_type))
+}
+
+/// A type with its domains taken off, and its element likewise. A domain's modifier counts where the
+/// column has none, which is always: a domain takes none. `int2vector` and `oidvector` are arrays
+/// that start at 0 and nothing else.
+const TYPE: &str = "
+with recursive base as (
+    select t.oid, t.typtype, t.typbasetype, $2::int4 as modifier
+      from pg_type t where t.oid = $1
+    union all
+    select t.oid, t.typtype, t.typbasetype,
+           case when b.modifier = -1 then d.typtypmod else b.modifier end
+      from base b join pg_type d on d.oid = b.oid
+      join pg_type t on b.typtype = 'd' and t.oid = b.typbasetype
+), element as (
+    select b.modifier, t.oid as array_oid, t.typtype, t.typsend, e.oid as first_element
+      from base b join pg_type t on t.oid = b.oid
+      left join pg_type e on t.typcategory = 'A' and t.typlen = -1 and t.oid not in (22, 30)
+                         and e.oid = t.typelem
+     where b.typtype <> 'd'
+), element_base as (
+    with recursive chain as (
+        select t.oid, t.typtype, t.typbasetype from pg_type t, element e where t.oid = e.first_element
+        union all
+        select t.oid, t.typtype, t.typbasetype
+          from chain c join pg_type t on c.typtype = 'd' and t.oid = c.typbasetype
+    )
+    select oid, typtype from chain where typtype <> 'd'
+)
+select format_type($1, $2) as type_name, e.modifier, e.array_oid as oid,
+       e.typtype = 'e' as is_enum, e.typsend <> 0 as has_send,
+       e.first_element as declared_element_oid,
+       eb.oid as element_oid, eb.typtype = 'e' as element_is_enum,
+       et.typsend <> 0 as element_has_send,
+       (select array_agg(l.enumlabel::text order by l.enumsortorder) from pg_enum l
+         where l.enumtypid = coalesce(eb.oid, e.array_oid)) as enum_labels
+  from element e
+  left join element_base eb on true
+  left join pg_type et on et.oid = eb.oid";

@@ -1,0 +1,118 @@
+//! The settings of capture.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use change::topic::Topics;
+use service::postgres::Dsn;
+
+use crate::source::SlotName;
+
+/// The settings of capture.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Config {
+    /// Source database (DB1): a libpq URL or keywords, for a role with REPLICATION and SELECT.
+    #[arg(long, env = "LOCKSTEP_SOURCE", value_name = "DSN")]
+    pub source: Dsn,
+    /// Kafka brokers to start from, host:port separated by commas.
+    #[arg(
+        long,
+        env = "LOCKSTEP_KAFKA",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:9092"
+    )]
+    pub kafka: String,
+    /// A setting for the Kafka client, as librdkafka names it (security.protocol=SASL_SSL); repeatable.
+    #[arg(
+        long,
+        env = "LOCKSTEP_KAFKA_OPTION",
+        value_name = "KEY=VALUE",
+        value_delimiter = ';'
+    )]
+    pub kafka_option: Vec<KafkaOption>,
+    /// Schema registry, path included.
+    #[arg(
+        long,
+        env = "LOCKSTEP_REGISTRY",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8081"
+    )]
+    pub registry: String,
+    /// Name of the pipeline, which is what all its topics' names start with.
+    #[arg(long, env = "LOCKSTEP_PREFIX", default_value = "lockstep", value_parser = topics)]
+    pub prefix: Topics,
+    /// Replication slot; made when missing.
+    #[arg(long, env = "LOCKSTEP_SLOT", default_value = "lockstep")]
+    pub slot: SlotName,
+    /// Publication; made for all tables when missing.
+    #[arg(long, env = "LOCKSTEP_PUBLICATION", default_value = "lockstep")]
+    pub publication: String,
+    /// Directory for transactions that are still in progress on the source; emptied at start.
+    #[arg(
+        long,
+        env = "LOCKSTEP_SPOOL_DIR",
+        value_name = "DIR",
+        default_value = ".lockstep/spool"
+    )]
+    pub spool_dir: PathBuf,
+    /// Partitions of a table's topic when it is made.
+    #[arg(long, env = "LOCKSTEP_PARTITIONS", default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..=1000))]
+    pub partitions: i32,
+    /// Copies of each topic when it is made.
+    #[arg(long, env = "LOCKSTEP_REPLICATION_FACTOR", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=9))]
+    pub replication_factor: i32,
+    /// How long topics keep records: the window for replay, in hours.
+    #[arg(long, env = "LOCKSTEP_RETENTION_HOURS", value_name = "HOURS", default_value_t = 168, value_parser = clap::value_parser!(u32).range(1..))]
+    pub retention_hours: u32,
+    /// Connections that read tables at once during the first snapshot.
+    #[arg(long, env = "LOCKSTEP_SNAPSHOT_READERS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub snapshot_readers: u16,
+    /// The source's timeline, after a failover to a server that has all that was captured.
+    #[arg(long, env = "LOCKSTEP_ACCEPT_TIMELINE", value_name = "TIMELINE")]
+    pub accept_timeline: Option<u32>,
+    /// Seconds without a change after which the source is asked for a sign of life.
+    #[arg(long, env = "LOCKSTEP_HEARTBEAT_SECONDS", value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub heartbeat_seconds: Duration,
+}
+
+/// A setting of the Kafka client.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KafkaOption {
+    pub key: String,
+    pub value: String,
+}
+
+/// The value may be a password.
+impl std::fmt::Debug for KafkaOption {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}=***", self.key)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected key=value")]
+pub struct KafkaOptionError;
+
+impl FromStr for KafkaOption {
+    type Err = KafkaOptionError;
+
+    fn from_str(text: &str) -> Result<Self, KafkaOptionError> {
+        let (key, value) = text.split_once('=').ok_or(KafkaOptionError)?;
+        Ok(Self {
+            key: key.trim().to_owned(),
+            value: value.trim().to_owned(),
+        })
+    }
+}
+
+fn topics(prefix: &str) -> Result<Topics, change::topic::TopicNameError> {
+    Topics::new(prefix)
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
+        _ => Err("expected 1 to 86400 seconds".to_owned()),
+    }
+}

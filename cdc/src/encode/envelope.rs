@@ -1,0 +1,207 @@
+//! The record around the rows.
+
+use change::Position;
+use change::avro::{write_bytes, write_long, write_str};
+use change::envelope::Op;
+use change::framing::{SchemaId, write_header};
+
+use super::plan::TablePlan;
+use super::row::{self, Aside, EncodeError, Fields};
+use super::steps::Step;
+
+/// What a record says besides its rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Meta {
+    pub epoch: i64,
+    pub position: Position,
+    /// Microseconds since 1970-01-01 UTC, by the source's clock.
+    pub commit_time: i64,
+    /// When the record is made: milliseconds since 1970-01-01 UTC, by our clock.
+    pub now_ms: i64,
+    pub origin: Origin,
+}
+
+/// Where a row comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Origin {
+    Snapshot,
+    Transaction { xid: u32, order: Order },
+}
+
+/// A change's place in its transaction, from 1 as Debezium counts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Order {
+    pub total: u64,
+    pub in_table: u64,
+}
+
+/// Names that stand in every record.
+#[derive(Clone, Debug)]
+pub(crate) struct Encoder {
+    pub pipeline: String,
+    pub database: String,
+}
+
+/// A record's bytes, framed.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    /// None for a truncation, which is of no key.
+    pub key: Option<Vec<u8>>,
+    pub value: Vec<u8>,
+}
+
+impl Encoder {
+    /// The record of `step`.
+    ///
+    /// # Errors
+    /// When a row is not one of the plan's relation.
+    pub(crate) fn encode(
+        &self,
+        plan: &TablePlan,
+        meta: &Meta,
+        step: &Step<'_>,
+    ) -> Result<Record, EncodeError> {
+        let key = match step.keyed_row() {
+            Some(row) => Some(self::key(plan, row)?),
+            None => None,
+        };
+        let mut rows = Vec::new();
+        let before = optional_row(plan, step.before.as_deref(), &mut rows)?;
+        let after = optional_row(plan, step.after.as_deref(), &mut rows)?;
+        let mut value = framed(plan.schemas.value, rows.len() + HEAD_BYTES);
+        lockstep(meta, &before, &after, &mut value)?;
+        write_str(&mut value, step.op.code());
+        value.extend_from_slice(&rows);
+        self.source(plan, meta, &mut value)?;
+        write_long(&mut value, 1);
+        write_long(&mut value, meta.now_ms);
+        transaction(meta, &mut value)?;
+        Ok(Record { key, value })
+    }
+
+    /// The record of a truncation.
+    ///
+    /// # Errors
+    /// When the position does not fit the envelope.
+    pub(crate) fn truncation(&self, plan: &TablePlan, meta: &Meta) -> Result<Record, EncodeError> {
+        let step = Step {
+            op: Op::Truncate,
+            before: None,
+            after: None,
+        };
+        self.encode(plan, meta, &step)
+    }
+
+    fn source(&self, plan: &TablePlan, meta: &Meta, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let table = &plan.relation.table;
+        write_str(out, env!("CARGO_PKG_VERSION"));
+        write_str(out, "lockstep");
+        write_str(out, &self.pipeline);
+        write_long(out, meta.commit_time.div_euclid(1000));
+        let (snapshot, xid) = match meta.origin {
+            Origin::Snapshot => ("true", None),
+            Origin::Transaction { xid, .. } => ("false", Some(xid)),
+        };
+        write_str(out, snapshot);
+        write_str(out, &self.database);
+        write_str(out, &table.schema);
+        write_str(out, &table.name);
+        match xid {
+            Some(xid) => {
+                write_long(out, 1);
+                write_long(out, xid.into());
+            }
+            None => write_long(out, 0),
+        }
+        write_long(out, 1);
+        write_long(out, signed(meta.position.commit_lsn.as_u64())?);
+        Ok(())
+    }
+}
+
+/// Room for all but the rows, so that a record of common size is written without growing.
+const HEAD_BYTES: usize = 160;
+
+fn key(plan: &TablePlan, row: &[crate::wire::Column<'_>]) -> Result<Vec<u8>, EncodeError> {
+    let mut out = framed(plan.schemas.key, 32);
+    let aside = row::encode(plan, row, Fields::Key, &mut out)?;
+    if plan.exact_keys {
+        map(&aside.exact, &mut out)?;
+    }
+    Ok(out)
+}
+
+fn framed(schema: SchemaId, room: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(room + change::framing::HEADER_BYTES);
+    write_header(&mut out, schema);
+    out
+}
+
+fn optional_row<'a, 'p>(
+    plan: &'p TablePlan,
+    row: Option<&[crate::wire::Column<'a>]>,
+    out: &mut Vec<u8>,
+) -> Result<Aside<'a, 'p>, EncodeError> {
+    let Some(row) = row else {
+        write_long(out, 0);
+        return Ok(Aside::default());
+    };
+    write_long(out, 1);
+    row::encode(plan, row, Fields::All, out)
+}
+
+fn lockstep(
+    meta: &Meta,
+    before: &Aside<'_, '_>,
+    after: &Aside<'_, '_>,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    write_long(out, meta.epoch);
+    write_long(out, signed(meta.position.commit_lsn.as_u64())?);
+    write_long(out, signed(meta.position.ordinal)?);
+    block(after.unchanged.len(), out)?;
+    for name in &after.unchanged {
+        write_str(out, name);
+    }
+    end_block(after.unchanged.len(), out);
+    map(&after.exact, out)?;
+    map(&before.exact, out)
+}
+
+fn transaction(meta: &Meta, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let Origin::Transaction { xid, order } = meta.origin else {
+        write_long(out, 0);
+        return Ok(());
+    };
+    write_long(out, 1);
+    write_str(out, &format!("{xid}:{}", meta.position.commit_lsn.as_u64()));
+    write_long(out, signed(order.total)?);
+    write_long(out, signed(order.in_table)?);
+    Ok(())
+}
+
+fn map(entries: &[(&str, &[u8])], out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    block(entries.len(), out)?;
+    for (name, image) in entries {
+        write_str(out, name);
+        write_bytes(out, image);
+    }
+    end_block(entries.len(), out);
+    Ok(())
+}
+
+/// The count of a block; where it is zero it ends the array or map already.
+fn block(items: usize, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    write_long(out, i64::try_from(items).map_err(|_| EncodeError::Range)?);
+    Ok(())
+}
+
+fn end_block(items: usize, out: &mut Vec<u8>) {
+    if items > 0 {
+        write_long(out, 0);
+    }
+}
+
+fn signed(number: u64) -> Result<i64, EncodeError> {
+    i64::try_from(number).map_err(|_| EncodeError::Range)
+}

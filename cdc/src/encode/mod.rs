@@ -1,0 +1,12 @@
+//! From rows on the wire to records: Avro written straight from the tuple, by a plan that is made
+//! once per relation.
+
+mod envelope;
+mod plan;
+mod row;
+mod steps;
+
+pub(crate) use envelope::{Encoder, Meta, Order, Origin, Record};
+pub(crate) use plan::{Schemas, TablePlan};
+pub(crate) use row::EncodeError;
+pub(crate) use steps::{Step, delete, insert, update};

@@ -1,0 +1,337 @@
+//! Kafka: the one module that names its client.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer};
+use rdkafka::{Offset, TopicPartitionList};
+use service::Health;
+use tokio::sync::Notify;
+
+use crate::config::Config;
+use crate::encode::Record;
+use crate::publish::Tracker;
+
+/// The dependency's name in the health report.
+pub(crate) const DEPENDENCY: &str = "kafka";
+
+/// The longest record: what topics are made with, and what the producer sends.
+pub(crate) const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What the producer may hold that is not acknowledged: with the buffers of its connections this
+/// bounds the memory of capture, whatever the backlog.
+const QUEUE_KILOBYTES_MAX: usize = 64 * 1024;
+const QUEUE_RECORDS_MAX: usize = 200_000;
+const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why Kafka did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum KafkaFault {
+    #[error("a setting of the Kafka client is refused")]
+    Setting(#[source] KafkaError),
+    #[error("Kafka at {brokers} does not {step}")]
+    Unavailable {
+        brokers: String,
+        step: &'static str,
+        source: KafkaError,
+    },
+    #[error("Kafka at {brokers} refuses to {step}")]
+    Refused {
+        brokers: String,
+        step: String,
+        source: KafkaError,
+    },
+    #[error(
+        "record of {bytes} bytes is longer than {RECORD_BYTES_MAX} bytes or than topic {topic} takes: \
+         leave the large column out of the publication"
+    )]
+    TooLong { topic: String, bytes: usize },
+    /// The records may or may not stand in the topic; they do not count, and are sent again.
+    #[error("a record for topic {topic} was not acknowledged")]
+    NotDelivered { topic: String, source: KafkaError },
+    #[error("a task that reads Kafka ended early")]
+    Task(#[source] tokio::task::JoinError),
+}
+
+impl KafkaFault {
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } | Self::NotDelivered { .. } => true,
+            Self::Setting(_) | Self::Refused { .. } | Self::TooLong { .. } | Self::Task(_) => false,
+        }
+    }
+}
+
+/// A topic as it should be when it is made.
+pub(crate) struct TopicSpec<'a> {
+    pub name: &'a str,
+    pub partitions: i32,
+    pub replication_factor: i32,
+    pub retention: Duration,
+}
+
+/// Whether a record was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queued {
+    Yes,
+    /// The queue is full: try again after [`Kafka::space`].
+    Full,
+}
+
+/// A connection to Kafka: an idempotent producer, and what sets up and reads topics.
+pub(crate) struct Kafka {
+    brokers: String,
+    settings: ClientConfig,
+    producer: ThreadedProducer<Deliveries>,
+    space: Arc<Notify>,
+}
+
+impl Kafka {
+    /// # Errors
+    /// When a setting is refused. Nothing is sent yet.
+    pub(crate) fn new(config: &Config, health: &Health) -> Result<Self, KafkaFault> {
+        let mut settings = ClientConfig::new();
+        settings.set("bootstrap.servers", &config.kafka);
+        settings.set("client.id", "lockstep-cdc");
+        settings.set_log_level(RDKafkaLogLevel::Warning);
+        for option in &config.kafka_option {
+            settings.set(&option.key, &option.value);
+        }
+        let space = Arc::new(Notify::new());
+        let deliveries = Deliveries {
+            brokers: config.kafka.clone(),
+            health: health.clone(),
+            space: Arc::clone(&space),
+        };
+        let producer = settings
+            .clone()
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            // Kafka's own default partitioner, so that other producers agree on a key's partition.
+            .set("partitioner", "murmur2")
+            .set("linger.ms", "0")
+            .set("compression.type", "lz4")
+            .set("message.max.bytes", RECORD_BYTES_MAX.to_string())
+            .set(
+                "queue.buffering.max.kbytes",
+                QUEUE_KILOBYTES_MAX.to_string(),
+            )
+            .set(
+                "queue.buffering.max.messages",
+                QUEUE_RECORDS_MAX.to_string(),
+            )
+            // Never give a record up: the source waits as long as Kafka does not take it.
+            .set("message.timeout.ms", "0")
+            .create_with_context(deliveries)
+            .map_err(KafkaFault::Setting)?;
+        Ok(Self {
+            brokers: config.kafka.clone(),
+            settings,
+            producer,
+            space,
+        })
+    }
+
+    /// Queues a record; `tracker` learns where it came to stand. Without a key it goes to
+    /// partition 0.
+    ///
+    /// # Errors
+    /// When the record can never be sent.
+    pub(crate) fn send(
+        &self,
+        topic: &str,
+        record: &Record,
+        timestamp_ms: i64,
+        tracker: &Arc<Tracker>,
+    ) -> Result<Queued, KafkaFault> {
+        let delivery = Box::new(Arc::clone(tracker));
+        let mut message = BaseRecord::<Vec<u8>, Vec<u8>, _>::with_opaque_to(topic, delivery)
+            .payload(&record.value)
+            .timestamp(timestamp_ms);
+        message = match &record.key {
+            Some(key) => message.key(key),
+            None => message.partition(0),
+        };
+        tracker.sent();
+        let Err((error, _)) = self.producer.send(message) else {
+            return Ok(Queued::Yes);
+        };
+        tracker.unsent();
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::QueueFull) => Ok(Queued::Full),
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => Err(KafkaFault::TooLong {
+                topic: topic.to_owned(),
+                bytes: record.value.len(),
+            }),
+            _ => Err(KafkaFault::NotDelivered {
+                topic: topic.to_owned(),
+                source: error,
+            }),
+        }
+    }
+
+    /// Waits until a record was delivered, which makes room in the queue. Cancel-safe.
+    pub(crate) async fn space(&self) {
+        // The bound covers a delivery between the refusal and this call.
+        let _ = tokio::time::timeout(Duration::from_millis(10), self.space.notified()).await;
+    }
+
+    /// Makes the topic unless it exists.
+    ///
+    /// # Errors
+    /// When Kafka is away or refuses.
+    pub(crate) async fn ensure_topic(&self, spec: &TopicSpec<'_>) -> Result<(), KafkaFault> {
+        let admin: AdminClient<_> = self.settings.create().map_err(KafkaFault::Setting)?;
+        let retention = spec.retention.as_millis().to_string();
+        let record_bytes_max = RECORD_BYTES_MAX.to_string();
+        let replication = TopicReplication::Fixed(spec.replication_factor);
+        let topic = NewTopic::new(spec.name, spec.partitions, replication)
+            .set("retention.ms", &retention)
+            .set("max.message.bytes", &record_bytes_max);
+        let options = AdminOptions::new().operation_timeout(Some(REQUEST_LIMIT));
+        let step = "create a topic";
+        let answers = admin
+            .create_topics([&topic], &options)
+            .await
+            .map_err(|source| self.unavailable(step, source))?;
+        match answers.into_iter().next() {
+            None | Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(()),
+            Some(Err((name, code))) => {
+                let source = KafkaError::AdminOp(code);
+                match is_transient(code) {
+                    true => Err(self.unavailable(step, source)),
+                    false => Err(KafkaFault::Refused {
+                        brokers: self.brokers.clone(),
+                        step: format!("create topic {name}"),
+                        source,
+                    }),
+                }
+            }
+        }
+    }
+
+    /// The value of the last record in the topic's partition 0.
+    ///
+    /// # Errors
+    /// When Kafka does not answer.
+    pub(crate) async fn last_record(&self, topic: &str) -> Result<Option<Vec<u8>>, KafkaFault> {
+        let settings = self.settings.clone();
+        let (name, brokers) = (topic.to_owned(), self.brokers.clone());
+        tokio::task::spawn_blocking(move || last_record(settings, &name, &brokers))
+            .await
+            .map_err(KafkaFault::Task)?
+    }
+
+    fn unavailable(&self, step: &'static str, source: KafkaError) -> KafkaFault {
+        KafkaFault::Unavailable {
+            brokers: self.brokers.clone(),
+            step,
+            source,
+        }
+    }
+}
+
+/// Blocks. Offsets may have gaps (compaction, control records), so it steps back until there is a
+/// record.
+fn last_record(
+    mut settings: ClientConfig,
+    topic: &str,
+    brokers: &str,
+) -> Result<Option<Vec<u8>>, KafkaFault> {
+    let step = "answer a read of the commits topic";
+    let fault = |source| KafkaFault::Unavailable {
+        brokers: brokers.to_owned(),
+        step,
+        source,
+    };
+    let consumer: BaseConsumer = settings
+        .set("group.id", "lockstep-cdc")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("fetch.message.max.bytes", RECORD_BYTES_MAX.to_string())
+        .create()
+        .map_err(KafkaFault::Setting)?;
+    let (low, high) = consumer
+        .fetch_watermarks(topic, 0, REQUEST_LIMIT)
+        .map_err(fault)?;
+    let mut start = high;
+    while start > low {
+        start = (start - STEP_BACK).max(low);
+        let mut assignment = TopicPartitionList::new();
+        assignment
+            .add_partition_offset(topic, 0, Offset::Offset(start))
+            .map_err(KafkaFault::Setting)?;
+        consumer.assign(&assignment).map_err(fault)?;
+        let mut last = None;
+        loop {
+            match consumer.poll(REQUEST_LIMIT) {
+                Some(Ok(message)) => {
+                    last = message.payload().map(<[u8]>::to_vec);
+                    if message.offset() + 1 >= high {
+                        return Ok(last);
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => break,
+                Some(Err(source)) => return Err(fault(source)),
+                None => return Err(fault(KafkaError::NoMessageReceived)),
+            }
+        }
+        if last.is_some() {
+            return Ok(last);
+        }
+    }
+    Ok(None)
+}
+
+const STEP_BACK: i64 = 100;
+
+fn is_transient(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::RequestTimedOut
+            | RDKafkaErrorCode::OperationTimedOut
+            | RDKafkaErrorCode::NotController
+            | RDKafkaErrorCode::BrokerNotAvailable
+            | RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::CoordinatorLoadInProgress
+    )
+}
+
+/// What the producer's own thread reports.
+struct Deliveries {
+    brokers: String,
+    health: Health,
+    space: Arc<Notify>,
+}
+
+impl ClientContext for Deliveries {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(brokers = %self.brokers, %error, reason, "Kafka is away, trying again");
+        self.health
+            .set(DEPENDENCY, Err(format!("{}: {reason}", self.brokers)));
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = Box<Arc<Tracker>>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, tracker: Box<Arc<Tracker>>) {
+        match result {
+            Ok(message) => {
+                self.health.set(DEPENDENCY, Ok(()));
+                tracker.delivered(message.topic(), message.partition(), message.offset());
+            }
+            Err((error, message)) => tracker.failed(KafkaFault::NotDelivered {
+                topic: message.topic().to_owned(),
+                source: error.clone(),
+            }),
+        }
+        self.space.notify_one();
+    }
+}

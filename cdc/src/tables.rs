@@ -1,0 +1,166 @@
+//! The tables whose changes are captured: their plans, schemas and topics.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use change::TableName;
+use change::envelope::{key_schema, value_schema};
+use change::topic::{TopicNameError, Topics, key_subject, value_subject};
+use tokio_postgres::Client;
+
+use crate::catalog::{self, CatalogError, Shape};
+use crate::config::Config;
+use crate::encode::{Schemas, TablePlan};
+use crate::kafka::{Kafka, KafkaFault, TopicSpec};
+use crate::registry::{Registry, RegistryError};
+use crate::wire::Oid;
+
+/// Everything known of tables so far, by OID.
+pub(crate) struct Tables {
+    registry: Registry,
+    kafka: Arc<Kafka>,
+    topics: Topics,
+    partitions: i32,
+    replication_factor: i32,
+    retention: Duration,
+    known: HashMap<Oid, Known>,
+}
+
+struct Known {
+    shape: Shape,
+    plan: Arc<TablePlan>,
+}
+
+/// Why a table's changes cannot be published.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    #[error("look up table {table}")]
+    Catalog {
+        table: TableName,
+        source: CatalogError,
+    },
+    #[error("name the topic of a table")]
+    Topic(#[from] TopicNameError),
+    #[error("make the topic of table {table}")]
+    Kafka {
+        table: TableName,
+        source: KafkaFault,
+    },
+    #[error("register the schemas of table {table}")]
+    Registry {
+        table: TableName,
+        source: RegistryError,
+    },
+    #[error("a change of relation {0} came before its description")]
+    Unknown(Oid),
+}
+
+impl TableError {
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Catalog { source, .. } => source.is_transient(),
+            Self::Kafka { source, .. } => source.is_transient(),
+            Self::Registry { source, .. } => source.is_transient(),
+            Self::Topic(_) | Self::Unknown(_) => false,
+        }
+    }
+}
+
+impl Tables {
+    pub(crate) fn new(config: &Config, registry: Registry, kafka: Arc<Kafka>) -> Self {
+        Self {
+            registry,
+            kafka,
+            topics: config.prefix.clone(),
+            partitions: config.partitions,
+            replication_factor: config.replication_factor,
+            retention: Duration::from_secs(u64::from(config.retention_hours) * 3600),
+            known: HashMap::new(),
+        }
+    }
+
+    /// Takes note of how a table looks from here on. Its schemas are registered, which checks their
+    /// compatibility, and its topic is made before the first record.
+    ///
+    /// # Errors
+    /// When the catalog, the registry or Kafka does not agree.
+    pub(crate) async fn learn(
+        &mut self,
+        client: &Client,
+        shape: Shape,
+    ) -> Result<Arc<TablePlan>, TableError> {
+        if let Some(known) = self
+            .known
+            .get(&shape.oid)
+            .filter(|known| known.shape == shape)
+        {
+            return Ok(Arc::clone(&known.plan));
+        }
+        let plan = Arc::new(self.plan(client, &shape).await?);
+        let oid = shape.oid;
+        tracing::info!(table = %shape.table, topic = %plan.topic, "capturing table");
+        self.known.insert(
+            oid,
+            Known {
+                shape,
+                plan: Arc::clone(&plan),
+            },
+        );
+        Ok(plan)
+    }
+
+    /// # Errors
+    /// When the relation was never described.
+    pub(crate) fn plan_of(&self, oid: Oid) -> Result<Arc<TablePlan>, TableError> {
+        let known = self.known.get(&oid).ok_or(TableError::Unknown(oid))?;
+        Ok(Arc::clone(&known.plan))
+    }
+
+    async fn plan(&self, client: &Client, shape: &Shape) -> Result<TablePlan, TableError> {
+        let table = || shape.table.clone();
+        let relation =
+            catalog::describe(client, shape)
+                .await
+                .map_err(|source| TableError::Catalog {
+                    table: table(),
+                    source,
+                })?;
+        let topic = self.topics.data(&shape.table)?;
+        let prefix = self.topics.prefix();
+        let key = key_schema(&relation, prefix);
+        let key = self
+            .register(&shape.table, &key_subject(&topic), &key)
+            .await?;
+        let value = value_schema(&relation, prefix);
+        let value = self
+            .register(&shape.table, &value_subject(&topic), &value)
+            .await?;
+        self.kafka
+            .ensure_topic(&TopicSpec {
+                name: &topic,
+                partitions: self.partitions,
+                replication_factor: self.replication_factor,
+                retention: self.retention,
+            })
+            .await
+            .map_err(|source| TableError::Kafka {
+                table: table(),
+                source,
+            })?;
+        Ok(TablePlan::new(&topic, relation, Schemas { key, value }))
+    }
+
+    async fn register(
+        &self,
+        table: &TableName,
+        subject: &str,
+        schema: &str,
+    ) -> Result<change::framing::SchemaId, TableError> {
+        let registered = self.registry.register(subject, schema).await;
+        registered.map_err(|source| TableError::Registry {
+            table: table.clone(),
+            source,
+        })
+    }
+}

@@ -1,0 +1,104 @@
+//! The committed transaction whose changes are arriving.
+
+use std::collections::HashMap;
+
+use change::commit::Transaction;
+use change::{Lsn, Position};
+
+use crate::encode::{Meta, Order, Origin};
+use crate::wire::{Oid, PgTimestamp, Xid};
+
+/// Whether a transaction is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Novelty {
+    New,
+    /// It counts in the topics already: after a restart the slot sends again what was not confirmed.
+    Repeated,
+}
+
+/// A committed transaction that is open in the stream.
+#[derive(Debug)]
+pub(crate) struct OpenTransaction {
+    xid: Xid,
+    commit_lsn: Lsn,
+    commit_time: i64,
+    novelty: Novelty,
+    now_ms: i64,
+    records: u64,
+    by_table: HashMap<Oid, u64>,
+}
+
+impl OpenTransaction {
+    /// `published` is the `commit_lsn` up to which everything counts already; `now_ms` our clock.
+    pub(crate) fn new(
+        xid: Xid,
+        commit_lsn: Lsn,
+        commit_time: PgTimestamp,
+        published: Lsn,
+        now_ms: i64,
+    ) -> Self {
+        Self {
+            xid,
+            commit_lsn,
+            commit_time: commit_time.unix_micros(),
+            novelty: if commit_lsn <= published {
+                Novelty::Repeated
+            } else {
+                Novelty::New
+            },
+            now_ms,
+            records: 0,
+            by_table: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn novelty(&self) -> Novelty {
+        self.novelty
+    }
+
+    pub(crate) fn commit_lsn(&self) -> Lsn {
+        self.commit_lsn
+    }
+
+    pub(crate) fn commit_time_ms(&self) -> i64 {
+        self.commit_time.div_euclid(1000)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    /// What the next record says of itself.
+    pub(crate) fn next_record(&mut self, epoch: i64, table: Oid) -> Meta {
+        let position = Position {
+            commit_lsn: self.commit_lsn,
+            ordinal: self.records,
+        };
+        self.records += 1;
+        let in_table = self.by_table.entry(table).or_default();
+        *in_table += 1;
+        Meta {
+            epoch,
+            position,
+            commit_time: self.commit_time,
+            now_ms: self.now_ms,
+            origin: Origin::Transaction {
+                xid: self.xid.0,
+                order: Order {
+                    total: self.records,
+                    in_table: *in_table,
+                },
+            },
+        }
+    }
+
+    /// The transaction as its commits record tells it.
+    pub(crate) fn summary(&self) -> Transaction {
+        Transaction {
+            xid: self.xid.0,
+            commit_lsn: self.commit_lsn,
+            commit_time: self.commit_time,
+            changes: self.records,
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! A running capture of a test's own database, and its records as another implementation of Avro
+//! reads them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use apache_avro::reader::datum::GenericDatumReader;
+use change::commit::CommitRecord;
+use change::framing;
+use clap::Parser;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use serde_json::Value;
+use service::{Monitor, Shutdown};
+use testkit::postgres::Database;
+use tokio::task::JoinHandle;
+
+#[derive(clap::Parser)]
+struct Cli {
+    #[command(flatten)]
+    config: cdc::Config,
+}
+
+/// Names of one test's pipeline.
+pub struct Pipeline {
+    pub database: Database,
+    pub name: String,
+    kafka: &'static str,
+    registry: &'static str,
+    spool: tempfile::TempDir,
+}
+
+/// A capture that runs in this process.
+pub struct Running {
+    pub shutdown: Shutdown,
+    task: JoinHandle<Result<(), cdc::Error>>,
+}
+
+impl Running {
+    /// Stops in good order.
+    pub async fn stop(self) {
+        self.shutdown.request();
+        self.task.await.unwrap().unwrap();
+    }
+
+    /// The error that ends the capture by itself.
+    pub async fn error(self) -> String {
+        let ended = tokio::time::timeout(testkit::wait::PATIENCE, self.task).await;
+        service::chain(&ended.expect("capture goes on").unwrap().unwrap_err())
+    }
+
+    /// Ends it as `kill -9` would: at any point, without a word to anybody.
+    pub async fn kill(self) {
+        self.task.abort();
+        assert!(self.task.await.unwrap_err().is_cancelled());
+    }
+}
+
+impl Pipeline {
+    pub async fn new() -> Self {
+        let database = testkit::postgres::database().await;
+        Self {
+            name: database.name().to_owned(),
+            database,
+            kafka: testkit::kafka::bootstrap().await,
+            registry: testkit::registry::url().await,
+            spool: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub async fn execute(&self, sql: &str) {
+        self.database
+            .client()
+            .await
+            .batch_execute(sql)
+            .await
+            .unwrap();
+    }
+
+    pub fn start(&self) -> Running {
+        self.start_with(&[])
+    }
+
+    pub fn start_with(&self, flags: &[&str]) -> Running {
+        let spool = self.spool.path().to_str().unwrap();
+        let mut arguments = vec![
+            "cdc",
+            "--source",
+            self.database.dsn(),
+            "--kafka",
+            self.kafka,
+        ];
+        arguments.extend(["--registry", self.registry, "--prefix", &self.name]);
+        arguments.extend(["--slot", &self.name, "--publication", &self.name]);
+        arguments.extend(["--spool-dir", spool, "--heartbeat-seconds", "1"]);
+        arguments.extend(flags);
+        let config = Cli::try_parse_from(arguments).unwrap().config;
+        let shutdown = Shutdown::new();
+        let task = tokio::spawn(cdc::run(config, Monitor::new(), shutdown.clone()));
+        Running { shutdown, task }
+    }
+
+    /// The commits records so far.
+    pub async fn commits(&self) -> Vec<CommitRecord> {
+        let records = self.read(&format!("{}.commits", self.name)).await;
+        let decode =
+            |value: Vec<u8>| CommitRecord::decode(framing::split(&value).unwrap().1).unwrap();
+        records
+            .into_iter()
+            .map(|record| decode(record.value))
+            .collect()
+    }
+
+    /// Waits until `count` records of the table count, and answers their values in the order of their
+    /// positions.
+    pub async fn changes(&self, table: &str, count: usize) -> Vec<Value> {
+        let topic = format!("{}.public.{table}", self.name);
+        testkit::wait::until(&format!("{count} records in {topic}"), async || {
+            let covered: u64 = self
+                .commits()
+                .await
+                .iter()
+                .flat_map(|commit| &commit.partitions)
+                .filter(|range| range.topic == topic)
+                .map(|range| range.records)
+                .sum();
+            if covered == count as u64 {
+                Ok(())
+            } else {
+                Err(covered)
+            }
+        })
+        .await;
+        let mut changes = Vec::new();
+        for record in self.read(&topic).await {
+            changes.push(self.decode(&record.value).await);
+        }
+        let position = |change: &Value| {
+            let part = |name: &str| change["lockstep"][name].as_i64().unwrap();
+            (part("commit_lsn"), part("ordinal"))
+        };
+        changes.sort_by_key(position);
+        changes
+    }
+
+    /// All records of a topic.
+    pub async fn read(&self, topic: &str) -> Vec<Record> {
+        let (kafka, topic) = (self.kafka, topic.to_owned());
+        tokio::task::spawn_blocking(move || read(kafka, &topic))
+            .await
+            .unwrap()
+    }
+
+    /// A datum as JSON, read by the reference implementation with the registry's schema.
+    pub async fn decode(&self, record: &[u8]) -> Value {
+        let (id, mut datum) = framing::split(record).unwrap();
+        let url = format!("{}/schemas/ids/{}/schema", self.registry, id.0);
+        let schema = reqwest::get(url).await.unwrap().text().await.unwrap();
+        let schema = apache_avro::Schema::parse_str(&schema).unwrap();
+        let reader = GenericDatumReader::builder(&schema).build().unwrap();
+        let value = reader.read_value(&mut datum).unwrap();
+        assert!(datum.is_empty(), "bytes are left over");
+        value.try_into().unwrap()
+    }
+}
+
+pub struct Record {
+    pub key: Option<Vec<u8>>,
+    pub value: Vec<u8>,
+    pub partition: i32,
+    pub timestamp_ms: i64,
+}
+
+fn read(kafka: &str, topic: &str) -> Vec<Record> {
+    let limit = Duration::from_secs(20);
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", kafka)
+        .set("group.id", "reader")
+        .create()
+        .unwrap();
+    let metadata = consumer.fetch_metadata(Some(topic), limit).unwrap();
+    let mut left = HashMap::new();
+    let mut assignment = TopicPartitionList::new();
+    for partition in metadata.topics()[0].partitions() {
+        let (low, high) = consumer
+            .fetch_watermarks(topic, partition.id(), limit)
+            .unwrap();
+        if low < high {
+            left.insert(partition.id(), high);
+            assignment
+                .add_partition_offset(topic, partition.id(), Offset::Offset(low))
+                .unwrap();
+        }
+    }
+    consumer.assign(&assignment).unwrap();
+    let mut records = Vec::new();
+    while !left.is_empty() {
+        let message = consumer.poll(limit).expect("the topic is silent").unwrap();
+        if left
+            .get(&message.partition())
+            .is_some_and(|high| message.offset() + 1 >= *high)
+        {
+            left.remove(&message.partition());
+        }
+        records.push(Record {
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().unwrap().to_vec(),
+            partition: message.partition(),
+            timestamp_ms: message.timestamp().to_millis().unwrap(),
+        });
+    }
+    records
+}
