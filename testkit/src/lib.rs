@@ -7,6 +7,7 @@
 pub mod compare;
 pub mod guardian;
 mod household;
+pub mod kafka;
 pub mod name;
 pub mod port;
 pub mod postgres;
