@@ -1,1 +1,35 @@
-//! Apply: topics to one Postgres.
+//! Apply: topics to one Postgres, whole transactions of the source in commit order, each exactly
+//! once in effect.
+//!
+//! In the order in which a change meets them:
+//!
+//! - [`kafka`]: records of the commits topic and of the data topics;
+//! - [`consume`]: which commits records are next, and the changes that they cover, in order;
+//! - [`registry`], [`schemas`]: what a record's schema id means;
+//! - [`decode`]: from Avro bytes to Postgres' binary images;
+//! - [`batch`]: what is left of many changes when only the result counts;
+//! - [`statement`], [`target`]: SQL, and the session that runs it;
+//! - [`progress`]: how far the target is, kept in the transaction that writes the rows;
+//! - [`pipeline`]: the loop that calls them.
+
+mod batch;
+mod config;
+mod consume;
+mod decode;
+mod error;
+mod kafka;
+mod metrics;
+mod pipeline;
+pub mod progress;
+mod registry;
+mod schemas;
+mod statement;
+mod target;
+
+pub use config::{Config, KafkaOption, KafkaOptionError};
+pub use consume::{ChainError, Source};
+pub use decode::DecodeError;
+pub use error::{
+    ChangePlace, CoveredError, Drift, Error, KafkaError, RecordPlace, RegistryError, StatementError,
+};
+pub use pipeline::run;

@@ -1,0 +1,143 @@
+//! What the applier tells Prometheus, and the names of the dependencies whose health it reports.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use change::Lsn;
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    exponential_buckets,
+};
+
+pub(crate) const KAFKA: &str = "kafka";
+pub(crate) const REGISTRY: &str = "registry";
+pub(crate) const TARGET: &str = "target";
+/// Not another service: what stands in the topics.
+pub(crate) const PIPELINE: &str = "pipeline";
+
+/// The applier's metrics. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    pub(crate) applied_commit_lsn: IntGauge,
+    pub(crate) commits_offset: IntGauge,
+    pub(crate) commits_end_offset: IntGauge,
+    pub(crate) commit_time_seconds: IntGauge,
+    pub(crate) snapshotting: IntGauge,
+    pub(crate) rows: IntCounterVec,
+    pub(crate) transactions: IntCounter,
+    pub(crate) batches: IntCounter,
+    pub(crate) missing_rows: IntCounter,
+    pub(crate) conflicts: IntCounter,
+    pub(crate) retries: IntCounterVec,
+    pub(crate) orphans: IntCounter,
+    pub(crate) ignored_commits: IntCounter,
+    pub(crate) prefetched_bytes: IntGauge,
+    pub(crate) apply_seconds: Histogram,
+    pub(crate) commit_to_visible_seconds: Histogram,
+}
+
+impl Metrics {
+    pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let gauge = |name, help| registered(registry, IntGauge::new(name, help)?);
+        let counter = |name, help| registered(registry, IntCounter::new(name, help)?);
+        let labelled = |name, help, label| {
+            registered(
+                registry,
+                IntCounterVec::new(Opts::new(name, help), &[label])?,
+            )
+        };
+        let seconds = |name, help| {
+            let buckets = exponential_buckets(0.000_5, 2.0, 18)?;
+            let options = HistogramOpts::new(name, help).buckets(buckets);
+            registered(registry, Histogram::with_opts(options)?)
+        };
+        Ok(Self {
+            applied_commit_lsn: gauge(
+                "applier_applied_commit_lsn",
+                "Everything that the source committed up to this byte of its log is on the target.",
+            )?,
+            commits_offset: gauge(
+                "applier_commits_offset",
+                "Offset of the last applied record of the commits topic.",
+            )?,
+            commits_end_offset: gauge(
+                "applier_commits_end_offset",
+                "End of the commits topic: what is between it and the applied offset is the lag.",
+            )?,
+            commit_time_seconds: gauge(
+                "applier_applied_commit_time_seconds",
+                "When the source committed what was applied last, in seconds since 1970.",
+            )?,
+            snapshotting: gauge(
+                "applier_snapshotting",
+                "1 until the first snapshot is complete.",
+            )?,
+            rows: labelled("applier_rows_total", "Changes applied, by operation.", "op")?,
+            transactions: counter(
+                "applier_transactions_total",
+                "Transactions of the source applied.",
+            )?,
+            batches: counter(
+                "applier_batches_total",
+                "Transactions committed on the target.",
+            )?,
+            missing_rows: counter(
+                "applier_missing_rows_total",
+                "Rows to update or delete that the target did not have.",
+            )?,
+            conflicts: counter(
+                "applier_conflicts_total",
+                "Batches that were applied change by change after a unique violation.",
+            )?,
+            retries: labelled(
+                "applier_retries_total",
+                "Attempts that failed for a moment, by what was away.",
+                "dependency",
+            )?,
+            orphans: counter(
+                "applier_orphan_records_total",
+                "Data records that no commits record covers.",
+            )?,
+            ignored_commits: counter(
+                "applier_ignored_commits_total",
+                "Commits records of a dead capture that came late.",
+            )?,
+            prefetched_bytes: gauge(
+                "applier_prefetched_bytes",
+                "Records read ahead of their turn.",
+            )?,
+            apply_seconds: seconds(
+                "applier_apply_seconds",
+                "Time that a batch takes on the target.",
+            )?,
+            commit_to_visible_seconds: seconds(
+                "applier_commit_to_visible_seconds",
+                "From a batch's last commit on the source to its commit on the target.",
+            )?,
+        })
+    }
+
+    pub(crate) fn applied(&self, commit_lsn: Lsn, commits_offset: i64, commit_time: i64) {
+        // A gauge is signed; no log is 8 EB long.
+        let byte = i64::try_from(commit_lsn.as_u64()).unwrap_or(i64::MAX);
+        self.applied_commit_lsn.set(byte);
+        self.commits_offset.set(commits_offset);
+        self.commit_time_seconds.set(commit_time / 1_000_000);
+    }
+}
+
+/// Time since `commit_time` (microseconds since 1970): zero where clocks disagree.
+pub(crate) fn since(commit_time: i64) -> Duration {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let then = Duration::from_micros(u64::try_from(commit_time).unwrap_or(0));
+    now.saturating_sub(then)
+}
+
+fn registered<M>(registry: &Registry, metric: M) -> prometheus::Result<M>
+where
+    M: prometheus::core::Collector + Clone + 'static,
+{
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}

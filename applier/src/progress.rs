@@ -1,0 +1,156 @@
+//! How far a pipeline is: `lockstep.progress` on the target.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use change::Lsn;
+use change::commit::{CommitKind, CommitRecord};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::PgLsn;
+use tokio_postgres::{Client, Row};
+
+use crate::consume::{Link, Source};
+
+/// The tables that the applier keeps on the target; running it again changes nothing.
+pub const SQL: &str = include_str!("../../sql/target/progress.sql");
+
+/// How far a pipeline is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    pub pipeline: String,
+    pub epoch: i64,
+    /// Everything that the source committed up to here is on the target.
+    pub commit_lsn: Lsn,
+    /// Offset in the commits topic of the last applied record.
+    pub commits_offset: i64,
+    pub source: Source,
+    pub phase: Phase,
+    /// When the source committed what was applied last.
+    pub commit_time: SystemTime,
+    pub applied_at: SystemTime,
+}
+
+/// What readers of the target see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// A snapshot that is not complete yet.
+    Snapshotting,
+    /// Only states that the source had.
+    Streaming,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown phase")]
+pub struct UnknownPhase;
+
+/// Reads a pipeline's progress; `None` when it has none, or when the table is not there yet.
+///
+/// # Errors
+/// When the target does not answer.
+pub async fn read(
+    client: &Client,
+    pipeline: &str,
+) -> Result<Option<Progress>, tokio_postgres::Error> {
+    let query = "select pipeline, epoch, commit_lsn, commits_offset, system_id, timeline, slot, \
+                 phase, commit_time, applied_at from lockstep.progress where pipeline = $1";
+    match client.query_opt(query, &[&pipeline]).await {
+        Ok(row) => row.as_ref().map(Progress::of).transpose(),
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Progress {
+    fn of(row: &Row) -> Result<Self, tokio_postgres::Error> {
+        let timeline: i64 = row.try_get(5)?;
+        let phase: &str = row.try_get(7)?;
+        Ok(Self {
+            pipeline: row.try_get(0)?,
+            epoch: row.try_get(1)?,
+            commit_lsn: Lsn::new(u64::from(row.try_get::<_, PgLsn>(2)?)),
+            commits_offset: row.try_get(3)?,
+            source: Source {
+                system_id: row.try_get(4)?,
+                timeline: u32::try_from(timeline).unwrap_or(0),
+                slot: row.try_get(6)?,
+            },
+            // The table's constraint allows no other.
+            phase: phase.parse().unwrap_or(Phase::Snapshotting),
+            commit_time: row.try_get(8)?,
+            applied_at: row.try_get(9)?,
+        })
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        let commit_time = self.commit_time.duration_since(UNIX_EPOCH);
+        Mark {
+            link: Link {
+                epoch: self.epoch,
+                commit_lsn: self.commit_lsn,
+                source: self.source.clone(),
+            },
+            commits_offset: self.commits_offset,
+            phase: self.phase,
+            commit_time: commit_time
+                .ok()
+                .and_then(|time| i64::try_from(time.as_micros()).ok())
+                .unwrap_or_default(),
+        }
+    }
+}
+
+/// The place in the commits topic that a pipeline is at: what a step expects to find, and what it
+/// leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) link: Link,
+    pub(crate) commits_offset: i64,
+    pub(crate) phase: Phase,
+    /// Microseconds since 1970.
+    pub(crate) commit_time: i64,
+}
+
+impl Mark {
+    /// After `record`, which stands at `offset` and came after what left `before`.
+    pub(crate) fn after(record: &CommitRecord, offset: i64, before: Option<Phase>) -> Self {
+        let phase = match record.kind {
+            CommitKind::SnapshotChunk => Phase::Snapshotting,
+            CommitKind::SnapshotComplete => Phase::Streaming,
+            CommitKind::Stream | CommitKind::Heartbeat => before.unwrap_or(Phase::Streaming),
+        };
+        Self {
+            link: Link::of(record),
+            commits_offset: offset,
+            phase,
+            commit_time: record.commit_time,
+        }
+    }
+}
+
+impl Phase {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Snapshotting => "snapshotting",
+            Self::Streaming => "streaming",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Phase {
+    type Err = UnknownPhase;
+
+    fn from_str(name: &str) -> Result<Self, UnknownPhase> {
+        match name {
+            "snapshotting" => Ok(Self::Snapshotting),
+            "streaming" => Ok(Self::Streaming),
+            _ => Err(UnknownPhase),
+        }
+    }
+}

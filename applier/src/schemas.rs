@@ -1,0 +1,201 @@
+//! Schemas by id: from memory, the registry and the target.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use change::framing::SchemaId;
+use change::topic::Topics;
+use serde_json::Value;
+use service::Health;
+use service::postgres::{Connection, Dsn, connect};
+use sha2::{Digest, Sha256};
+use tracing::warn;
+
+use crate::config::Config;
+use crate::decode::Plan;
+use crate::error::{Error, StatementError};
+use crate::metrics::REGISTRY;
+use crate::registry::Registry;
+
+/// The schemas of a pipeline's data records.
+///
+/// Each is kept on the target with its fingerprint when it is first seen. So a registry that was
+/// replaced is noticed, and one that is away is not missed.
+pub(crate) struct Schemas {
+    plans: HashMap<SchemaId, Arc<Plan>>,
+    registry: Registry,
+    target: Dsn,
+    topics: Topics,
+    health: Health,
+}
+
+struct Stored {
+    text: String,
+    fingerprint: String,
+}
+
+impl Schemas {
+    /// # Errors
+    /// When no client of the registry can be made.
+    pub(crate) fn new(config: &Config, health: &Health) -> Result<Self, Error> {
+        Ok(Self {
+            plans: HashMap::new(),
+            registry: Registry::new(&config.registry)?,
+            target: config.target.clone(),
+            topics: config.prefix.clone(),
+            health: health.clone(),
+        })
+    }
+
+    /// How records of `schema` in `topic` are read.
+    ///
+    /// # Errors
+    /// When nobody knows the schema, when it is another than it was, or not one of ours.
+    pub(crate) async fn plan(&mut self, schema: SchemaId, topic: &str) -> Result<Arc<Plan>, Error> {
+        if let Some(plan) = self.plans.get(&schema) {
+            return match plan.topic == topic {
+                true => Ok(Arc::clone(plan)),
+                false => Err(foreign(topic, plan)),
+            };
+        }
+        let text = self.text(schema, topic).await?;
+        let plan = Plan::compile(schema, topic, &text).map_err(|source| Error::Schema {
+            schema,
+            topic: topic.to_owned(),
+            source,
+        })?;
+        // Whoever can register a schema must not be able to write to any table.
+        if self.topics.data(&plan.relation.table)? != topic {
+            return Err(foreign(topic, &plan));
+        }
+        let plan = Arc::new(plan);
+        self.plans.insert(schema, Arc::clone(&plan));
+        Ok(plan)
+    }
+
+    async fn text(&self, schema: SchemaId, topic: &str) -> Result<String, Error> {
+        let target = connect(&self.target, "lockstep applier (schemas)").await?;
+        let stored = stored(&target, schema).await?;
+        let registered = self.registry.schema(schema).await;
+        self.health.set(REGISTRY, state(&registered));
+        let text = match (registered, stored) {
+            (Ok(text), Some(stored)) => {
+                let found = fingerprint(&text);
+                if found != stored.fingerprint {
+                    return Err(Error::SchemaSwapped {
+                        schema,
+                        topic: topic.to_owned(),
+                        stored: stored.fingerprint,
+                        found,
+                    });
+                }
+                stored.text
+            }
+            (Ok(text), None) => {
+                keep(&target, schema, topic, &text).await?;
+                text
+            }
+            (Err(error), Some(stored)) => {
+                let error = service::chain(&error);
+                warn!(
+                    error,
+                    schema = schema.0,
+                    "registry is away: going on with what the target has"
+                );
+                stored.text
+            }
+            (Err(error), None) => return Err(error),
+        };
+        Ok(text)
+    }
+}
+
+fn foreign(topic: &str, plan: &Plan) -> Error {
+    Error::ForeignTable {
+        topic: topic.to_owned(),
+        table: plan.relation.table.clone(),
+    }
+}
+
+fn state(registered: &Result<String, Error>) -> Result<(), String> {
+    match registered {
+        Ok(_) => Ok(()),
+        Err(error) => Err(service::chain(error)),
+    }
+}
+
+async fn stored(target: &Connection, schema: SchemaId) -> Result<Option<Stored>, Error> {
+    let query = "select schema, fingerprint from lockstep.schemas where id = $1";
+    let row = target.query_opt(query, &[&i64::from(schema.0)]).await;
+    let row = row.map_err(failed("read lockstep.schemas"))?;
+    Ok(row.map(|row| Stored {
+        text: row.get(0),
+        fingerprint: row.get(1),
+    }))
+}
+
+async fn keep(target: &Connection, schema: SchemaId, topic: &str, text: &str) -> Result<(), Error> {
+    let insert = "insert into lockstep.schemas (id, topic, fingerprint, schema) \
+                  values ($1, $2, $3, $4) on conflict (id) do nothing";
+    target
+        .execute(
+            insert,
+            &[&i64::from(schema.0), &topic, &fingerprint(text), &text],
+        )
+        .await
+        .map_err(failed("write lockstep.schemas"))?;
+    Ok(())
+}
+
+fn failed(step: &'static str) -> impl FnOnce(tokio_postgres::Error) -> Error {
+    move |error| Error::Target {
+        step,
+        source: StatementError(error),
+    }
+}
+
+/// SHA-256 of the schema as JSON with sorted attributes and no spaces: registries may reorder and
+/// reformat what they were given.
+fn fingerprint(schema: &str) -> String {
+    let canonical = match serde_json::from_str(schema) {
+        Ok(value) => sorted(value).to_string(),
+        // Not a schema at all; compiling it will say so.
+        Err(_) => schema.to_owned(),
+    };
+    let digest = Sha256::digest(canonical.as_bytes());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            let mut entries: Vec<(String, Value)> = object.into_iter().collect();
+            entries.sort_by(|a, b| a.0.cmp(&b.0));
+            let entries = entries
+                .into_iter()
+                .map(|(name, value)| (name, sorted(value)));
+            Value::Object(entries.collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fingerprints_differ_by_meaning_only() {
+        let a = fingerprint(r#"{"type": "record", "fields": [{"a": 1, "b": null}]}"#);
+        assert_eq!(
+            a,
+            fingerprint(r#"{"fields":[{"b":null,"a":1}],"type":"record"}"#)
+        );
+        assert_ne!(
+            a,
+            fingerprint(r#"{"fields":[{"b":null,"a":2}],"type":"record"}"#)
+        );
+        assert_eq!(a.len(), 64);
+    }
+}

@@ -1,0 +1,9 @@
+//! Writing to the target.
+
+mod flight;
+mod progress;
+mod rows;
+mod session;
+mod table;
+
+pub(crate) use session::Session;
