@@ -265,8 +265,24 @@ impl<'a> Printer<'a> {
         self.text.push(':');
     }
 
+    /// As Jackson writes it: short escapes where JSON has them, capital digits where it has not.
     fn string(&mut self, text: &str) {
-        self.text.push_str(&Value::from(text).to_string());
+        self.text.push('"');
+        for letter in text.chars() {
+            match letter {
+                '"' => self.text.push_str("\\\""),
+                '\\' => self.text.push_str("\\\\"),
+                '\u{8}' => self.text.push_str("\\b"),
+                '\t' => self.text.push_str("\\t"),
+                '\n' => self.text.push_str("\\n"),
+                '\u{c}' => self.text.push_str("\\f"),
+                '\r' => self.text.push_str("\\r"),
+                '\0'..='\u{1f}' => write!(self.text, "\\u{:04X}", u32::from(letter))
+                    .expect("writing to a String cannot fail"),
+                _ => self.text.push(letter),
+            }
+        }
+        self.text.push('"');
     }
 }
 

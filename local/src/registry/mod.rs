@@ -22,5 +22,8 @@ mod schema;
 
 mod server;
 
+#[cfg(test)]
+mod golden;
+
 pub use server::{Config, Registry, StartError};
 pub use store::OpenError;

@@ -109,7 +109,7 @@ const MAX_DEPTH: usize = 400;
 
 /// Unions of named types are compared each with each, so the pairs grow with the square of the
 /// text. Two tables of 1,600 columns make some 10,000.
-const MAX_PAIRS: usize = 1_000_000;
+const MAX_PAIRS: usize = 250_000;
 
 /// A few reasons tell as much as a thousand. Without a limit, types that use each other twice
 /// would double the list at each level.
@@ -164,12 +164,21 @@ impl Checker<'_> {
             (Shape::Union(branches), _) => self.read_union(branches, writer, written),
             (Shape::Array(read), Shape::Array(written)) => self.step("items", *read, *written),
             (Shape::Map(read), Shape::Map(written)) => self.step("values", *read, *written),
-            (Shape::Record(read), Shape::Record(written)) => self.records(read, written),
+            (Shape::Record(read), Shape::Record(written)) => self.records(read, writer, written),
             (Shape::Enum(read), Shape::Enum(written)) => self.enums(read, written),
             (Shape::Fixed(read), Shape::Fixed(written)) => self.fixed(read, written),
             (Shape::Primitive(to), Shape::Primitive(from)) if promotes(*from, *to) => Vec::new(),
             _ => self.mismatch(read, written),
         }
+    }
+
+    /// Whether a pair is compatible, for one branch among others. The path starts anew, as in Java:
+    /// it shows when the same pair is met again outside of a union.
+    fn reads(&mut self, reader: NodeId, writer: NodeId) -> bool {
+        let path = std::mem::take(&mut self.path);
+        let reads = self.pair(reader, writer).is_empty();
+        self.path = path;
+        reads
     }
 
     /// Goes one step down; the step is part of the path of whatever is found below.
@@ -188,7 +197,7 @@ impl Checker<'_> {
     fn unions(&mut self, reader: NodeId, written: &[NodeId]) -> Vec<Incompatibility> {
         let mut reasons = Vec::new();
         for (position, branch) in written.iter().enumerate() {
-            if self.pair(reader, *branch).is_empty() {
+            if self.reads(reader, *branch) {
                 continue;
             }
             let missing = self.writer.node(*branch).shape.type_name();
@@ -199,8 +208,8 @@ impl Checker<'_> {
 
     fn written_union(&mut self, reader: NodeId, branches: &[NodeId]) -> Vec<Incompatibility> {
         let mut reasons = Vec::new();
-        for branch in branches {
-            reasons.extend_from_slice(&self.pair(reader, *branch));
+        for (position, branch) in branches.iter().enumerate() {
+            reasons.extend(self.step(&position.to_string(), reader, *branch));
         }
         reasons
     }
@@ -213,7 +222,7 @@ impl Checker<'_> {
         written: &Shape,
     ) -> Vec<Incompatibility> {
         for branch in branches {
-            if self.pair(*branch, writer).is_empty() {
+            if self.reads(*branch, writer) {
                 return Vec::new();
             }
         }
@@ -227,7 +236,7 @@ impl Checker<'_> {
         )
     }
 
-    fn records(&mut self, read: &Record, written: &Record) -> Vec<Incompatibility> {
+    fn records(&mut self, read: &Record, writer: NodeId, written: &Record) -> Vec<Incompatibility> {
         let mut reasons = self.names(&read.named, &written.named);
         let written: HashMap<&str, &Field> = written
             .fields
@@ -237,7 +246,7 @@ impl Checker<'_> {
         for (position, field) in read.fields.iter().enumerate() {
             let found = self.at("fields", |checker| {
                 checker.at(&position.to_string(), |checker| {
-                    checker.field(field, &written)
+                    checker.field(field, writer, &written)
                 })
             });
             reasons.extend(found);
@@ -245,7 +254,12 @@ impl Checker<'_> {
         reasons
     }
 
-    fn field(&mut self, field: &Field, written: &HashMap<&str, &Field>) -> Vec<Incompatibility> {
+    fn field(
+        &mut self,
+        field: &Field,
+        writer: NodeId,
+        written: &HashMap<&str, &Field>,
+    ) -> Vec<Incompatibility> {
         let aliased = field
             .aliases
             .iter()
@@ -257,9 +271,26 @@ impl Checker<'_> {
                 vec![self.abandon(Kind::AmbiguousField, field.name.clone())]
             }
             (None, _) if field.default.is_some() => Vec::new(),
+            // Java compares such a field with the whole record, so that the reason it gives is a
+            // mismatch of types.
+            (None, _) if self.is_enum_with_default(field.schema) => {
+                self.step("type", field.schema, writer)
+            }
             (None, _) => {
                 vec![self.reason(Kind::ReaderFieldMissingDefaultValue, field.name.clone())]
             }
+        }
+    }
+
+    fn is_enum_with_default(&self, reader: NodeId) -> bool {
+        match &self.reader.node(reader).shape {
+            Shape::Enum(read) => read.default.is_some(),
+            Shape::Primitive(_)
+            | Shape::Array(_)
+            | Shape::Map(_)
+            | Shape::Union(_)
+            | Shape::Record(_)
+            | Shape::Fixed(_) => false,
         }
     }
 
@@ -517,7 +548,7 @@ mod tests {
         check(
             "\"string\"",
             r#"["null","string"]"#,
-            &["TYPE_MISMATCH / reader type: STRING not compatible with writer type: NULL"],
+            &["TYPE_MISMATCH /0 reader type: STRING not compatible with writer type: NULL"],
         );
         check("\"long\"", r#"["int","long"]"#, &[]);
         check(

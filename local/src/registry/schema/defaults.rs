@@ -68,7 +68,13 @@ fn fits_primitive(primitive: Primitive, value: &Value) -> bool {
             .as_i64()
             .is_some_and(|number| i32::try_from(number).is_ok()),
         Primitive::Long => value.as_i64().is_some(),
-        Primitive::Float | Primitive::Double => value.is_number(),
+        // JSON has no numbers for these three.
+        Primitive::Float | Primitive::Double => {
+            value.is_number()
+                || ["NaN", "Infinity", "-Infinity"]
+                    .iter()
+                    .any(|name| value == name)
+        }
         Primitive::Bytes | Primitive::String => value.is_string(),
     }
 }

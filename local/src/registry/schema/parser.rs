@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::{
     Enum, Field, Fixed, Name, Named, Node, NodeId, Order, Primitive, Record, RecordKind, Schema,
@@ -226,11 +226,27 @@ impl Parser {
             name: name.to_owned(),
             schema,
             doc: optional_text(object, "doc"),
-            default: object.get("default").cloned(),
+            default: self.default(object, schema),
             order: order(object, &whose)?,
             aliases: aliases(object, &whose)?,
             properties: properties(object, &FIELD_ATTRIBUTES),
         })
+    }
+
+    /// For a floating-point number Java takes text too, and keeps the number that it names.
+    fn default(&self, field: &Map<String, Value>, schema: NodeId) -> Option<Value> {
+        let default = field.get("default")?;
+        let shape = &self.nodes[schema.0].shape;
+        if let Value::String(text) = default
+            && matches!(
+                shape,
+                Shape::Primitive(Primitive::Float | Primitive::Double)
+            )
+            && let Some(number) = text.trim().parse().ok().and_then(Number::from_f64)
+        {
+            return Some(Value::Number(number));
+        }
+        Some(default.clone())
     }
 
     fn enumeration(&mut self, object: &Map<String, Value>) -> Result<NodeId, ParseError> {
