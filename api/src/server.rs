@@ -57,7 +57,7 @@ fn request(
         method,
         path: path.as_str().to_owned(),
         query,
+        body: Body::new(&headers, chunks.boxed()),
         headers,
-        body: Body::new(chunks.boxed()),
     }
 }

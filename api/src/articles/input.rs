@@ -209,7 +209,9 @@ impl Input {
 
     /// What is left over is wrong too.
     fn end(mut self) -> Vec<FieldError> {
-        for name in self.members.keys() {
+        let mut names: Vec<&String> = self.members.keys().collect();
+        names.sort_unstable();
+        for name in names {
             // `~` and `/` are escaped in a pointer (RFC 6901, section 3).
             let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
             let error = match READ_ONLY.contains(&name.as_str()) {
@@ -285,8 +287,8 @@ mod tests {
                 ("/tags/1", "too_short"),
                 ("/tags/3", "repeated"),
                 ("/status", "unknown"),
-                ("/id", "read_only"),
                 ("/a~1b~0c", "unknown"),
+                ("/id", "read_only"),
             ],
         );
         refuses(json!([]), &[("", "type")]);

@@ -7,14 +7,25 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use serde_json::Value;
 
-use super::{Kind, Problem};
+use super::{HeaderMap, Kind, Problem, header};
 
-/// A body that may still be on its way. The error says nothing: the client is gone.
-pub(crate) struct Body(BoxStream<'static, Result<Bytes, ()>>);
+/// A body that may still be on its way.
+pub(crate) struct Body {
+    /// The error says nothing: the client is gone.
+    chunks: BoxStream<'static, Result<Bytes, ()>>,
+    /// `Content-Length`; none for a chunked body.
+    length: Option<u64>,
+}
 
 impl Body {
-    pub(crate) fn new(chunks: BoxStream<'static, Result<Bytes, ()>>) -> Self {
-        Self(chunks)
+    pub(crate) fn new(headers: &HeaderMap, chunks: BoxStream<'static, Result<Bytes, ()>>) -> Self {
+        let length = headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok());
+        Self {
+            chunks,
+            length: length.and_then(|length| length.parse().ok()),
+        }
     }
 
     /// Reads it as JSON. A limit while reading, since a chunked body does not say its length.
@@ -30,13 +41,22 @@ impl Body {
     }
 
     async fn read(mut self, limit: usize) -> Result<Vec<u8>, Problem> {
+        let too_large = || {
+            let detail = format!("a body may have {limit} bytes");
+            Problem::new(Kind::TooLarge, detail)
+        };
+        if self
+            .length
+            .is_some_and(|length| usize::try_from(length).is_ok_and(|n| n > limit))
+        {
+            return Err(too_large());
+        }
         let mut bytes = Vec::new();
-        while let Some(chunk) = self.0.next().await {
+        while let Some(chunk) = self.chunks.next().await {
             let cut_off = |()| Problem::new(Kind::Malformed, "the body ended early");
             let chunk = chunk.map_err(cut_off)?;
             if bytes.len() + chunk.len() > limit {
-                let detail = format!("a body may have {limit} bytes");
-                return Err(Problem::new(Kind::TooLarge, detail));
+                return Err(too_large());
             }
             bytes.extend_from_slice(&chunk);
         }

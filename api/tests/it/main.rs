@@ -1,1 +1,13 @@
+//! The API over HTTP, in front of a real Postgres.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod fixture;
+
+mod articles;
+mod concurrency;
+mod lists;
+mod operation;
+mod problems;
+mod resilience;
+mod wire;
