@@ -207,8 +207,12 @@ async fn wal_level_replica_gets_the_mend() {
 async fn limits_of_the_server_are_named() {
     let server = Server::start(&[("max_wal_senders", "1"), ("max_replication_slots", "1")]).await;
     let fixture = Fixture::on(server.database().await, "").await;
-    fixture.create_slot().await;
+    // The only session there can be: of one that was dropped the server may not know yet.
     let mut session = fixture.session().await;
+    session
+        .create_slot(&fixture.slot, SlotLife::Permanent)
+        .await
+        .unwrap();
     let full = session
         .create_slot(
             &testkit::name::unique().parse().unwrap(),

@@ -12,7 +12,7 @@ use crate::source_fixture::{Fixture, within};
 async fn the_system_identifies_itself() {
     let fixture = Fixture::new("").await;
     let mut session = fixture.session().await;
-    let before = current_lsn(&fixture).await;
+    let before = flush_lsn(&fixture).await;
     let system = within(session.identify_system()).await.unwrap();
     let row = fixture
         .client
@@ -60,7 +60,7 @@ async fn a_new_slot_exports_the_state_that_its_stream_follows_on() {
         .collect();
     assert_eq!(ids, [1]);
     assert!(created.consistent_point > Lsn::ZERO);
-    assert!(created.consistent_point < current_lsn(&fixture).await);
+    assert!(created.consistent_point < flush_lsn(&fixture).await);
 }
 
 #[tokio::test]
@@ -136,8 +136,8 @@ async fn the_sessions_own_settings_win() {
     within(session.identify_system()).await.unwrap();
 }
 
-async fn current_lsn(fixture: &Fixture) -> Lsn {
-    let sql = "select pg_current_wal_insert_lsn()::text";
+async fn flush_lsn(fixture: &Fixture) -> Lsn {
+    let sql = "select pg_current_wal_flush_lsn()::text";
     let row = fixture.client.query_one(sql, &[]).await.unwrap();
     row.get::<_, &str>(0).parse().unwrap()
 }
