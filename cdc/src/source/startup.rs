@@ -15,12 +15,13 @@ use super::connection::{Connection, Frame};
 use super::error::{AuthenticationFault, ServerError, SourceError};
 use super::refusal::{Peer, Step, classify};
 
-/// Makes every value come in one form, whatever is set for the role or the database, and keeps
-/// timeouts off a session whose exported snapshot must live.
-const PARAMETERS: [(&str, &str); 12] = [
+/// Makes every value come in one form and every warning come, whatever is set for the role or the
+/// database, and keeps timeouts off a session whose exported snapshot must live.
+const PARAMETERS: [(&str, &str); 13] = [
     ("replication", "database"),
     ("application_name", "lockstep cdc"),
     ("client_encoding", "UTF8"),
+    ("client_min_messages", "warning"),
     ("DateStyle", "ISO"),
     ("IntervalStyle", "postgres"),
     ("TimeZone", "UTC"),

@@ -2,13 +2,13 @@ use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 use change::Lsn;
-use postgres_protocol::message::backend::Message;
+use postgres_protocol::message::backend::{Message, NoticeResponseBody};
 use postgres_protocol::message::frontend;
 use tracing::warn;
 
 use super::connection::Frame;
 use super::error::{ServerError, SourceError};
-use super::refusal::Step;
+use super::refusal::{NOT_IN_PREREQUISITE_STATE, Step};
 use super::session::Session;
 use super::slot::SlotName;
 use super::startup::lost;
@@ -152,11 +152,16 @@ impl ReplicationStream {
         self.session.receive(step).await
     }
 
-    fn notice(
-        &self,
-        body: &postgres_protocol::message::backend::NoticeResponseBody,
-    ) -> Result<(), SourceError> {
+    /// From 18 on a publication that is missing is a warning, after which the server leaves out what
+    /// it would publish: changes that would be lost without a word.
+    fn notice(&self, body: &NoticeResponseBody) -> Result<(), SourceError> {
         let notice = ServerError::new(body.fields()).map_err(|e| lost(self.session.peer(), e))?;
+        if notice.code == NOT_IN_PREREQUISITE_STATE {
+            return Err(SourceError::PublicationMissing {
+                publications: self.publications.join(", "),
+                source: notice,
+            });
+        }
         warn!(slot = %self.slot, %notice, "notice from the source");
         Ok(())
     }
