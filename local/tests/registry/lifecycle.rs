@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use local::registry::{Config, Registry};
+use reqwest::Method;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -59,10 +61,7 @@ async fn a_file_in_use_is_named_until_it_is_free() {
     first.registry.stop().await;
     let third = registry_on(&file).await;
     assert_eq!(third.register("s", "\"long\"").await, 2);
-    assert_eq!(
-        third.get("/subjects/s/versions").await.1,
-        serde_json::json!([1, 2])
-    );
+    assert_eq!(third.get("/subjects/s/versions").await.1, json!([1, 2]));
 }
 
 /// A client that never finishes its request must not keep the process from ending.
@@ -82,4 +81,53 @@ async fn stopping_does_not_wait_for_ever() {
     let mut rest = Vec::new();
     idle.read_to_end(&mut rest).await.unwrap();
     assert!(rest.is_empty());
+}
+
+#[tokio::test]
+async fn everything_outlives_a_restart_and_erased_ids_stay_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("registry.jsonl");
+    let first = registry_on(&file).await;
+    assert_eq!(first.register("s", "\"int\"").await, 1);
+    assert_eq!(first.register("s", "\"long\"").await, 2);
+    assert_eq!(first.register("t", "\"string\"").await, 3);
+    for (method, path, body) in [
+        (
+            Method::PUT,
+            "/config",
+            Some(json!({ "compatibility": "FULL" })),
+        ),
+        (
+            Method::PUT,
+            "/config/s",
+            Some(json!({ "compatibility": "NONE" })),
+        ),
+        (Method::DELETE, "/subjects/s/versions/1", None),
+        (Method::DELETE, "/subjects/t", None),
+        (Method::DELETE, "/subjects/t?permanent=true", None),
+    ] {
+        let (status, answer) = first.send(method, path, body).await;
+        assert_eq!(status, 200, "{path}: {answer}");
+    }
+    let paths = [
+        "/subjects?deleted=true",
+        "/subjects/s/versions",
+        "/subjects/s/versions?deleted=true",
+        "/schemas/ids/1",
+        "/schemas/ids/3",
+        "/config",
+        "/config/s",
+    ];
+    let mut before = Vec::new();
+    for path in paths {
+        before.push(first.get(path).await);
+    }
+    first.registry.stop().await;
+
+    let second = registry_on(&file).await;
+    for (path, before) in paths.iter().zip(before) {
+        assert_eq!(second.get(path).await, before, "{path}");
+    }
+    // 3 was the highest, and nothing tells of it but the file's history.
+    assert_eq!(second.register("t", "\"string\"").await, 4);
 }
