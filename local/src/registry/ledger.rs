@@ -151,7 +151,7 @@ impl Ledger {
             let Some(old) = self.state.schema(version.id) else {
                 continue;
             };
-            let found = level.objections(&candidate.schema, &old.schema);
+            let found = level.objections(&candidate.schema, &old.parsed());
             if !found.is_empty() {
                 return Ok(details(&found, level, version.version, &old.text));
             }

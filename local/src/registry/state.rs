@@ -21,11 +21,11 @@ pub(crate) struct State {
     last_id: u32,
 }
 
-/// A schema text with its parsed form and the places that use it.
+/// A schema text and the places that use it. The parsed form takes many times the space and is
+/// needed only to compare, so it is made then.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) text: Arc<str>,
-    pub(crate) schema: Arc<Schema>,
     pub(crate) uses: BTreeSet<(String, Version)>,
 }
 
@@ -48,6 +48,12 @@ pub(crate) enum Show {
     Live,
     All,
     DeletedOnly,
+}
+
+impl Entry {
+    pub(crate) fn parsed(&self) -> Schema {
+        Schema::parse(&self.text).expect("parsed before it became an entry")
+    }
 }
 
 impl Show {
@@ -202,13 +208,11 @@ impl State {
             Some(_) => {}
             None if id.0 <= self.last_id => return Err(Contradiction::IdReused(id.0)),
             None => {
-                let schema = Schema::parse(&text)
-                    .map_err(|cause| Contradiction::Schema { id: id.0, cause })?;
+                Schema::parse(&text).map_err(|cause| Contradiction::Schema { id: id.0, cause })?;
                 let text: Arc<str> = text.into();
                 self.ids.insert(Arc::clone(&text), id);
                 let entry = Entry {
                     text,
-                    schema: Arc::new(schema),
                     uses: BTreeSet::new(),
                 };
                 self.schemas.insert(id, entry);
