@@ -64,7 +64,7 @@ pub(crate) enum ApiError {
     #[error("The specified subject '{0}' is not a valid subject.")]
     InvalidSubject(String),
 
-    #[error("Register operation failed: {0}")]
+    #[error("The change was not stored: {0}")]
     Store(#[from] AppendError),
     #[error("An earlier request failed in the middle; restart the registry")]
     Interrupted,
