@@ -21,8 +21,12 @@ impl Registry {
     /// # Errors
     /// When no HTTP client can be made.
     pub(crate) fn new(url: &str) -> Result<Self, Error> {
+        // The HTTP client wants a provider of cryptography even for plain http; a second
+        // installation is refused and harmless.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let url = url.trim_end_matches('/').to_owned();
         let settings = SrSettings::new_builder(url.clone())
+            .no_proxy()
             .set_timeout(ANSWER_LIMIT)
             .build()
             .map_err(|error| Error::RegistryClient {

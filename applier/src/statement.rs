@@ -28,9 +28,10 @@ pub(crate) struct ShapeColumn {
 pub(crate) enum RowStatement {
     Insert,
     Upsert,
-    /// Sets the columns that are `true`; the rest stay as they are. Ends with the key.
+    /// Sets the columns that are `true`; the rest stay as they are. Ends with the key that the row
+    /// has before.
     Patch(Box<[bool]>),
-    /// As [`Self::Patch`], for a row that is found by the key that it had before.
+    /// By the key; without one, one row that is equal in all columns.
     Delete,
 }
 
@@ -87,14 +88,15 @@ impl Shape {
     }
 
     /// One of the rows that are the same byte for byte, whatever their types' equality says, and
-    /// whether they have one.
+    /// whether they have one. (Between two row constructors the operator would be taken column by
+    /// column, hence its function.)
     fn delete_one(&self) -> String {
         let own = list(self.columns.iter().map(|c| format!("t.{}", c.quoted())));
         let given = (1..).zip(&self.columns).map(|(n, column)| column.bind(n));
         let table = self.table.quoted();
         format!(
             "delete from {table} where (tableoid, ctid) = (select t.tableoid, t.ctid \
-             from {table} as t where row({own}) *= row({}) limit 1)",
+             from {table} as t where pg_catalog.record_image_eq(row({own}), row({})) limit 1)",
             list(given)
         )
     }

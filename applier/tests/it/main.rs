@@ -1,0 +1,9 @@
+//! The applier against a real Postgres, a real broker and a real registry.
+//!
+//! What capture would have written is written by [`rig::Rig`], row by row from what Postgres
+//! itself sends, so that no test depends on capture.
+
+mod rig;
+mod shape;
+
+mod operations;
