@@ -25,6 +25,9 @@ const COPY_BOTH_RESPONSE_TAG: u8 = b'W';
 /// Room for a read: what a socket's buffer usually has ready under load.
 const READ_BYTES: usize = 64 * 1024;
 
+/// A message of this length and more takes its buffer with it.
+const LARGE_BYTES: usize = 1024 * 1024;
+
 /// The longest message: Postgres builds each in one buffer of at most this size (`MaxAllocSize`).
 const MESSAGE_BYTES_MAX: usize = 0x3fff_ffff;
 
@@ -91,6 +94,11 @@ impl Connection {
             self.incoming.advance(length);
             return Ok(Some(Frame::CopyBothResponse));
         }
-        Ok(Message::parse(&mut self.incoming)?.map(Frame::Message))
+        let message = Message::parse(&mut self.incoming)?;
+        if length >= LARGE_BYTES {
+            // The buffer of one large row would else stay with the connection for ever.
+            self.incoming = BytesMut::from(&self.incoming[..]);
+        }
+        Ok(message.map(Frame::Message))
     }
 }

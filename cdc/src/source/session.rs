@@ -85,16 +85,6 @@ impl Session {
         })
     }
 
-    /// After how long without a status update the server gives up this connection; none for never.
-    pub async fn wal_sender_timeout(&mut self) -> Result<Option<Duration>, SourceError> {
-        let step = Step::Command("wal_sender_timeout");
-        let sql = "select setting from pg_catalog.pg_settings where name = 'wal_sender_timeout'";
-        let rows = self.query(step, sql).await?;
-        let mut row = self.one_row(step, rows)?;
-        let millis = self.value(step, &mut row)?;
-        Ok(Some(Duration::from_millis(millis)).filter(|timeout| !timeout.is_zero()))
-    }
-
     /// Creates a slot for `pgoutput` and exports the snapshot that its stream follows on.
     ///
     /// Waits for the end of all transactions that have begun to write. The snapshot lives until this

@@ -29,7 +29,7 @@ impl Directory {
             path: path.to_owned(),
             _lock: lock,
         };
-        directory.clear()?;
+        remove_files(path).map_err(|source| SpoolError::io(path, source))?;
         Ok(directory)
     }
 
@@ -39,11 +39,6 @@ impl Directory {
 
     pub(super) fn file(&self, xid: Xid) -> PathBuf {
         self.path.join(format!("{xid}.{SUFFIX}"))
-    }
-
-    /// Removes the files of all transactions.
-    pub(super) fn clear(&self) -> Result<(), SpoolError> {
-        remove_files(&self.path).map_err(|source| SpoolError::io(&self.path, source))
     }
 }
 

@@ -121,22 +121,6 @@ impl Spool {
         transaction.replay(&self.directory, xid)
     }
 
-    /// Forgets a transaction.
-    pub fn discard(&mut self, xid: Xid) -> Result<(), SpoolError> {
-        let Some(transaction) = self.transactions.remove(&xid) else {
-            return Ok(());
-        };
-        self.buffered_bytes -= transaction.buffered_bytes();
-        transaction.discard(&self.directory, xid)
-    }
-
-    /// Forgets everything: the stream begins anew.
-    pub fn clear(&mut self) -> Result<(), SpoolError> {
-        self.transactions.clear();
-        self.buffered_bytes = 0;
-        self.directory.clear()
-    }
-
     pub fn usage(&self) -> Usage {
         let disk_bytes = self.transactions.values().map(Transaction::disk_bytes);
         Usage {
@@ -144,6 +128,14 @@ impl Spool {
             memory_bytes: u64::try_from(self.buffered_bytes).unwrap_or(u64::MAX),
             disk_bytes: disk_bytes.sum(),
         }
+    }
+
+    fn discard(&mut self, xid: Xid) -> Result<(), SpoolError> {
+        let Some(transaction) = self.transactions.remove(&xid) else {
+            return Ok(());
+        };
+        self.buffered_bytes -= transaction.buffered_bytes();
+        transaction.discard(&self.directory, xid)
     }
 
     /// Frees at least the average buffer, so that the search pays.

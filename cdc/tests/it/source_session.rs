@@ -1,7 +1,5 @@
 //! Commands against a real server.
 
-use std::time::Duration;
-
 use cdc::source::{SlotLife, SourceError};
 use change::Lsn;
 use testkit::wait;
@@ -95,24 +93,6 @@ async fn a_slot_is_dropped_once_and_the_session_lives_on() {
     };
     assert_eq!(slot, fixture.slot);
     within(session.identify_system()).await.unwrap();
-}
-
-#[tokio::test]
-async fn the_servers_patience_is_known() {
-    let fixture = Fixture::new("").await;
-    assert_eq!(
-        patience(&fixture, "2min").await,
-        Some(Duration::from_secs(120))
-    );
-    assert_eq!(patience(&fixture, "0").await, None);
-}
-
-async fn patience(fixture: &Fixture, setting: &str) -> Option<Duration> {
-    let name = fixture.database.name();
-    let alter = format!("alter database {name} set wal_sender_timeout = '{setting}'");
-    fixture.client.batch_execute(&alter).await.unwrap();
-    let mut session = fixture.session().await;
-    within(session.wal_sender_timeout()).await.unwrap()
 }
 
 /// Settings of the database must not change the form of values, nor end an idle session.

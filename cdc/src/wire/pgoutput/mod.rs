@@ -157,18 +157,18 @@ mod tests {
         Err(WireError::UnknownKind { what, kind })
     }
 
-    /// Sent with `streaming 'parallel'`, which the captured streams do not use.
+    /// As Postgres 17 sends it with `streaming 'parallel'`; said to stand at 0/2E947E0.
     #[test]
     fn an_abort_may_say_where_and_when() {
         check(
-            b"A\0\0\0\x07\0\0\0\x08\0\0\0\0\0\0\0\x10\0\0\0\0\0\0\0\x20",
+            b"A\0\0\x03\x36\0\0\x03\x37\0\0\0\0\x02\xe9\x47\xe0\0\x03\x04\x04\x8b\xba\x7b\xfe",
             Framing::Plain,
             Ok(Message::StreamAbort(StreamAbort {
-                xid: Xid(7),
-                subxid: Xid(8),
+                xid: Xid(822),
+                subxid: Xid(823),
                 point: Some(AbortPoint {
-                    abort_lsn: Lsn::from(16),
-                    abort_time: PgTimestamp::from_micros(32),
+                    abort_lsn: Lsn::from(0x2E9_47E0),
+                    abort_time: PgTimestamp::from_micros(0x3_0404_8BBA_7BFE),
                 }),
             })),
         );
