@@ -6,7 +6,7 @@
 //! - [`replication`]: the frames inside CopyBoth (manual, "Streaming Replication Protocol");
 //! - [`pgoutput`]: the messages inside XLogData (manual, "Logical Replication Message Formats");
 //! - [`copy`]: the stream of `copy … to stdout (format binary)` (manual, "COPY", "Binary Format");
-//! - [`tuple`]: a row, the same for the last two, so that there is one decoder of values.
+//! - [`mod@tuple`]: a row, the same for the last two, so that there is one decoder of values.
 #![deny(
     clippy::as_conversions,
     clippy::indexing_slicing,
