@@ -5,7 +5,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use service::settings::{self, SettingsError};
 use service::telemetry::TelemetryConfig;
 
-use crate::commands::{check, setup, status, verify};
+use crate::commands::{api, applier, cdc, check, setup, status, up, verify};
 
 /// Copies every committed change of one Postgres into another, in commit order, exactly once.
 #[derive(Debug, Parser)]
@@ -20,6 +20,14 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run everything on this machine, with nothing to install but Postgres
+    Up(Box<up::Config>),
+    /// Capture: from the source's log to the topics
+    Cdc(Box<cdc::Config>),
+    /// Apply: from the topics to the target
+    Applier(Box<applier::Config>),
+    /// The REST API of the reference application
+    Api(Box<api::Config>),
     /// Examine both databases, Kafka and the registry before the first start
     Check(check::Config),
     /// Make what replication needs: publication, tables and progress on the target
@@ -50,7 +58,11 @@ impl Command {
     /// Whether it runs until it is told to stop, and its log is what people follow.
     fn is_service(&self) -> bool {
         match self {
-            Self::Check(_) | Self::Setup(_) | Self::Status(_) | Self::Verify(_) => false,
+            Self::Cdc(_) | Self::Applier(_) | Self::Api(_) => true,
+            // `up` prints its parts' addresses itself.
+            Self::Up(_) | Self::Check(_) | Self::Setup(_) | Self::Status(_) | Self::Verify(_) => {
+                false
+            }
         }
     }
 }

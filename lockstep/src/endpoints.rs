@@ -1,21 +1,24 @@
 //! Where the parts of a pipeline are, and what they are called.
 
 use std::fs;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use anyhow::{Context, anyhow};
-use service::postgres::Dsn;
+use service::Secret;
+use service::postgres::{Dsn, DsnError};
 
 /// As settings name them; what is not named is looked up in the data directory of `lockstep up`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct EndpointsConfig {
     /// Database whose changes are copied, as a libpq URL
     #[arg(long, env = "LOCKSTEP_SOURCE", value_name = "DSN")]
-    source: Option<Dsn>,
+    source: Option<Database>,
 
     /// Database they are copied to, as a libpq URL
     #[arg(long, env = "LOCKSTEP_TARGET", value_name = "DSN")]
-    target: Option<Dsn>,
+    target: Option<Database>,
 
     /// Kafka's bootstrap servers
     #[arg(long, env = "LOCKSTEP_KAFKA", value_name = "HOST:PORT")]
@@ -52,16 +55,53 @@ pub(crate) struct Names {
     /// Publication on the source
     #[arg(long, env = "LOCKSTEP_PUBLICATION", default_value = "lockstep")]
     pub(crate) publication: String,
+
+    /// Name of the progress on the target, and of the consumer group
+    #[arg(long, env = "LOCKSTEP_PIPELINE", default_value = "lockstep")]
+    pub(crate) pipeline: String,
 }
 
 /// Where all four parts are.
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoints {
-    pub(crate) source: Dsn,
-    pub(crate) target: Dsn,
+    pub(crate) source: Database,
+    pub(crate) target: Database,
     pub(crate) kafka: String,
     pub(crate) registry: String,
     pub(crate) names: Names,
+}
+
+/// A database by its connection string, whose text is kept for those to whom it is handed on.
+#[derive(Clone, Debug)]
+pub(crate) struct Database {
+    text: Secret,
+    dsn: Dsn,
+}
+
+impl Database {
+    /// May hold a password.
+    pub(crate) fn text(&self) -> &str {
+        self.text.expose()
+    }
+}
+
+impl FromStr for Database {
+    type Err = DsnError;
+
+    fn from_str(text: &str) -> Result<Self, DsnError> {
+        Ok(Self {
+            text: Secret::new(text),
+            dsn: text.parse()?,
+        })
+    }
+}
+
+impl Deref for Database {
+    type Target = Dsn;
+
+    fn deref(&self) -> &Dsn {
+        &self.dsn
+    }
 }
 
 /// The file in the data directory: a settings file, so that `--config` takes it too.
@@ -76,7 +116,7 @@ impl EndpointsConfig {
             let data = self.data.display();
             anyhow!("{flag} is missing: name it, or start `lockstep up` with --data {data} first")
         };
-        let dsn = |set: Option<Dsn>, key, flag| match set {
+        let dsn = |set: Option<Database>, key, flag| match set {
             Some(dsn) => Ok(dsn),
             None => file
                 .dsn(key)
@@ -114,7 +154,7 @@ impl Recorded {
         self.0.get(key).and_then(toml::Value::as_str)
     }
 
-    fn dsn(&self, key: &str) -> anyhow::Result<Option<Dsn>> {
+    fn dsn(&self, key: &str) -> anyhow::Result<Option<Database>> {
         let parsed = self.text(key).map(str::parse).transpose();
         parsed.with_context(|| format!("read {key} from {FILE}"))
     }
@@ -135,6 +175,7 @@ mod tests {
                 prefix: "p".into(),
                 slot: "s".into(),
                 publication: "u".into(),
+                pipeline: "l".into(),
             },
         }
     }

@@ -3,6 +3,7 @@
 mod catalog;
 mod cli;
 mod commands;
+mod demo;
 mod endpoints;
 mod kafka;
 mod progress;

@@ -31,6 +31,14 @@ impl StatusLine {
         }
     }
 
+    /// Leaves the line as it stands; what follows goes below it.
+    pub(crate) fn finish(&mut self) {
+        if self.shown {
+            write("\n");
+            self.shown = false;
+        }
+    }
+
     /// Erases the line.
     pub(crate) fn clear(&mut self) {
         if self.shown {

@@ -1,13 +1,20 @@
 //! The commands, one module each.
 
+pub(crate) mod api;
+pub(crate) mod applier;
+pub(crate) mod cdc;
 pub(crate) mod check;
+mod monitored;
 pub(crate) mod setup;
 pub(crate) mod status;
+pub(crate) mod up;
 pub(crate) mod verify;
 
 use std::process::ExitCode;
 
 use crate::cli::Command;
+
+pub(crate) use monitored::monitored;
 
 /// Runs a command to its end. The code says whether all is well.
 ///
@@ -15,6 +22,10 @@ use crate::cli::Command;
 /// What kept the command from doing its work.
 pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Up(config) => up::run(*config).await,
+        Command::Cdc(config) => cdc::run(*config).await,
+        Command::Applier(config) => applier::run(*config).await,
+        Command::Api(config) => api::run(*config).await,
         Command::Check(config) => check::run(config).await,
         Command::Setup(config) => setup::run(config).await,
         Command::Status(config) => status::run(config).await,

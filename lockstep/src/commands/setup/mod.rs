@@ -114,5 +114,10 @@ async fn steps(
             sql,
         });
     }
+    steps.push(Step {
+        side: Side::Target,
+        what: "create the progress tables unless they are there".to_owned(),
+        sql: applier::progress::SQL.to_owned(),
+    });
     Ok(steps)
 }

@@ -1,6 +1,6 @@
 //! What each part says of itself.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use change::Lsn;
@@ -11,7 +11,7 @@ use service::postgres::connect;
 
 use crate::endpoints::Endpoints;
 use crate::kafka::Kafka;
-use crate::progress::{self, Progress};
+use crate::progress::{self, Phase};
 
 pub(super) struct Source {
     /// The end of the log.
@@ -39,6 +39,15 @@ pub(super) struct Slot {
 pub(super) struct TopicsEnd {
     pub(super) last: Option<CommitRecord>,
     pub(super) retention_ms: Vec<(String, i64)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Applied {
+    pub(super) commit_lsn: Lsn,
+    pub(super) epoch: i64,
+    pub(super) phase: Phase,
+    /// Microseconds since 1970 by the source's clock.
+    pub(super) commit_time: i64,
 }
 
 pub(super) async fn source(endpoints: &Endpoints) -> anyhow::Result<Source> {
@@ -82,9 +91,19 @@ pub(super) async fn topics(endpoints: &Endpoints, limit: Duration) -> anyhow::Re
     })
 }
 
-pub(super) async fn target(endpoints: &Endpoints) -> anyhow::Result<Option<Progress>> {
+/// `None` while nothing was applied.
+pub(super) async fn target(endpoints: &Endpoints) -> anyhow::Result<Option<Applied>> {
     let client = connect(&endpoints.target, "lockstep status").await?;
-    progress::read(&client).await
+    let progress = progress::read(&client, &endpoints.names.pipeline).await?;
+    Ok(progress.map(|progress| {
+        let since = progress.commit_time.duration_since(SystemTime::UNIX_EPOCH);
+        Applied {
+            commit_lsn: progress.commit_lsn,
+            epoch: progress.epoch,
+            phase: progress.phase,
+            commit_time: i64::try_from(since.unwrap_or_default().as_micros()).unwrap_or(i64::MAX),
+        }
+    }))
 }
 
 fn optional_text<S: serde::Serializer>(

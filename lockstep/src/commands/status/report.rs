@@ -5,17 +5,17 @@
 use std::fmt;
 use std::time::Duration;
 
-use change::commit::CommitKind;
 use serde::Serialize;
 
-use super::observation::{Slot, Source, TopicsEnd};
-use crate::progress::Progress;
+use super::observation::{Applied, Slot, Source, TopicsEnd};
+use crate::progress::Phase;
 use crate::screen;
 
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Report {
     healthy: bool,
-    phase: Option<Phase>,
+    /// `snapshotting` as long as the target does not show one state of the source.
+    phase: Option<&'static str>,
     problems: Vec<String>,
     source: SourceReport,
     topics: TopicsReport,
@@ -24,14 +24,6 @@ pub(super) struct Report {
     capture_lag: Lag,
     /// From the topics to the target.
     apply_lag: Lag,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Phase {
-    /// The target does not show one state of the source yet.
-    Snapshotting,
-    Streaming,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -65,7 +57,7 @@ impl Report {
     pub(super) fn new(
         source: anyhow::Result<Source>,
         topics: anyhow::Result<TopicsEnd>,
-        target: anyhow::Result<Option<Progress>>,
+        target: anyhow::Result<Option<Applied>>,
         max_lag: Duration,
     ) -> Self {
         let mut problems = Vec::new();
@@ -88,10 +80,11 @@ impl Report {
                 problems.push(format!("{stage} is {seconds} s behind"));
             }
         }
+        let phase = phase(target.as_ref());
         let target = target.flatten();
         Self {
             healthy: problems.is_empty(),
-            phase: phase(topics.as_ref(), target.as_ref()),
+            phase: phase.map(Phase::name),
             problems,
             source: source.map(source_report).unwrap_or_default(),
             topics: topics.map(topics_report).unwrap_or_default(),
@@ -133,7 +126,7 @@ fn slot_problem(slot: Option<&Slot>) -> Option<String> {
 fn lags(
     source: Option<&Source>,
     topics: Option<&TopicsEnd>,
-    target: Option<&Option<Progress>>,
+    target: Option<&Option<Applied>>,
 ) -> (Lag, Lag) {
     let last = topics.and_then(|topics| topics.last.as_ref());
     let applied = target.and_then(Option::as_ref);
@@ -151,7 +144,7 @@ fn lags(
         },
         (source, Some(last), Some(applied)) => Lag {
             bytes: Some(last.commit_lsn.bytes_since(applied.commit_lsn)),
-            seconds: source.map(|source| seconds(source.now, last.commit_time)),
+            seconds: source.map(|source| seconds(source.now, applied.commit_time)),
         },
         _ => Lag::default(),
     };
@@ -163,15 +156,10 @@ fn seconds(now: i64, then: i64) -> u64 {
     u64::try_from(now.saturating_sub(then) / 1_000_000).unwrap_or(0)
 }
 
-fn phase(topics: Option<&TopicsEnd>, applied: Option<&Progress>) -> Option<Phase> {
-    let topics = topics?;
-    let Some(last) = &topics.last else {
-        return Some(Phase::Snapshotting);
-    };
-    Some(match (last.kind, applied) {
-        (CommitKind::SnapshotChunk, _) | (_, None) => Phase::Snapshotting,
-        _ => Phase::Streaming,
-    })
+/// Unknown, when the target does not answer; before its first step it shows nothing yet.
+fn phase(target: Option<&Option<Applied>>) -> Option<Phase> {
+    let progress = target?.as_ref();
+    Some(progress.map_or(Phase::Snapshotting, |progress| progress.phase))
 }
 
 fn source_report(source: Source) -> SourceReport {
@@ -192,7 +180,7 @@ fn topics_report(topics: TopicsEnd) -> TopicsReport {
     }
 }
 
-fn target_report(applied: Progress) -> TargetReport {
+fn target_report(applied: Applied) -> TargetReport {
     TargetReport {
         commit_lsn: Some(applied.commit_lsn.to_string()),
         epoch: Some(applied.epoch),
@@ -205,11 +193,7 @@ impl fmt::Display for Report {
             true => "healthy",
             false => "NOT WELL",
         };
-        let phase = match self.phase {
-            Some(Phase::Snapshotting) => "snapshotting",
-            Some(Phase::Streaming) => "streaming",
-            None => UNKNOWN,
-        };
+        let phase = text(self.phase);
         writeln!(f, "{verdict}, {phase}")?;
         for problem in &self.problems {
             writeln!(f, "  - {problem}")?;
@@ -301,7 +285,7 @@ impl fmt::Display for Retention {
 mod tests {
     use anyhow::anyhow;
     use change::Lsn;
-    use change::commit::CommitRecord;
+    use change::commit::{CommitKind, CommitRecord};
 
     use super::*;
 
@@ -345,10 +329,12 @@ mod tests {
         }
     }
 
-    fn applied(lsn: u64) -> Option<Progress> {
-        Some(Progress {
+    fn applied(lsn: u64) -> Option<Applied> {
+        Some(Applied {
             commit_lsn: Lsn::new(lsn),
             epoch: 2,
+            phase: Phase::Streaming,
+            commit_time: 2_000_000,
         })
     }
 
@@ -394,7 +380,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn problem(source: Source, topics: TopicsEnd, applied: Option<Progress>, expected: &str) {
+    fn problem(source: Source, topics: TopicsEnd, applied: Option<Applied>, expected: &str) {
         let report = Report::new(Ok(source), Ok(topics), Ok(applied), MAX_LAG);
         assert_eq!(report.problems.len(), 1, "{:?}", report.problems);
         let problem = &report.problems[0];
@@ -421,19 +407,18 @@ mod tests {
     }
 
     #[test]
-    fn the_phase_is_that_of_the_target() {
-        let phase = |kind, applied: Option<Progress>| {
-            super::phase(Some(&topics(kind, 0)), applied.as_ref())
+    fn apply_that_is_behind_is_as_old_as_what_it_shows() {
+        let topics = topics(CommitKind::Stream, 4_000_000);
+        let report = Report::new(
+            Ok(source(Some(slot()))),
+            Ok(topics),
+            Ok(applied(850)),
+            MAX_LAG,
+        );
+        let expected = Lag {
+            bytes: Some(50),
+            seconds: Some(3),
         };
-        use Phase::{Snapshotting, Streaming};
-        assert_eq!(
-            phase(CommitKind::SnapshotChunk, applied(1)),
-            Some(Snapshotting)
-        );
-        assert_eq!(
-            phase(CommitKind::SnapshotComplete, None),
-            Some(Snapshotting)
-        );
-        assert_eq!(phase(CommitKind::Heartbeat, applied(1)), Some(Streaming));
+        assert_eq!(report.apply_lag, expected);
     }
 }

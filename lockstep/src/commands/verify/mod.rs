@@ -61,10 +61,11 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let tables = pair
         .tables(&endpoints.names.publication, &config.table)
         .await?;
-    let lsn = rendezvous::meet(&pair.source, &pair.target, deadline, |behind| {
-        progress.say(&format!("the target is {} behind", screen::bytes(behind)));
-    })
-    .await?;
+    let lsn = pair
+        .meet(&endpoints.names.pipeline, deadline, |behind| {
+            progress.say(&format!("the target is {} behind", screen::bytes(behind)));
+        })
+        .await?;
     let comparisons = pair.compare(&tables, &mut progress).await?;
     progress.finish();
     report(lsn, &comparisons, config.json)?;
@@ -107,7 +108,7 @@ impl Progress {
         }
     }
 
-    fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         if let Some(line) = &mut self.0 {
             line.clear();
         }
@@ -134,6 +135,19 @@ impl Pair {
                 .context("fix how values are written")?;
         }
         Ok(pair)
+    }
+
+    /// As [`rendezvous::meet`].
+    ///
+    /// # Errors
+    /// As [`rendezvous::meet`].
+    pub(crate) async fn meet(
+        &self,
+        pipeline: &str,
+        deadline: Duration,
+        report: impl FnMut(u64),
+    ) -> anyhow::Result<Lsn> {
+        rendezvous::meet(&self.source, &self.target, pipeline, deadline, report).await
     }
 
     /// The published tables, or those of them that are named.

@@ -20,6 +20,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) async fn meet(
     source: &Client,
     target: &Client,
+    pipeline: &str,
     deadline: Duration,
     mut report: impl FnMut(u64),
 ) -> anyhow::Result<Lsn> {
@@ -32,7 +33,9 @@ pub(crate) async fn meet(
         .parse()?;
     let end = Instant::now() + deadline;
     loop {
-        let applied = progress::read(target).await?.map(|it| it.commit_lsn);
+        let applied = progress::read(target, pipeline)
+            .await?
+            .map(|it| it.commit_lsn);
         match applied {
             Some(applied) if applied >= lsn => return Ok(lsn),
             Some(applied) => report(lsn.bytes_since(applied)),

@@ -1,0 +1,167 @@
+//! What runs in this process: broker, registry, capture, apply, REST API.
+
+use anyhow::Context;
+use clap::{Args, FromArgMatches};
+use local::kafka::{self, Broker};
+use local::registry::{self, Registry};
+use service::Monitor;
+use service::postgres::connect;
+
+use super::Config;
+use super::folder::Folder;
+use super::parts::Parts;
+use super::ports::loopback;
+use crate::commands::monitored;
+use crate::endpoints::Endpoints;
+use crate::screen;
+
+/// A row may be larger than Kafka's default of 1 MB, and nobody is there to raise it.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+/// Returns the bootstrap servers.
+///
+/// # Errors
+/// Why the local broker does not start.
+pub(super) async fn kafka(
+    config: &Config,
+    folder: &Folder,
+    parts: &mut Parts,
+) -> anyhow::Result<String> {
+    if let Some(given) = &config.kafka {
+        screen::line(&format!("kafka     {given} (given)"));
+        return Ok(given.clone());
+    }
+    let mut settings = kafka::Config::new(folder.kafka());
+    settings.listen = loopback(config.ports.kafka_port);
+    settings.default_max_message_bytes = MESSAGE_BYTES_MAX;
+    let broker = Broker::start(settings)
+        .await
+        .context("start the Kafka broker")?;
+    let address = broker.addr().to_string();
+    screen::line(&format!("kafka     {address}"));
+    parts.add("the Kafka broker", |stop| async move {
+        stop.requested().await;
+        Ok(broker.stop().await?)
+    });
+    Ok(address)
+}
+
+/// Returns the registry's URL.
+///
+/// # Errors
+/// Why the local registry does not start.
+pub(super) async fn registry(
+    config: &Config,
+    folder: &Folder,
+    parts: &mut Parts,
+) -> anyhow::Result<String> {
+    if let Some(given) = &config.registry {
+        screen::line(&format!("registry  {given} (given)"));
+        return Ok(given.clone());
+    }
+    let settings = registry::Config {
+        file: folder.registry(),
+        listen: loopback(config.ports.registry_port),
+    };
+    let registry = Registry::start(settings)
+        .await
+        .context("start the schema registry")?;
+    let url = format!("http://{}", registry.addr());
+    screen::line(&format!("registry  {url}/subjects"));
+    parts.add("the schema registry", |stop| async move {
+        stop.requested().await;
+        registry.stop().await;
+        Ok(())
+    });
+    Ok(url)
+}
+
+/// The articles' table, before capture looks which tables there are.
+///
+/// # Errors
+/// When the source cannot be reached or refuses.
+pub(super) async fn prepare(endpoints: &Endpoints) -> anyhow::Result<()> {
+    let source = connect(&endpoints.source, "lockstep up").await?;
+    api::migrate(&source).await?;
+    Ok(())
+}
+
+/// # Errors
+/// When a setting is refused.
+pub(super) fn cdc(
+    config: &Config,
+    folder: &Folder,
+    endpoints: &Endpoints,
+    parts: &mut Parts,
+) -> anyhow::Result<()> {
+    let spool = folder.spool().display().to_string();
+    let names = &endpoints.names;
+    let settings: cdc::Config = settings(&[
+        ("--source", endpoints.source.text()),
+        ("--kafka", &endpoints.kafka),
+        ("--registry", &endpoints.registry),
+        ("--prefix", &names.prefix),
+        ("--slot", &names.slot),
+        ("--publication", &names.publication),
+        ("--spool-dir", &spool),
+    ])?;
+    let listen = loopback(config.ports.cdc_metrics_port);
+    screen::line(&format!("capture   http://{listen}/metrics"));
+    parts.add("capture", move |stop| {
+        monitored(listen, stop, move |monitor, stop| async move {
+            Ok(cdc::run(settings, monitor, stop).await?)
+        })
+    });
+    Ok(())
+}
+
+/// # Errors
+/// When a setting is refused.
+pub(super) fn applier(
+    config: &Config,
+    endpoints: &Endpoints,
+    parts: &mut Parts,
+) -> anyhow::Result<()> {
+    let names = &endpoints.names;
+    let settings: applier::Config = settings(&[
+        ("--target", endpoints.target.text()),
+        ("--kafka", &endpoints.kafka),
+        ("--registry", &endpoints.registry),
+        ("--prefix", &names.prefix),
+        ("--pipeline", &names.pipeline),
+    ])?;
+    let listen = loopback(config.ports.applier_metrics_port);
+    screen::line(&format!("apply     http://{listen}/metrics"));
+    parts.add("apply", move |stop| {
+        monitored(listen, stop, move |monitor, stop| async move {
+            Ok(applier::run(settings, monitor, stop).await?)
+        })
+    });
+    Ok(())
+}
+
+/// # Errors
+/// When a setting is refused.
+pub(super) fn api(config: &Config, endpoints: &Endpoints, parts: &mut Parts) -> anyhow::Result<()> {
+    let listen = loopback(config.ports.api_port);
+    let settings: api::Config = settings(&[
+        ("--source", endpoints.source.text()),
+        ("--api-listen", &listen.to_string()),
+    ])?;
+    screen::line(&format!("rest      http://{listen}/api/v1/articles"));
+    parts.add("the REST API", move |stop| async move {
+        // It serves its metrics on its own port.
+        Ok(api::run(settings, Monitor::new(), stop).await?)
+    });
+    Ok(())
+}
+
+/// The settings of a service: what `up` decides, then its `LOCKSTEP_*` variables and its defaults.
+fn settings<C: Args + FromArgMatches>(decided: &[(&str, &str)]) -> anyhow::Result<C> {
+    let command = C::augment_args(clap::Command::new("up").no_binary_name(true));
+    let arguments = decided
+        .iter()
+        .map(|(flag, value)| format!("{flag}={value}"));
+    let matches = command.try_get_matches_from(arguments)?;
+    Ok(C::from_arg_matches(&matches)?)
+}
