@@ -1,7 +1,7 @@
 //! The reference application: articles over REST, in DB1 only.
 //!
-//! A request's way: [`server`] takes it off the socket, [`exchange`] gives it an id, a time limit
-//! and its place in the metrics, [`router`] finds what it means, `articles` and [`health`] do it.
+//! A request's way: `server` takes it off the socket, `exchange` gives it an id, a time limit
+//! and its place in the metrics, `router` finds what it means, `articles` and `health` do it.
 //! Whatever is wrong becomes a `Problem` (RFC 9457).
 
 mod config;

@@ -159,11 +159,16 @@ mod tests {
             )
             .await;
         });
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(b"GET / HTTP/1.1\r\nhost: ").await.unwrap();
-        let mut answer = Vec::new();
-        // Were there no limit, this would wait for ever.
-        stream.read_to_end(&mut answer).await.unwrap();
+        // Nothing at all, half a header, and nothing after a first request.
+        let whole: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        for (sent, answers) in [(&b""[..], 0), (b"GET / HTTP/1.1\r\nhost: ", 0), (whole, 1)] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(sent).await.unwrap();
+            let mut answer = String::new();
+            // Were there no limit, this would wait for ever.
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert_eq!(answer.matches("HTTP/1.1 200").count(), answers, "{answer}");
+        }
         server.abort();
     }
 }

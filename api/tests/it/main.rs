@@ -8,6 +8,7 @@ mod articles;
 mod concurrency;
 mod lists;
 mod operation;
+mod oracle;
 mod problems;
 mod resilience;
 mod wire;
