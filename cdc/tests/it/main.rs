@@ -8,6 +8,7 @@ mod source_errors;
 mod source_fixture;
 mod source_login;
 mod source_session;
+mod source_spool;
 mod source_stream;
 mod spool;
 mod wire_golden;
