@@ -11,13 +11,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::cluster::{Cluster, now_ms};
-use super::config::Config;
+use super::config::{Config, Fsync};
 use super::disk::Disk;
+use super::groups::Coordinator;
 use super::housekeeping;
 use super::identity::{Identity, IdentityError};
+use super::journal::Sync;
 use super::listener;
 use super::lock::{DirectoryLock, LockError};
 use super::log::Settings;
+use super::offsets::Offsets;
 use super::producer_ids::ProducerIds;
 use super::topics::Topics;
 
@@ -96,6 +99,10 @@ impl Broker {
                 stop.clone(),
             )),
             tokio::spawn(housekeeping::run(Arc::clone(&cluster), stop.clone())),
+            tokio::spawn(housekeeping::keep_group_time(
+                Arc::clone(&cluster),
+                stop.clone(),
+            )),
         ];
         info!(%address, path = %cluster.config.data_dir.display(), "local Kafka broker serves");
         Ok(Self {
@@ -130,6 +137,7 @@ impl Broker {
                     partition.checkpoint(now_ms())?;
                 }
             }
+            cluster.offsets.sync()?;
             identity.mark_clean()
         };
         let settled = tokio::task::spawn_blocking(settle)
@@ -186,11 +194,18 @@ async fn open(config: Config, address: SocketAddr) -> Result<(Arc<Cluster>, Iden
         };
         let topics = Topics::open(&config.data_dir, &config, &settings, trust).map_err(failed)?;
         let producer_ids = ProducerIds::open(&config.data_dir).map_err(failed)?;
+        let sync = match config.fsync {
+            Fsync::EachRequest => Sync::EachChange,
+            Fsync::OperatingSystem | Fsync::Every(_) => Sync::Never,
+        };
+        let offsets = Offsets::open(&config.data_dir, sync).map_err(failed)?;
         let cluster = Cluster {
             id: identity.cluster_id().to_owned(),
             address,
             topics: Arc::new(topics),
             producer_ids: Arc::new(producer_ids),
+            groups: Coordinator::new(config.group_initial_delay),
+            offsets: Arc::new(offsets),
             disk: Disk::new(),
             config,
         };

@@ -6,6 +6,8 @@ use kafka_protocol::messages::BrokerId;
 
 use super::config::Config;
 use super::disk::Disk;
+use super::groups::Coordinator;
+use super::offsets::Offsets;
 use super::producer_ids::ProducerIds;
 use super::topics::Topics;
 
@@ -21,6 +23,8 @@ pub(super) struct Cluster {
     pub(super) config: Config,
     pub(super) topics: Arc<Topics>,
     pub(super) producer_ids: Arc<ProducerIds>,
+    pub(super) groups: Coordinator,
+    pub(super) offsets: Arc<Offsets>,
     pub(super) disk: Disk,
 }
 

@@ -16,6 +16,9 @@ use super::topic_config::TopicConfig;
 /// How much of the log a start after a kill has to read again, in time.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How long the offsets of a group without members are kept; Kafka's `offsets.retention.minutes`.
+const OFFSETS_RETENTION_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+
 /// Runs until `stop` is requested.
 pub(super) async fn run(cluster: Arc<Cluster>, stop: CancellationToken) {
     let mut retention = every(cluster.config.retention_interval);
@@ -28,11 +31,22 @@ pub(super) async fn run(cluster: Arc<Cluster>, stop: CancellationToken) {
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            _ = sync.tick(), if syncs => each_partition(&cluster, "fsync", sync_one).await,
+            _ = sync.tick(), if syncs => {
+                each_partition(&cluster, "fsync", sync_one).await;
+                sync_offsets(&cluster).await;
+            }
             _ = checkpoint.tick() => each_partition(&cluster, "checkpoint", checkpoint_one).await,
-            _ = retention.tick() => each_partition(&cluster, "retention", retain_one).await,
+            _ = retention.tick() => {
+                each_partition(&cluster, "retention", retain_one).await;
+                expire_offsets(&cluster).await;
+            }
         }
     }
+}
+
+/// Ends the sessions and rebalances of consumer groups in time, until `stop` is requested.
+pub(super) async fn keep_group_time(cluster: Arc<Cluster>, stop: CancellationToken) {
+    cluster.groups.keep_time(stop).await;
 }
 
 fn every(period: Duration) -> Interval {
@@ -60,6 +74,25 @@ async fn each_partition(cluster: &Arc<Cluster>, what: &'static str, work: Work) 
         }
     };
     cluster.disk.run(all).await;
+}
+
+async fn sync_offsets(cluster: &Arc<Cluster>) {
+    let offsets = Arc::clone(&cluster.offsets);
+    if let Err(cause) = cluster.disk.run(move || offsets.sync()).await {
+        error!(%cause, "fsync committed offsets");
+    }
+}
+
+async fn expire_offsets(cluster: &Arc<Cluster>) {
+    let work_cluster = Arc::clone(cluster);
+    let expire = move || {
+        let before = now_ms() - OFFSETS_RETENTION_MS;
+        let has_members = |group: &str| work_cluster.groups.has_members(group);
+        work_cluster.offsets.expire(before, has_members)
+    };
+    if let Err(cause) = cluster.disk.run(expire).await {
+        error!(%cause, "expire committed offsets");
+    }
 }
 
 fn sync_one(_: &str, _: &TopicConfig, partition: &Partition) -> io::Result<()> {

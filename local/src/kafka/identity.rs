@@ -101,7 +101,7 @@ impl Identity {
     }
 
     fn write(&self, state: &State) -> io::Result<()> {
-        replace_file(&self.path, &serde_json::to_vec(state)?)
+        replace_file(&self.path, &serde_json::to_vec(state)?).map(drop)
     }
 }
 

@@ -79,14 +79,18 @@ impl Journal {
         Ok(())
     }
 
+    /// Forces what was appended to the disk.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
     /// Replaces all records at once.
     pub(super) fn rewrite(&mut self, payloads: &[Vec<u8>]) -> io::Result<()> {
         let mut bytes = Vec::new();
         for payload in payloads {
             bytes.extend_from_slice(&frame(payload)?);
         }
-        replace_file(&self.path, &bytes)?;
-        self.file = OpenOptions::new().append(true).open(&self.path)?;
+        self.file = replace_file(&self.path, &bytes)?;
         self.length = length_u64(bytes.len());
         self.records = length_u64(payloads.len());
         Ok(())
@@ -94,14 +98,20 @@ impl Journal {
 }
 
 /// Puts `bytes` in the place of the file at `path`: a reader sees the old or the new content,
-/// after a power failure too.
-pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    let mut file = File::create(&beside)?;
+/// after a power failure too. Gives the new file, for appending.
+pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    let beside = path.with_added_extension("new");
+    // What a crash left of an earlier attempt.
+    let _ = fs::remove_file(&beside);
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create_new(true)
+        .open(&beside)?;
     file.write_all(bytes)?;
     file.sync_data()?;
     fs::rename(&beside, path)?;
-    path.parent().map_or(Ok(()), sync_directory)
+    path.parent().map_or(Ok(()), sync_directory)?;
+    Ok(file)
 }
 
 /// Makes created, renamed and removed entries of a directory survive a power failure.

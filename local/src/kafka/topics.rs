@@ -61,6 +61,13 @@ pub(super) enum TopicError {
     Io(#[from] io::Error),
 }
 
+/// Whether a change is made or only checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Check,
+    Change,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Change {
@@ -240,17 +247,23 @@ impl Topics {
         Ok(())
     }
 
-    /// Replaces what is set for a topic.
+    /// Changes what is set for a topic, unless only the check is wanted.
     pub(super) fn configure(
         &self,
         name: &str,
-        set: BTreeMap<String, String>,
+        change: impl FnOnce(&mut BTreeMap<String, String>),
+        mode: Mode,
     ) -> Result<(), TopicError> {
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         let topic = self
             .named(name)
             .ok_or_else(|| TopicError::Unknown(name.to_owned()))?;
+        let mut set = topic.config().set.clone();
+        change(&mut set);
         let config = TopicConfig::new(set.clone(), &self.config)?;
+        if mode == Mode::Check {
+            return Ok(());
+        }
         append(
             &mut journal,
             &Change::Configure {

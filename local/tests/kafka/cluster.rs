@@ -1,5 +1,8 @@
 //! The one place that knows which cluster the tests run against.
 
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use local::kafka::{Broker, Config};
@@ -30,18 +33,18 @@ impl Cluster {
 
     /// `tune` has no say about a cluster that was started elsewhere.
     pub(crate) fn start_with(tune: impl FnOnce(&mut Config)) -> Self {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
-        if let Ok(bootstrap) = std::env::var("TEST_KAFKA_BOOTSTRAP") {
-            return Self {
+        match std::env::var("TEST_KAFKA_BOOTSTRAP") {
+            Ok(bootstrap) => Self {
                 bootstrap,
                 local: None,
-                runtime,
-            };
+                runtime: runtime(),
+            },
+            Err(_) => Self::local(tune),
         }
+    }
+
+    fn local(tune: impl FnOnce(&mut Config)) -> Self {
+        let runtime = runtime();
         let directory = tempfile::tempdir().unwrap();
         let mut config = config(directory.path());
         tune(&mut config);
@@ -52,6 +55,10 @@ impl Cluster {
             local: Some((broker, directory)),
             runtime,
         }
+    }
+
+    pub(crate) fn bootstrap(&self) -> &str {
+        &self.bootstrap
     }
 
     /// Ends the cluster in order, if it is this test's own.
@@ -111,7 +118,131 @@ impl Cluster {
     }
 }
 
-pub(crate) fn config(directory: &std::path::Path) -> Config {
+/// A local broker that stops in order and starts again, on the same port.
+pub(crate) struct Restarting {
+    cluster: Option<Cluster>,
+}
+
+impl Restarting {
+    pub(crate) fn start() -> Self {
+        Self {
+            cluster: Some(Cluster::local(|_| {})),
+        }
+    }
+
+    pub(crate) fn now(&self) -> &Cluster {
+        self.cluster.as_ref().unwrap()
+    }
+
+    pub(crate) fn restart(&mut self) {
+        let Cluster {
+            bootstrap,
+            local,
+            runtime,
+        } = self.cluster.take().unwrap();
+        let (broker, directory) = local.unwrap();
+        let address = broker.addr();
+        runtime.block_on(broker.stop()).unwrap();
+        let mut config = config(directory.path());
+        config.listen = address;
+        let broker = runtime.block_on(Broker::start(config)).unwrap();
+        self.cluster = Some(Cluster {
+            bootstrap,
+            local: Some((broker, directory)),
+            runtime,
+        });
+    }
+}
+
+/// A local broker in a process of its own, which can be killed.
+pub(crate) struct Process {
+    directory: TempDir,
+    child: Child,
+    cluster: Cluster,
+}
+
+impl Process {
+    pub(crate) fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (child, bootstrap) = launch(directory.path(), "127.0.0.1:0");
+        Self {
+            directory,
+            child,
+            cluster: Cluster {
+                bootstrap,
+                local: None,
+                runtime: runtime(),
+            },
+        }
+    }
+
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends the process without warning, as SIGKILL does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn restart(&mut self) {
+        self.child = launch(self.directory.path(), &self.cluster.bootstrap).0;
+    }
+
+    /// What becomes of a second process on the same directory.
+    pub(crate) fn second(&self) -> Output {
+        Command::new(PROGRAM)
+            .arg(self.directory.path())
+            .arg("127.0.0.1:0")
+            .output()
+            .unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_local-kafka");
+
+fn launch(directory: &Path, listen: &str) -> (Child, String) {
+    let mut command = Command::new(PROGRAM);
+    let mut child = command
+        .arg(directory)
+        .arg(listen)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut address = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut address)
+        .unwrap();
+    assert!(!address.is_empty(), "the broker did not start");
+    (child, address.trim().to_owned())
+}
+
+fn runtime() -> Runtime {
+    // The broker's log, shown with what a failed test printed.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter("warn,local=info")
+        .with_test_writer()
+        .try_init();
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+pub(crate) fn config(directory: &Path) -> Config {
     let mut config = Config::new(directory);
     config.listen.set_port(0);
     config

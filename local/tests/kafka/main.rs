@@ -1,6 +1,21 @@
 //! The local Kafka broker as a stock client (librdkafka) sees it.
 //!
-//! With `TEST_KAFKA_BOOTSTRAP=host:port` the same tests run against that cluster instead.
+//! With `TEST_KAFKA_BOOTSTRAP=host:port` the tests that only need a cluster run against that one.
+
+// A test fails by panicking, in its helpers too.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod cluster;
+mod crash;
+mod groups;
+mod hostile;
+mod idempotence;
+mod offsets;
 mod records;
+mod restart;
+mod retention;
+mod start;
+mod tailing;
+mod topics;
+mod versions;
+mod wire;

@@ -56,7 +56,13 @@ async fn delete(
         result
     };
     let topics = Arc::clone(&cluster.topics);
-    match cluster.disk.run(move || topics.delete(&topic.name)).await {
+    let offsets = Arc::clone(&cluster.offsets);
+    let delete = move || {
+        topics.delete(&topic.name)?;
+        offsets.forget_topic(&topic.name)?;
+        Ok(())
+    };
+    match cluster.disk.run(delete).await {
         Ok(()) => result,
         Err(cause) => {
             if let TopicError::Io(cause) = &cause {

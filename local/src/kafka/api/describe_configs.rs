@@ -9,7 +9,7 @@ use kafka_protocol::protocol::StrBytes;
 use crate::kafka::cluster::{Cluster, NODE_ID};
 use crate::kafka::topic_config::{Described, Rule};
 
-const TOPIC: i8 = 2;
+pub(super) const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 
 /// Where a value comes from (`ConfigSource`).

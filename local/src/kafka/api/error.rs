@@ -4,6 +4,7 @@ use kafka_protocol::error::ResponseError;
 use kafka_protocol::protocol::StrBytes;
 
 use crate::kafka::batch::BatchError;
+use crate::kafka::groups::GroupError;
 use crate::kafka::log::{AppendError, ReadError};
 use crate::kafka::topics::TopicError;
 
@@ -46,6 +47,28 @@ pub(super) fn topic_code(error: &TopicError) -> ResponseError {
         TopicError::Config(_) => ResponseError::InvalidConfig,
         TopicError::Io(_) => ResponseError::KafkaStorageError,
     }
+}
+
+pub(super) fn group_code(error: &GroupError) -> ResponseError {
+    match error {
+        GroupError::MemberIdRequired(_) => ResponseError::MemberIdRequired,
+        GroupError::UnknownMember => ResponseError::UnknownMemberId,
+        GroupError::FencedInstance => ResponseError::FencedInstanceId,
+        GroupError::IllegalGeneration => ResponseError::IllegalGeneration,
+        GroupError::RebalanceInProgress => ResponseError::RebalanceInProgress,
+        GroupError::InconsistentProtocol => ResponseError::InconsistentGroupProtocol,
+        GroupError::TooManyMembers => ResponseError::GroupMaxSizeReached,
+        GroupError::InvalidGroupId => ResponseError::InvalidGroupId,
+        GroupError::InvalidSessionTimeout => ResponseError::InvalidSessionTimeout,
+    }
+}
+
+/// The code of an outcome that has nothing else to tell.
+pub(super) fn outcome_code(outcome: &Result<(), GroupError>) -> i16 {
+    outcome
+        .as_ref()
+        .err()
+        .map_or(NO_ERROR, |error| group_code(error).code())
 }
 
 /// The text that goes with a code.

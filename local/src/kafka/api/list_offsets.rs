@@ -22,6 +22,7 @@ const NONE: i64 = -1;
 
 pub(super) async fn handle(
     cluster: &Arc<Cluster>,
+    version: i16,
     request: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
     let topics = Arc::clone(&cluster.topics);
@@ -32,7 +33,7 @@ pub(super) async fn handle(
                 let partition = topic
                     .as_ref()
                     .and_then(|topic| topic.partition(asked.partition_index));
-                answer(partition.as_deref(), asked)
+                answer(partition.as_deref(), version, asked)
             });
             ListOffsetsTopicResponse::default()
                 .with_partitions(partitions.collect())
@@ -45,6 +46,7 @@ pub(super) async fn handle(
 
 fn answer(
     partition: Option<&Partition>,
+    version: i16,
     asked: &ListOffsetsPartition,
 ) -> ListOffsetsPartitionResponse {
     let response = ListOffsetsPartitionResponse::default()
@@ -58,10 +60,14 @@ fn answer(
         return response.with_error_code(ResponseError::UnknownLeaderEpoch.code());
     }
     match offset_at(partition, asked.timestamp) {
-        Ok(Some(Moment { offset, timestamp })) => response
-            .with_offset(offset)
-            .with_timestamp(timestamp)
-            .with_leader_epoch(0),
+        Ok(Some(Moment { offset, timestamp })) => {
+            let found = response.with_offset(offset).with_timestamp(timestamp);
+            if version >= 4 {
+                found.with_leader_epoch(0)
+            } else {
+                found
+            }
+        }
         Ok(None) => response,
         Err(cause) => {
             error!(

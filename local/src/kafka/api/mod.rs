@@ -1,5 +1,6 @@
 //! The answer to each kind of request, one file per kind.
 
+mod alter_configs;
 mod api_versions;
 mod create_topics;
 mod delete_topics;
@@ -7,10 +8,17 @@ mod describe_cluster;
 mod describe_configs;
 mod error;
 mod fetch;
+mod find_coordinator;
+mod heartbeat;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
+mod offset_fetch;
 mod produce;
+mod sync_group;
 
 use std::sync::Arc;
 
@@ -56,11 +64,36 @@ pub(super) async fn answer(
         },
         ApiKey::Fetch => reply.with(&fetch::handle(cluster, decode(body, version)?).await),
         ApiKey::ListOffsets => {
-            reply.with(&list_offsets::handle(cluster, decode(body, version)?).await)
+            reply.with(&list_offsets::handle(cluster, version, decode(body, version)?).await)
         }
         ApiKey::Metadata => {
             reply.with(&metadata::handle(cluster, version, decode(body, version)?).await)
         }
+        ApiKey::FindCoordinator => reply.with(&find_coordinator::handle(
+            cluster,
+            version,
+            decode(body, version)?,
+        )),
+        ApiKey::JoinGroup => {
+            reply.with(&join_group::handle(cluster, header, decode(body, version)?).await)
+        }
+        ApiKey::SyncGroup => {
+            reply.with(&sync_group::handle(cluster, version, decode(body, version)?).await)
+        }
+        ApiKey::Heartbeat => reply.with(&heartbeat::handle(cluster, &decode(body, version)?)),
+        ApiKey::LeaveGroup => reply.with(&leave_group::handle(
+            cluster,
+            version,
+            decode(body, version)?,
+        )),
+        ApiKey::OffsetCommit => {
+            reply.with(&offset_commit::handle(cluster, decode(body, version)?).await)
+        }
+        ApiKey::OffsetFetch => reply.with(&offset_fetch::handle(
+            cluster,
+            version,
+            decode(body, version)?,
+        )),
         ApiKey::ApiVersions => reply.with(&api_versions::handle()),
         ApiKey::CreateTopics => {
             reply.with(&create_topics::handle(cluster, version, decode(body, version)?).await)
@@ -73,6 +106,12 @@ pub(super) async fn answer(
         }
         ApiKey::DescribeConfigs => {
             reply.with(&describe_configs::handle(cluster, &decode(body, version)?))
+        }
+        ApiKey::AlterConfigs => {
+            reply.with(&alter_configs::replace(cluster, decode(body, version)?).await)
+        }
+        ApiKey::IncrementalAlterConfigs => {
+            reply.with(&alter_configs::change(cluster, decode(body, version)?).await)
         }
         ApiKey::DescribeCluster => {
             reply.with(&describe_cluster::handle(cluster, &decode(body, version)?))

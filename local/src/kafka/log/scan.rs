@@ -43,11 +43,6 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Where the batch starts that `next_header` gave last.
-    pub(super) fn current(&self) -> u64 {
-        self.current
-    }
-
     /// The end of the batches seen so far.
     pub(super) fn position(&self) -> u64 {
         self.position

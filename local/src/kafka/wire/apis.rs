@@ -62,67 +62,40 @@ const INT64: Kind = Kind::Fixed(8);
 const UUID: Kind = Kind::Fixed(16);
 const BOOLEAN: Kind = Kind::Fixed(1);
 
+const fn api(key: ApiKey, min: i16, max: i16, body: &'static [Field]) -> Api {
+    Api {
+        key,
+        min,
+        max,
+        body,
+    }
+}
+
 const APIS: &[Api] = &[
-    Api {
-        key: ApiKey::Produce,
-        min: 3,
-        max: 11,
-        body: PRODUCE,
-    },
-    Api {
-        key: ApiKey::Fetch,
-        min: 4,
-        max: 12,
-        body: FETCH,
-    },
-    Api {
-        key: ApiKey::ListOffsets,
-        min: 1,
-        max: 7,
-        body: LIST_OFFSETS,
-    },
-    Api {
-        key: ApiKey::Metadata,
-        min: 0,
-        max: 12,
-        body: METADATA,
-    },
-    Api {
-        key: ApiKey::ApiVersions,
-        min: 0,
-        max: 4,
-        body: API_VERSIONS,
-    },
-    Api {
-        key: ApiKey::CreateTopics,
-        min: 2,
-        max: 7,
-        body: CREATE_TOPICS,
-    },
-    Api {
-        key: ApiKey::DeleteTopics,
-        min: 1,
-        max: 6,
-        body: DELETE_TOPICS,
-    },
-    Api {
-        key: ApiKey::InitProducerId,
-        min: 0,
-        max: 5,
-        body: INIT_PRODUCER_ID,
-    },
-    Api {
-        key: ApiKey::DescribeConfigs,
-        min: 1,
-        max: 4,
-        body: DESCRIBE_CONFIGS,
-    },
-    Api {
-        key: ApiKey::DescribeCluster,
-        min: 0,
-        max: 1,
-        body: DESCRIBE_CLUSTER,
-    },
+    api(ApiKey::Produce, 3, 11, PRODUCE),
+    api(ApiKey::Fetch, 4, 12, FETCH),
+    api(ApiKey::ListOffsets, 1, 7, LIST_OFFSETS),
+    api(ApiKey::Metadata, 0, 12, METADATA),
+    api(ApiKey::OffsetCommit, 2, 9, OFFSET_COMMIT),
+    api(ApiKey::OffsetFetch, 1, 9, OFFSET_FETCH),
+    api(ApiKey::FindCoordinator, 0, 4, FIND_COORDINATOR),
+    api(ApiKey::JoinGroup, 0, 9, JOIN_GROUP),
+    api(ApiKey::Heartbeat, 0, 4, HEARTBEAT),
+    api(ApiKey::LeaveGroup, 0, 5, LEAVE_GROUP),
+    api(ApiKey::SyncGroup, 0, 5, SYNC_GROUP),
+    api(ApiKey::ApiVersions, 0, 4, API_VERSIONS),
+    api(ApiKey::CreateTopics, 2, 7, CREATE_TOPICS),
+    api(ApiKey::DeleteTopics, 1, 6, DELETE_TOPICS),
+    api(ApiKey::InitProducerId, 0, 5, INIT_PRODUCER_ID),
+    api(ApiKey::DescribeConfigs, 1, 4, DESCRIBE_CONFIGS),
+    api(ApiKey::AlterConfigs, 0, 2, ALTER_CONFIGS),
+    api(
+        ApiKey::IncrementalAlterConfigs,
+        0,
+        1,
+        INCREMENTAL_ALTER_CONFIGS,
+    ),
+    api(ApiKey::DescribeCluster, 0, 1, DESCRIBE_CLUSTER),
 ];
 
 const PRODUCE: &[Field] = &[
@@ -219,3 +192,107 @@ const DESCRIBE_CONFIGS: &[Field] = &[
 ];
 
 const DESCRIBE_CLUSTER: &[Field] = &[always(BOOLEAN), since(1, INT8)];
+
+const OFFSET_COMMIT: &[Field] = &[
+    always(Kind::Text),   // group_id
+    always(INT32),        // generation_id_or_member_epoch
+    always(Kind::Text),   // member_id
+    since(7, Kind::Text), // group_instance_id
+    between(2, 4, INT64), // retention_time_ms
+    always(Kind::Array(&[
+        always(Kind::Text),
+        always(Kind::Array(&[
+            always(INT32),      // partition_index
+            always(INT64),      // committed_offset
+            since(6, INT32),    // committed_leader_epoch
+            always(Kind::Text), // committed_metadata
+        ])),
+    ])),
+];
+
+const OFFSET_FETCH: &[Field] = &[
+    between(0, 7, Kind::Text), // group_id
+    between(
+        0,
+        7,
+        Kind::Array(&[always(Kind::Text), always(Kind::ArrayOfFixed(4))]),
+    ),
+    since(
+        8,
+        Kind::Array(&[
+            always(Kind::Text),   // group_id
+            since(9, Kind::Text), // member_id
+            since(9, INT32),      // member_epoch
+            always(Kind::Array(&[
+                always(Kind::Text),
+                always(Kind::ArrayOfFixed(4)),
+            ])),
+        ]),
+    ),
+    since(7, BOOLEAN), // require_stable
+];
+
+const FIND_COORDINATOR: &[Field] = &[
+    between(0, 3, Kind::Text), // key
+    since(1, INT8),            // key_type
+    since(4, Kind::ArrayOfText),
+];
+
+const JOIN_GROUP: &[Field] = &[
+    always(Kind::Text),   // group_id
+    always(INT32),        // session_timeout_ms
+    since(1, INT32),      // rebalance_timeout_ms
+    always(Kind::Text),   // member_id
+    since(5, Kind::Text), // group_instance_id
+    always(Kind::Text),   // protocol_type
+    always(Kind::Array(&[always(Kind::Text), always(Kind::Blob)])),
+    since(8, Kind::Text), // reason
+];
+
+const SYNC_GROUP: &[Field] = &[
+    always(Kind::Text),   // group_id
+    always(INT32),        // generation_id
+    always(Kind::Text),   // member_id
+    since(3, Kind::Text), // group_instance_id
+    since(5, Kind::Text), // protocol_type
+    since(5, Kind::Text), // protocol_name
+    always(Kind::Array(&[always(Kind::Text), always(Kind::Blob)])),
+];
+
+const HEARTBEAT: &[Field] = &[
+    always(Kind::Text),   // group_id
+    always(INT32),        // generation_id
+    always(Kind::Text),   // member_id
+    since(3, Kind::Text), // group_instance_id
+];
+
+const LEAVE_GROUP: &[Field] = &[
+    always(Kind::Text),        // group_id
+    between(0, 2, Kind::Text), // member_id
+    since(
+        3,
+        Kind::Array(&[always(Kind::Text), always(Kind::Text), since(5, Kind::Text)]),
+    ),
+];
+
+const ALTER_CONFIGS: &[Field] = &[
+    always(Kind::Array(&[
+        always(INT8), // resource_type
+        always(Kind::Text),
+        always(Kind::Array(&[always(Kind::Text), always(Kind::Text)])),
+    ])),
+    always(BOOLEAN), // validate_only
+];
+
+const INCREMENTAL_ALTER_CONFIGS: &[Field] = &[
+    always(Kind::Array(&[
+        always(INT8), // resource_type
+        always(Kind::Text),
+        always(Kind::Array(&[
+            always(Kind::Text),
+            always(INT8),
+            always(Kind::Text),
+        ])),
+    ])),
+    always(BOOLEAN), // validate_only
+];

@@ -7,7 +7,6 @@ pub(in crate::kafka) enum WireError {
     NegativeLength,
     VarintTooLong,
     TooManyElements,
-    BytesLeftOver(usize),
     NotUtf8,
 }
 
@@ -18,7 +17,6 @@ impl fmt::Display for WireError {
             Self::NegativeLength => f.write_str("a length is negative"),
             Self::VarintTooLong => f.write_str("a variable-length integer is too long"),
             Self::TooManyElements => f.write_str("the request has too many elements"),
-            Self::BytesLeftOver(count) => write!(f, "{count} bytes follow the end of the request"),
             Self::NotUtf8 => f.write_str("a string is not UTF-8"),
         }
     }

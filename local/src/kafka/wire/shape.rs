@@ -31,7 +31,8 @@ pub(super) enum Kind {
     Array(&'static [Field]),
 }
 
-/// Checks that `body` is exactly one value of the declared `fields`.
+/// Checks that `body` starts with one value of the declared `fields`. What follows it is ignored, as
+/// Kafka does: librdkafka, for one, sends a few bytes more with some versions of Metadata.
 pub(in crate::kafka) fn check_body(
     fields: &[Field],
     version: i16,
@@ -44,11 +45,7 @@ pub(in crate::kafka) fn check_body(
         flexible,
         elements_left: ELEMENTS_MAX,
     };
-    walk.structure(fields)?;
-    match walk.input.remaining() {
-        0 => Ok(()),
-        count => Err(WireError::BytesLeftOver(count)),
-    }
+    walk.structure(fields)
 }
 
 pub(super) fn skip_tagged_fields(input: &mut Cursor<'_>) -> Result<(), WireError> {
@@ -194,9 +191,8 @@ mod tests {
     }
 
     #[test]
-    fn negative_lengths_and_leftovers_are_refused() {
+    fn negative_lengths_are_refused() {
         check(1, b"\xff\xff\xff\xfe", Err(WireError::NegativeLength));
-        check(1, b"\xff\xff\xff\xff\0", Err(WireError::BytesLeftOver(1)));
         check(
             9,
             b"\xff\xff\xff\xff\xff\xff",

@@ -1,0 +1,48 @@
+//! The local Kafka broker alone, in a process of its own: `local-kafka DATA_DIR [HOST:PORT]`.
+//!
+//! Prints the address it serves on as its first line, and stops in order on SIGINT or SIGTERM.
+
+use std::env;
+use std::error::Error;
+use std::process::ExitCode;
+
+use local::kafka::{Broker, Config};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let mut cause: Option<&dyn Error> = Some(&*failure);
+            while let Some(error) = cause {
+                eprintln!("local-kafka: {error}");
+                cause = error.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
+    let mut arguments = env::args().skip(1);
+    let data_dir = arguments
+        .next()
+        .ok_or("usage: local-kafka DATA_DIR [HOST:PORT]")?;
+    let mut config = Config::new(data_dir);
+    if let Some(listen) = arguments.next() {
+        config.listen = listen
+            .parse()
+            .map_err(|_| format!("{listen} is not HOST:PORT"))?;
+    }
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let broker = Broker::start(config).await?;
+    println!("{}", broker.addr());
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    broker.stop().await?;
+    Ok(())
+}

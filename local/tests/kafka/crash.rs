@@ -1,0 +1,136 @@
+//! `kill -9` of a broker under load: what was acknowledged is there, once and in order.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::{Message, Offset};
+
+use crate::cluster::{PATIENCE, Process};
+use crate::records::{assign, next};
+
+/// Enough for many batches to be in flight when the broker dies.
+const IN_FLIGHT: usize = 500;
+
+#[test]
+fn no_acknowledged_record_is_lost_or_doubled_by_kills() {
+    let runs = std::env::var("TEST_KAFKA_KILLS").map_or(5, |runs| runs.parse().unwrap());
+    let mut process = Process::start();
+    let topic = process.cluster().topic(1, &[("segment.bytes", "1048576")]);
+    let settings = [
+        ("enable.idempotence", "true"),
+        ("message.timeout.ms", "120000"),
+        ("reconnect.backoff.ms", "10"),
+        ("reconnect.backoff.max.ms", "50"),
+        ("retry.backoff.ms", "10"),
+    ];
+    let producer = process.cluster().producer(&settings);
+    let mut sent = 0;
+    let mut acknowledged = 0;
+    for run in 0..runs {
+        let mut in_flight = VecDeque::new();
+        // Each kill comes at another point of the load.
+        let until = acknowledged + 2_000 + i64::from(run) * 137;
+        while acknowledged < until {
+            while in_flight.len() < IN_FLIGHT {
+                in_flight.push_back(enqueue(&producer, &topic, sent));
+                sent += 1;
+            }
+            let delivery = in_flight.pop_front().unwrap();
+            assert_eq!(
+                process.cluster().wait(delivery).unwrap().unwrap().offset,
+                acknowledged
+            );
+            acknowledged += 1;
+        }
+        process.kill();
+        process.restart();
+        // The client sends again what it had no answer for; none of it may be there twice.
+        for delivery in in_flight {
+            assert_eq!(
+                process.cluster().wait(delivery).unwrap().unwrap().offset,
+                acknowledged
+            );
+            acknowledged += 1;
+        }
+    }
+    assert_eq!(acknowledged, sent);
+    let consumer = process.cluster().consumer(&[("check.crcs", "true")]);
+    assign(&consumer, &topic, 0, Offset::Beginning);
+    for number in 0..sent {
+        let record = next(&consumer);
+        assert_eq!(record.offset(), number);
+        assert_eq!(record.payload(), Some(value(number).as_bytes()));
+    }
+    assert!(
+        consumer.poll(Duration::from_millis(300)).is_none(),
+        "more than was sent"
+    );
+}
+
+fn enqueue(
+    producer: &FutureProducer,
+    topic: &str,
+    number: i64,
+) -> rdkafka::producer::DeliveryFuture {
+    let value = value(number);
+    let record = FutureRecord::to(topic)
+        .key("k")
+        .payload(&value)
+        .partition(0);
+    producer
+        .send_result(record)
+        .map_err(|(cause, _)| cause)
+        .unwrap()
+}
+
+fn value(number: i64) -> String {
+    format!(
+        "record {number} {}",
+        "x".repeat(usize::try_from(number % 700).unwrap())
+    )
+}
+
+#[test]
+fn commits_and_topics_survive_a_kill() {
+    use rdkafka::TopicPartitionList;
+    use rdkafka::consumer::{CommitMode, Consumer};
+
+    let mut process = Process::start();
+    let topic = process.cluster().topic(2, &[]);
+    let group = [("group.id", "killed")];
+    let mut offsets = TopicPartitionList::new();
+    offsets
+        .add_partition_offset(&topic, 1, Offset::Offset(77))
+        .unwrap();
+    process
+        .cluster()
+        .consumer(&group)
+        .commit(&offsets, CommitMode::Sync)
+        .unwrap();
+    process.kill();
+    process.restart();
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition(&topic, 1);
+    let found = process
+        .cluster()
+        .consumer(&group)
+        .committed_offsets(asked, PATIENCE)
+        .unwrap();
+    assert_eq!(
+        found.find_partition(&topic, 1).unwrap().offset(),
+        Offset::Offset(77)
+    );
+}
+
+#[test]
+fn a_second_process_on_the_directory_is_refused_by_name() {
+    let process = Process::start();
+    let refused = process.second();
+    assert!(!refused.status.success());
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        text.contains(&format!("process {}", process.id())),
+        "{text}"
+    );
+}

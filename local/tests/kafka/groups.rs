@@ -1,0 +1,155 @@
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::{Message, Offset, TopicPartitionList};
+
+use crate::cluster::{Cluster, PATIENCE, unique};
+use crate::records::{next, send_numbered, take};
+
+/// Polls all consumers until `holds`.
+#[track_caller]
+fn poll_until(consumers: &[&BaseConsumer], holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}");
+        for consumer in consumers {
+            if let Some(Err(failure)) = consumer.poll(Duration::from_millis(20)) {
+                panic!("{failure}");
+            }
+        }
+    }
+}
+
+fn member(cluster: &Cluster, group: &str, topic: &str, settings: &[(&str, &str)]) -> BaseConsumer {
+    let common = [
+        ("group.id", group),
+        ("auto.offset.reset", "earliest"),
+        ("session.timeout.ms", "6000"),
+        ("heartbeat.interval.ms", "500"),
+    ];
+    let consumer = cluster.consumer(&[&common[..], settings].concat());
+    consumer.subscribe(&[topic]).unwrap();
+    consumer
+}
+
+fn assigned(consumer: &BaseConsumer) -> BTreeSet<i32> {
+    let assignment = consumer.assignment().unwrap();
+    assignment
+        .elements()
+        .iter()
+        .map(TopicPartitionListElem::partition)
+        .collect()
+}
+
+fn shared(consumers: &[&BaseConsumer], partitions: i32) -> bool {
+    let sets: Vec<_> = consumers
+        .iter()
+        .map(|consumer| assigned(consumer))
+        .collect();
+    let all: BTreeSet<i32> = sets.iter().flatten().copied().collect();
+    let count: usize = sets.iter().map(BTreeSet::len).sum();
+    all == (0..partitions).collect() && count == all.len() && sets.iter().all(|set| !set.is_empty())
+}
+
+#[test]
+fn a_group_goes_on_where_it_committed() {
+    let cluster = Cluster::start();
+    let topic = cluster.topic(1, &[]);
+    let group = unique("group");
+    send_numbered(&cluster, &cluster.producer(&[]), &topic, 0..20);
+    let first = member(&cluster, &group, &topic, &[]);
+    take(&first, 7);
+    let mut offsets = TopicPartitionList::new();
+    offsets
+        .add_partition_offset(&topic, 0, Offset::Offset(7))
+        .unwrap();
+    first.commit(&offsets, CommitMode::Sync).unwrap();
+    // The list must be gone before its consumer, or the client waits for it for ever.
+    let found = |list: &TopicPartitionList| list.find_partition(&topic, 0).unwrap().offset();
+    assert_eq!(
+        found(&first.committed(PATIENCE).unwrap()),
+        Offset::Offset(7)
+    );
+    drop(first);
+    let second = member(&cluster, &group, &topic, &[]);
+    assert_eq!(next(&second).offset(), 7);
+}
+
+#[test]
+fn members_share_the_partitions_and_take_over_from_one_that_leaves() {
+    let cluster = Cluster::start();
+    for strategy in ["range", "roundrobin", "cooperative-sticky"] {
+        let topic = cluster.topic(6, &[]);
+        let group = unique("group");
+        let settings = [("partition.assignment.strategy", strategy)];
+        let first = member(&cluster, &group, &topic, &settings);
+        poll_until(&[&first], || shared(&[&first], 6));
+        let second = member(&cluster, &group, &topic, &settings);
+        poll_until(&[&first, &second], || shared(&[&first, &second], 6));
+        let third = member(&cluster, &group, &topic, &settings);
+        poll_until(&[&first, &second, &third], || {
+            shared(&[&first, &second, &third], 6)
+        });
+        drop(first);
+        poll_until(&[&second, &third], || shared(&[&second, &third], 6));
+    }
+}
+
+#[test]
+fn a_member_that_falls_silent_loses_its_partitions() {
+    let cluster = Cluster::start();
+    let topic = cluster.topic(2, &[]);
+    let group = unique("group");
+    // A consumer that is not polled for this long leaves; the broker's own timer is longer here.
+    let silent = member(
+        &cluster,
+        &group,
+        &topic,
+        &[("max.poll.interval.ms", "6000")],
+    );
+    poll_until(&[&silent], || shared(&[&silent], 2));
+    let alive = member(&cluster, &group, &topic, &[]);
+    let deadline = Instant::now() + PATIENCE;
+    while assigned(&alive).len() < 2 {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}");
+        alive.poll(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_static_member_that_comes_back_finds_its_partitions_without_a_rebalance() {
+    let cluster = Cluster::start();
+    let topic = cluster.topic(4, &[]);
+    let group = unique("group");
+    let first = member(&cluster, &group, &topic, &[("group.instance.id", "a")]);
+    let second = member(&cluster, &group, &topic, &[("group.instance.id", "b")]);
+    poll_until(&[&first, &second], || shared(&[&first, &second], 4));
+    let before = (assigned(&first), assigned(&second));
+    drop(first);
+    let first = member(&cluster, &group, &topic, &[("group.instance.id", "a")]);
+    poll_until(&[&first, &second], || shared(&[&first, &second], 4));
+    assert_eq!((assigned(&first), assigned(&second)), before);
+}
+
+#[test]
+fn offsets_are_committed_without_a_group_of_members() {
+    let cluster = Cluster::start();
+    let topic = cluster.topic(1, &[]);
+    let group = unique("group");
+    let consumer = cluster.consumer(&[("group.id", &group)]);
+    let mut offsets = TopicPartitionList::new();
+    offsets
+        .add_partition_offset(&topic, 0, Offset::Offset(12))
+        .unwrap();
+    consumer.commit(&offsets, CommitMode::Sync).unwrap();
+    let other = cluster.consumer(&[("group.id", &group)]);
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition(&topic, 0);
+    let found = other.committed_offsets(asked, PATIENCE).unwrap();
+    assert_eq!(
+        found.find_partition(&topic, 0).unwrap().offset(),
+        Offset::Offset(12)
+    );
+}
