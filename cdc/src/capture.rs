@@ -35,6 +35,7 @@ pub(crate) struct Capture {
     pub tables: Tables,
     pub client: Connection,
     pub link: Link,
+    pub spool: Spool,
     pub shutdown: Shutdown,
     pub progress: Progress,
     /// Up to where everything counts already, or was handed over.
@@ -77,9 +78,8 @@ impl Capture {
         match (self.segment, framed.message) {
             (Some(_), Message::StreamStop) => self.segment = None,
             (Some(xid), _) => {
-                self.spool
-                    .append(xid, framed.xid.unwrap_or(xid), data)
-                    .await?
+                let writer = framed.xid.unwrap_or(xid);
+                self.spool.append(xid, writer, data).await?;
             }
             (None, message) => self.control(message).await?,
         }
@@ -118,7 +118,7 @@ impl Capture {
     async fn replay(&mut self, xid: Xid) -> Result<(), Error> {
         let mut messages = self.spool.commit(xid)?;
         while let Some(data) = messages.next().await? {
-            let framed = pgoutput::decode(data, Framing::InStream)?;
+            let framed = pgoutput::decode(&data, Framing::InStream)?;
             self.change(framed.message).await?;
             self.link.keep_alive(self.progress.flush_lsn()).await?;
         }
