@@ -70,3 +70,13 @@ impl Command {
 fn chose_filter(matches: &ArgMatches) -> bool {
     matches.value_source("log_filter") != Some(ValueSource::DefaultValue)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

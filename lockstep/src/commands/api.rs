@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use service::{Monitor, Shutdown};
 
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Config {
     #[command(flatten)]
     service: ::api::Config,

@@ -8,6 +8,7 @@ use service::Shutdown;
 use super::monitored::{MetricsConfig, monitored};
 
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Config {
     #[command(flatten)]
     service: ::applier::Config,

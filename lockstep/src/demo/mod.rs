@@ -19,6 +19,7 @@ use crate::endpoints::Endpoints;
 use crate::screen::{self, StatusLine};
 
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Config {
     /// Create, edit, publish and delete articles all the time
     #[arg(long, env = "LOCKSTEP_DEMO")]

@@ -14,6 +14,7 @@ use crate::endpoints::{Endpoints, EndpointsConfig};
 use crate::screen;
 
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Config {
     #[command(flatten)]
     endpoints: EndpointsConfig,

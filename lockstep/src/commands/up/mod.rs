@@ -31,6 +31,7 @@ use crate::endpoints::{Database, Endpoints, Names};
 use crate::screen;
 
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Config {
     /// Folder for everything that is kept
     #[arg(

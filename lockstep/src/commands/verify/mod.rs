@@ -29,6 +29,7 @@ use crate::endpoints::EndpointsConfig;
 use crate::screen::{self, StatusLine};
 
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Config {
     #[command(flatten)]
     endpoints: EndpointsConfig,
