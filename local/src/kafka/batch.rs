@@ -224,3 +224,82 @@ impl Fields<'_> {
         self.next().map(i64::from_be_bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{any, prop_assert_eq, proptest};
+
+    /// As librdkafka 2.12.1 sent it: key "key", value "value", from an idempotent producer.
+    const SENT: &[u8] = include_bytes!("batch.golden");
+
+    #[test]
+    fn a_batch_of_a_stock_client_is_read() {
+        let header = BatchHeader::parse(SENT).unwrap();
+        assert_eq!(header.size, SENT.len());
+        assert_eq!(
+            (
+                header.producer_id,
+                header.producer_epoch,
+                header.base_sequence
+            ),
+            (0, 0, 0)
+        );
+        assert_eq!((header.record_count, header.last_offset()), (1, 0));
+        assert_eq!(header.base_timestamp, header.max_timestamp);
+        assert_eq!(header.compression(), Some(Compression::None));
+        assert_eq!(header.verify(SENT), Ok(()));
+        assert_eq!(header.encode(), SENT[..HEADER_LENGTH]);
+    }
+
+    #[test]
+    fn a_batch_that_is_stamped_has_the_checksum_of_what_it_says_now() {
+        let mut header = BatchHeader::parse(SENT).unwrap();
+        header.stamp_append_time(1_234, &SENT[HEADER_LENGTH..]);
+        let stamped = [&header.encode()[..], &SENT[HEADER_LENGTH..]].concat();
+        let read = BatchHeader::parse(&stamped).unwrap();
+        assert_eq!(read.verify(&stamped), Ok(()));
+        assert!(read.has_append_time());
+        assert_eq!(read.max_timestamp, 1_234);
+    }
+
+    #[test]
+    fn what_cannot_be_a_batch_is_refused() {
+        let changed = |at: usize, bytes: &[u8]| {
+            let mut batch = SENT.to_vec();
+            batch[at..at + bytes.len()].copy_from_slice(bytes);
+            BatchHeader::parse(&batch)
+        };
+        assert_eq!(BatchHeader::parse(&SENT[..60]), Err(BatchError::Truncated));
+        assert_eq!(changed(16, &[1]), Err(BatchError::Magic(1)));
+        assert_eq!(changed(8, &(-1i32).to_be_bytes()), Err(BatchError::Length));
+        assert_eq!(changed(8, &48i32.to_be_bytes()), Err(BatchError::Length));
+        assert_eq!(changed(0, &(-1i64).to_be_bytes()), Err(BatchError::Length));
+        assert_eq!(
+            changed(0, &i64::MAX.to_be_bytes()),
+            Err(BatchError::RecordCount)
+        );
+        assert_eq!(
+            changed(23, &(-1i32).to_be_bytes()),
+            Err(BatchError::RecordCount)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut bytes = bytes;
+            // Half of them get past the format.
+            if bytes.len() > 16 && bytes[0] & 1 == 0 {
+                bytes[..8].copy_from_slice(&[0; 8]);
+                bytes[8..10].copy_from_slice(&[0; 2]);
+                bytes[16] = 2;
+            }
+            if let Ok(header) = BatchHeader::parse(&bytes) {
+                prop_assert_eq!(&header.encode()[..12], &bytes[..12]);
+                prop_assert_eq!(&header.encode()[16..], &bytes[16..HEADER_LENGTH]);
+                let _ = (header.verify(&bytes), header.next_offset(), header.last_sequence());
+            }
+        }
+    }
+}

@@ -8,6 +8,9 @@ mod group;
 mod member;
 mod rebalance;
 
+#[cfg(test)]
+mod tests;
+
 pub(super) use coordinator::Coordinator;
 pub(super) use group::{GroupError, Joined};
 pub(super) use member::{Join, Leave, Participant, Sync};

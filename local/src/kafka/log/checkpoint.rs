@@ -16,6 +16,8 @@ pub(super) struct Checkpoint {
     /// The last segment and its length.
     pub(super) segment: i64,
     pub(super) position: u64,
+    /// Entries in that segment's index.
+    pub(super) index_entries: u32,
     /// The largest timestamp in that segment.
     pub(super) max_timestamp: i64,
     /// Segments before this one have been forced to the disk.

@@ -141,7 +141,8 @@ pub(super) fn truncate(file: &File, entries: u32) -> io::Result<()> {
     file.set_len(byte_length(entries))
 }
 
-fn byte_length(entries: u32) -> u64 {
+/// The length of a file with so many entries.
+pub(super) fn byte_length(entries: u32) -> u64 {
     u64::from(entries) * 16
 }
 

@@ -22,6 +22,9 @@ mod segments;
 mod upkeep;
 mod waiters;
 
+#[cfg(test)]
+mod tests;
+
 pub(super) use partition::{AppendError, Appended, Partition, ReadError, Settings};
 pub(super) use records::Moment;
 pub(super) use recovery::Trust;

@@ -85,8 +85,12 @@ fn starting_point(
             segment_start(flushed.max().unwrap_or(first))
         }
         Trust::Written => {
-            let size = fs::metadata(log_path(directory, checkpoint.segment)).map(|meta| meta.len());
-            if size.is_ok_and(|size| size >= checkpoint.position) {
+            let length = |path| fs::metadata(path).map(|meta| meta.len());
+            let log = length(log_path(directory, checkpoint.segment));
+            let index = length(index_path(directory, checkpoint.segment));
+            if log.is_ok_and(|length| length >= checkpoint.position)
+                && index.is_ok_and(|length| length >= index::byte_length(checkpoint.index_entries))
+            {
                 StartingPoint {
                     segment: checkpoint.segment,
                     position: checkpoint.position,

@@ -13,6 +13,10 @@ use super::index::{self, Index};
 use super::scan::{Scan, ScanError};
 use crate::kafka::batch::{BatchHeader, HEADER_LENGTH};
 
+/// The index interval as a length in memory.
+const INTERVAL_BYTES: usize = 4096;
+const _: () = assert!(INTERVAL_BYTES as u64 == index::INTERVAL);
+
 /// What is kept in memory of a segment, however many batches it has.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Segment {
@@ -127,20 +131,21 @@ impl Extent {
         first: FirstBatch,
     ) -> Result<Bytes, ScanError> {
         let files = self.files()?;
-        let start = self
-            .index(&files)
-            .at_offset(self.relative(offset))?
-            .position;
-        let start = u64::from(start);
+        let entry = self.index(&files).at_offset(self.relative(offset))?;
+        let mut start = u64::from(entry.position);
         // The batch with `offset` starts less than an index interval behind the entry.
-        let window = (max_bytes.max(HEADER_LENGTH) as u64).saturating_add(index::INTERVAL);
-        let window = window.min(self.segment.size.saturating_sub(start));
-        let mut bytes = vec![0; usize::try_from(window).map_err(io::Error::other)?];
-        files.log.read_exact_at(&mut bytes, start)?;
-
-        let Some(from) = batch_with_offset(&bytes, offset)? else {
-            return Ok(Bytes::new());
-        };
+        let mut bytes = self.window(&files, start, max_bytes.saturating_add(INTERVAL_BYTES))?;
+        let mut from = batch_with_offset(&bytes, offset)?;
+        if from.is_none() {
+            // Unless an entry could not be written.
+            let Some(position) = self.position_of(&files, start, offset)? else {
+                return Ok(Bytes::new());
+            };
+            start = position;
+            bytes = self.window(&files, start, max_bytes)?;
+            from = Some(0);
+        }
+        let from = from.unwrap_or_default();
         let until = end_of_whole_batches(&bytes[from..], max_bytes) + from;
         if until > from {
             return Ok(Bytes::from(bytes).slice(from..until));
@@ -149,13 +154,38 @@ impl Extent {
             return Ok(Bytes::new());
         }
         let size = BatchHeader::parse(&bytes[from..])?.size;
-        let position = start + from as u64;
-        if position + size as u64 > self.segment.size {
+        let whole = self.window(&files, start + from as u64, size)?;
+        if whole.len() < size {
             return Err(ScanError::Torn);
         }
-        let mut bytes = vec![0; size];
-        files.log.read_exact_at(&mut bytes, position)?;
-        Ok(Bytes::from(bytes))
+        Ok(Bytes::from(whole))
+    }
+
+    /// Up to `length` bytes of the log, but a header at least, if there is one.
+    fn window(&self, files: &Files, start: u64, length: usize) -> io::Result<Vec<u8>> {
+        let length = length.max(HEADER_LENGTH) as u64;
+        let length = length.min(self.segment.size.saturating_sub(start));
+        let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+        files.log.read_exact_at(&mut bytes, start)?;
+        Ok(bytes)
+    }
+
+    /// Where the batch that holds `offset`, or the first after it, starts.
+    fn position_of(
+        &self,
+        files: &Files,
+        start: u64,
+        offset: i64,
+    ) -> Result<Option<u64>, ScanError> {
+        let mut scan = Scan::new(&files.log, start, self.segment.size);
+        let mut position = start;
+        while let Some(header) = scan.next_header()? {
+            if header.last_offset() >= offset {
+                return Ok(Some(position));
+            }
+            position = scan.position();
+        }
+        Ok(None)
     }
 
     /// The headers of the batches that may hold the first record at or after a time.

@@ -125,6 +125,7 @@ impl Log {
             next_offset: self.next_offset,
             segment: active.base_offset,
             position: active.size,
+            index_entries: active.index_entries,
             max_timestamp: active.max_timestamp,
             unflushed_from: self.unflushed_from,
             producers: self.producers.clone(),
