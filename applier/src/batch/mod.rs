@@ -2,7 +2,7 @@
 
 mod compact;
 
-pub(crate) use compact::{Form, Stage, TableStage, stages};
+pub(crate) use compact::{Done, Form, Stage, TableStage, stages};
 
 use std::sync::Arc;
 

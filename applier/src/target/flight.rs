@@ -1,5 +1,6 @@
 //! Statements that are sent one after the other without waiting for answers.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::Poll;
 
@@ -16,8 +17,13 @@ type Answer<'a> = Pin<Box<dyn Future<Output = Result<u64, tokio_postgres::Error>
 /// commit included. So the first error is the cause, and nothing after it took effect.
 #[derive(Default)]
 pub(super) struct Flight<'a> {
-    sent: Vec<Sent<'a>>,
+    sent: VecDeque<Sent<'a>>,
+    /// Rows that the target should have had and did not.
+    missing_rows: u64,
 }
+
+/// Answers that are waited for at once; each takes about a kilobyte.
+const SENT_MAX: usize = 1000;
 
 struct Sent<'a> {
     purpose: Purpose<'a>,
@@ -31,15 +37,11 @@ pub(super) enum Purpose<'a> {
     /// Moves the pipeline's progress; fails when it is not where it should be.
     Progress,
     Change(&'a Change),
-    /// A change of a row that the target should have.
-    ChangeOfRow(&'a Change),
-}
-
-/// What the statements did.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Landed {
-    /// Rows that the target should have had.
-    pub(super) missing_rows: u64,
+    /// Changes, the first of which is this, of rows that the target should have.
+    RowsThere {
+        change: &'a Change,
+        rows: u64,
+    },
 }
 
 /// The first statement that failed.
@@ -54,31 +56,44 @@ impl<'a> Flight<'a> {
         &mut self,
         purpose: Purpose<'a>,
         statement: impl Future<Output = Result<u64, tokio_postgres::Error>> + Send + 'a,
-    ) {
+    ) -> Result<(), Failed<'a>> {
+        while self.sent.len() >= SENT_MAX {
+            self.land_first().await?;
+        }
         let mut answer: Answer<'a> = Box::pin(statement);
         // The client's futures send when they are first polled.
         let answer = match poll!(&mut answer) {
             Poll::Ready(result) => Err(result),
             Poll::Pending => Ok(answer),
         };
-        self.sent.push(Sent { purpose, answer });
+        self.sent.push_back(Sent { purpose, answer });
+        Ok(())
     }
 
-    /// Waits for all answers.
-    pub(super) async fn land(&mut self) -> Result<Landed, Failed<'a>> {
-        let mut landed = Landed::default();
-        for Sent { purpose, answer } in self.sent.drain(..) {
-            let result = match answer {
-                Ok(answer) => answer.await,
-                Err(result) => result,
-            };
-            match (result, purpose) {
-                (Ok(0), Purpose::ChangeOfRow(_)) => landed.missing_rows += 1,
-                (Ok(_), _) => {}
-                (Err(error), purpose) => return Err(Failed { purpose, error }),
-            }
+    /// Waits for all answers; says how many rows were missing so far.
+    pub(super) async fn land(&mut self) -> Result<u64, Failed<'a>> {
+        while !self.sent.is_empty() {
+            self.land_first().await?;
         }
-        Ok(landed)
+        Ok(self.missing_rows)
+    }
+
+    async fn land_first(&mut self) -> Result<(), Failed<'a>> {
+        let Some(Sent { purpose, answer }) = self.sent.pop_front() else {
+            return Ok(());
+        };
+        let result = match answer {
+            Ok(answer) => answer.await,
+            Err(result) => result,
+        };
+        match (result, purpose) {
+            (Ok(found), Purpose::RowsThere { rows, .. }) => {
+                self.missing_rows += rows.saturating_sub(found);
+                Ok(())
+            }
+            (Ok(_), Purpose::Step(_) | Purpose::Progress | Purpose::Change(_)) => Ok(()),
+            (Err(error), purpose) => Err(Failed { purpose, error }),
+        }
     }
 }
 
@@ -94,7 +109,7 @@ impl Failed<'_> {
                 step: "write progress",
                 source,
             },
-            Purpose::Change(change) | Purpose::ChangeOfRow(change) => Error::Apply {
+            Purpose::Change(change) | Purpose::RowsThere { change, .. } => Error::Apply {
                 change: change.place(),
                 table: change.plan.relation.table.clone(),
                 source,

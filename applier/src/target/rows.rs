@@ -1,292 +1,187 @@
-//! Rows one by one, by prepared statements whose parameters are the images themselves.
+//! Doing the jobs: statements with a row's values as parameters, and COPY.
 
-use std::collections::HashMap;
-use std::error::Error as StdError;
-use std::fmt;
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::SinkExt;
+use tokio_postgres::Client;
 
-use bytes::BytesMut;
-use change::framing::SchemaId;
-use service::postgres::Connection;
-use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{Client, Statement};
+use super::flight::{Failed, Flight, Purpose};
+use super::image::Image;
+use super::job::{Job, JobRow, Way, copy_to_stage};
+use super::statements::{Statements, Work};
+use crate::decode::Value;
+use crate::statement::{Columns, TableStatement};
 
-use super::flight::{Flight, Purpose};
-use super::table;
-use crate::batch::{Stage, TableStage};
-use crate::decode::{Plan, Row, Value};
-use crate::error::{Error, StatementError};
-use crate::statement::{RowStatement, Shape};
-
-/// What this session knows of tables, and the statements that it has prepared for them.
-#[derive(Default)]
-pub(super) struct RowStatements {
-    shapes: HashMap<SchemaId, Shape>,
-    prepared: HashMap<(SchemaId, RowStatement), Statement>,
-}
-
-impl RowStatements {
-    /// Makes ready what `stages` need.
-    pub(super) async fn prepare(
-        &mut self,
-        client: &Client,
-        stages: &[Stage<'_>],
-    ) -> Result<(), Error> {
-        for stage in stages {
-            match stage {
-                Stage::Rows(tables) => {
-                    for table in tables {
-                        self.prepare_table(client, table).await?;
-                    }
-                }
-                Stage::Truncate(changes) => {
-                    for change in changes {
-                        self.resolve(client, &change.plan).await?;
-                    }
-                }
-                Stage::Move { change, row, .. } => {
-                    self.resolve(client, &change.plan).await?;
-                    self.prepare_one(client, &change.plan, moved(row)).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn prepare_table(
-        &mut self,
-        client: &Client,
-        stage: &TableStage<'_>,
-    ) -> Result<(), Error> {
-        let plan = stage.plan;
-        self.resolve(client, plan).await?;
-        if !stage.deletes.is_empty() {
-            self.prepare_one(client, plan, RowStatement::Delete).await?;
-        }
-        if !stage.inserts.is_empty() || !stage.upserts.is_empty() {
-            self.prepare_one(client, plan, insert(plan)).await?;
-        }
-        for done in &stage.patches {
-            let statement = patch(plan, &done.row);
-            self.prepare_one(client, plan, statement).await?;
-        }
-        Ok(())
-    }
-
-    async fn resolve(&mut self, client: &Client, plan: &Plan) -> Result<(), Error> {
-        if !self.shapes.contains_key(&plan.schema) {
-            let shape = table::resolve(client, &plan.relation).await?;
-            self.shapes.insert(plan.schema, shape);
-        }
-        Ok(())
-    }
-
-    async fn prepare_one(
-        &mut self,
-        client: &Client,
-        plan: &Plan,
-        statement: RowStatement,
-    ) -> Result<(), Error> {
-        let id = (plan.schema, statement);
-        if self.prepared.contains_key(&id) || sets_nothing(&id.1) {
-            return Ok(());
-        }
-        let sql = self.shapes[&plan.schema].sql(&id.1);
-        let prepared = client.prepare(&sql).await;
-        let prepared = prepared.map_err(|error| Error::Prepare {
-            table: plan.relation.table.clone(),
-            source: StatementError(error),
-        })?;
-        self.prepared.insert(id, prepared);
-        Ok(())
-    }
-
-    fn statement(&self, plan: &Plan, statement: RowStatement) -> Option<&Statement> {
-        self.prepared.get(&(plan.schema, statement))
-    }
-}
-
-/// Sends one stage's statements: first rows that go, so that their unique values are free.
+/// Sends what one stage needs.
 pub(super) async fn send<'a>(
     flight: &mut Flight<'a>,
-    connection: &'a Connection,
-    statements: &'a RowStatements,
-    stage: &'a Stage<'a>,
-) {
-    match stage {
-        Stage::Rows(tables) => {
-            for table in tables {
-                send_table(flight, connection, statements, table).await;
-            }
-        }
-        Stage::Truncate(changes) => {
-            let names: Vec<String> = changes
-                .iter()
-                .map(|change| change.plan.relation.table.quoted())
-                .collect();
+    client: &'a Client,
+    statements: &'a Statements,
+    work: &'a Work<'a>,
+) -> Result<(), Failed<'a>> {
+    match work {
+        Work::Truncate(changes) => {
+            let tables = changes.iter().map(|change| &change.plan.relation.table);
+            let names: Vec<String> = tables.map(change::TableName::quoted).collect();
             let sql = format!("truncate {}", names.join(", "));
-            let truncate = async move { connection.batch_execute(&sql).await.map(|()| 1) };
-            flight.send(Purpose::Change(changes[0]), truncate).await;
+            let truncate = async move { client.batch_execute(&sql).await.map(|()| 1) };
+            flight.send(Purpose::Change(changes[0]), truncate).await?;
         }
-        Stage::Move {
-            change,
-            row,
-            old_key,
-        } => {
-            let statement = statements.statement(&change.plan, moved(row));
-            let images = changed(row, |_| true).chain(images(old_key)).collect();
-            send_one(
-                flight,
-                connection,
-                statement,
-                Purpose::ChangeOfRow(change),
-                images,
-            )
-            .await;
-        }
-    }
-}
-
-async fn send_table<'a>(
-    flight: &mut Flight<'a>,
-    connection: &'a Connection,
-    statements: &'a RowStatements,
-    stage: &'a TableStage<'a>,
-) {
-    let plan: &Plan = stage.plan;
-    for done in &stage.deletes {
-        let purpose = match plan.has_key() {
-            // A key that a move took away is deleted once more.
-            true => Purpose::Change(done.change),
-            false => Purpose::ChangeOfRow(done.change),
-        };
-        let statement = statements.statement(plan, RowStatement::Delete);
-        send_one(
-            flight,
-            connection,
-            statement,
-            purpose,
-            images(&done.row).collect(),
-        )
-        .await;
-    }
-    for done in &stage.patches {
-        let statement = statements.statement(plan, patch(plan, &done.row));
-        let key = plan.relation.columns.iter().zip(done.row.values());
-        let key = key.filter(|(column, _)| column.in_key);
-        let images = changed(&done.row, |at| !plan.relation.columns[at].in_key)
-            .chain(key.map(|(_, value)| Image::of(value)))
-            .collect();
-        send_one(
-            flight,
-            connection,
-            statement,
-            Purpose::ChangeOfRow(done.change),
-            images,
-        )
-        .await;
-    }
-    for done in stage.upserts.iter().chain(&stage.inserts) {
-        let statement = statements.statement(plan, insert(plan));
-        let images = images(&done.row).collect();
-        send_one(
-            flight,
-            connection,
-            statement,
-            Purpose::Change(done.change),
-            images,
-        )
-        .await;
-    }
-}
-
-async fn send_one<'a>(
-    flight: &mut Flight<'a>,
-    connection: &'a Connection,
-    statement: Option<&'a Statement>,
-    purpose: Purpose<'a>,
-    images: Vec<Image<'a>>,
-) {
-    // Only a patch of nothing has no statement.
-    if let Some(statement) = statement {
-        let execute = connection.execute_raw(statement, images);
-        flight.send(purpose, execute).await;
-    }
-}
-
-fn insert(plan: &Plan) -> RowStatement {
-    match plan.has_key() {
-        true => RowStatement::Upsert,
-        false => RowStatement::Insert,
-    }
-}
-
-fn patch(plan: &Plan, row: &Row) -> RowStatement {
-    let columns = plan.relation.columns.iter().zip(row.values());
-    let touched = columns.map(|(column, value)| !column.in_key && value != Value::Unchanged);
-    RowStatement::Patch(touched.collect())
-}
-
-fn moved(row: &Row) -> RowStatement {
-    let touched = row.values().map(|value| value != Value::Unchanged);
-    RowStatement::Patch(touched.collect())
-}
-
-fn sets_nothing(statement: &RowStatement) -> bool {
-    match statement {
-        RowStatement::Patch(touched) => !touched.contains(&true),
-        RowStatement::Insert | RowStatement::Upsert | RowStatement::Delete => false,
-    }
-}
-
-fn images(row: &Row) -> impl Iterator<Item = Image<'_>> {
-    row.values().map(Image::of)
-}
-
-/// The values of `row` that an update sets, of the columns that `wanted` names.
-fn changed(row: &Row, wanted: impl Fn(usize) -> bool) -> impl Iterator<Item = Image<'_>> {
-    let values = row.values().enumerate();
-    values
-        .filter(move |(at, value)| wanted(*at) && *value != Value::Unchanged)
-        .map(|(_, value)| Image::of(value))
-}
-
-/// A parameter that is its type's binary image already.
-struct Image<'a>(Option<&'a [u8]>);
-
-impl<'a> Image<'a> {
-    fn of(value: Value<'a>) -> Self {
-        match value {
-            Value::Image(image) => Self(Some(image)),
-            Value::Null | Value::Unchanged => Self(None),
-        }
-    }
-}
-
-/// Says nothing of the value: the client logs parameters.
-impl fmt::Debug for Image<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Image")
-    }
-}
-
-impl ToSql for Image<'_> {
-    fn to_sql(
-        &self,
-        _: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
-        match self.0 {
-            Some(image) => {
-                out.extend_from_slice(image);
-                Ok(IsNull::No)
+        Work::Jobs(jobs) => {
+            for job in jobs {
+                send_job(flight, client, statements, job).await?;
             }
-            None => Ok(IsNull::Yes),
         }
     }
+    Ok(())
+}
 
-    fn accepts(_: &Type) -> bool {
-        true
+async fn send_job<'a>(
+    flight: &mut Flight<'a>,
+    client: &'a Client,
+    statements: &'a Statements,
+    job: &'a Job<'a>,
+) -> Result<(), Failed<'a>> {
+    let Some(first) = job.rows.first() else {
+        return Ok(());
+    };
+    match &job.way {
+        Way::Each(statement) => {
+            let prepared = statements.get(job.plan, statement.clone());
+            for row in &job.rows {
+                for _ in 0..row.times {
+                    let images = parameters(job, statement, row);
+                    let execute = client.execute_raw(prepared, images);
+                    flight.send(job.purpose(row, 1), execute).await?;
+                }
+            }
+        }
+        Way::Copy => {
+            let purpose = Purpose::Change(first.change);
+            // What failed before is the cause, not that COPY is refused after it.
+            flight.land().await?;
+            let copied = copy(client, statements, job, TableStatement::Copy, None).await;
+            copied.map_err(|error| Failed { purpose, error })?;
+        }
+        Way::Stage { columns, then } => {
+            let total = job.rows.iter().map(|row| row.times).sum();
+            let purpose = job.purpose(first, total);
+            let columns = columns.as_ref();
+            flight.land().await?;
+            let copied = copy(client, statements, job, copy_to_stage(columns), columns).await;
+            copied.map_err(|error| Failed { purpose, error })?;
+            for (purpose, statement) in [
+                (purpose, then.clone()),
+                (Purpose::Change(first.change), TableStatement::ClearStage),
+            ] {
+                let prepared = statements.get(job.plan, statement);
+                let execute = client.execute_raw(prepared, [] as [Image<'_>; 0]);
+                flight.send(purpose, execute).await?;
+            }
+        }
     }
+    Ok(())
+}
 
-    to_sql_checked!();
+impl<'a> Job<'a> {
+    fn purpose(&self, row: &JobRow<'a>, rows: u64) -> Purpose<'a> {
+        match self.of_rows_there {
+            true => Purpose::RowsThere {
+                change: row.change,
+                rows,
+            },
+            false => Purpose::Change(row.change),
+        }
+    }
+}
+
+fn parameters<'a>(job: &Job<'a>, statement: &TableStatement, row: &JobRow<'a>) -> Vec<Image<'a>> {
+    let TableStatement::Patch(marked) = statement else {
+        return row.row.values().map(Image::from).collect();
+    };
+    let set = row.row.values().zip(marked).filter(|(_, set)| **set);
+    let mut images: Vec<Image<'a>> = set.map(|(value, _)| Image::from(value)).collect();
+    match row.key {
+        Some(key) => images.extend(key.values().map(Image::from)),
+        None => {
+            let columns = job.plan.relation.columns.iter().zip(row.row.values());
+            let key = columns.filter(|(column, _)| column.in_key);
+            images.extend(key.map(|(_, value)| Image::from(value)));
+        }
+    }
+    images
+}
+
+/// Signature, flags and header extension (manual, "COPY", "Binary Format").
+const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+const COPY_TRAILER: i16 = -1;
+/// Large enough that the cost of a message does not show.
+const COPY_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// Copies the rows of `job`: all columns, or the marked ones of rows that have all.
+async fn copy<'a>(
+    client: &'a Client,
+    statements: &'a Statements,
+    job: &Job<'a>,
+    statement: TableStatement,
+    columns: Option<&Columns>,
+) -> Result<(), tokio_postgres::Error> {
+    let is_counted = statement == TableStatement::CopyCounted;
+    let prepared = statements.get(job.plan, statement);
+    let sink = client.copy_in(prepared).await?;
+    let mut sink = std::pin::pin!(sink);
+    let mut out = BytesMut::with_capacity(COPY_MESSAGE_BYTES * 2);
+    out.put_slice(COPY_HEADER);
+    for (number, row) in (0..).zip(&job.rows) {
+        let copies = if is_counted { 1 } else { row.times };
+        for _ in 0..copies {
+            put_tuple(&mut out, row, columns, is_counted.then_some(number));
+        }
+        if out.len() >= COPY_MESSAGE_BYTES {
+            sink.send(out.split().freeze()).await?;
+        }
+    }
+    out.put_i16(COPY_TRAILER);
+    let last: Bytes = out.freeze();
+    sink.send(last).await?;
+    sink.finish().await?;
+    Ok(())
+}
+
+/// `number` is set for a row that is counted: it tells it from others.
+fn put_tuple(out: &mut BytesMut, row: &JobRow<'_>, columns: Option<&Columns>, number: Option<i64>) {
+    let is_whole = columns.is_none_or(|columns| {
+        let all = columns.iter().all(|marked| *marked);
+        // Of a deleted row only the key is known, and that is all of it.
+        all || row.row.values().count() < columns.len()
+    });
+    if is_whole {
+        let count = row.row.values().count() + if number.is_some() { 2 } else { 0 };
+        out.put_i16(field_count(count));
+        out.put_slice(row.row.fields());
+        if let Some(number) = number {
+            let times = i64::try_from(row.times).unwrap_or(i64::MAX);
+            for long in [number, times] {
+                out.put_i32(8);
+                out.put_i64(long);
+            }
+        }
+        return;
+    }
+    let marked = columns.into_iter().flatten();
+    let values = row.row.values().zip(marked).filter(|(_, marked)| **marked);
+    let values: Vec<Value<'_>> = values.map(|(value, _)| value).collect();
+    out.put_i16(field_count(values.len()));
+    for value in values {
+        match value {
+            Value::Image(image) => {
+                out.put_i32(i32::try_from(image.len()).expect("no image is longer than 2 GB"));
+                out.put_slice(image);
+            }
+            Value::Null | Value::Unchanged => out.put_i32(-1),
+        }
+    }
+}
+
+fn field_count(columns: usize) -> i16 {
+    i16::try_from(columns).expect("a table has at most 1600 columns")
 }

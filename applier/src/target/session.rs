@@ -1,12 +1,14 @@
 //! The applier's session on the target: one transaction at a time, rows and progress together.
 
 use service::postgres::{Connection, connect};
+use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tracing::warn;
 
-use super::flight::{Flight, Purpose};
+use super::flight::{Failed, Flight, Purpose};
 use super::progress::ProgressStatements;
-use super::rows::{self, RowStatements};
+use super::rows;
+use super::statements::{Statements, Work};
 use crate::batch::{Form, Portion, stages};
 use crate::config::Config;
 use crate::error::{Error, StatementError};
@@ -17,7 +19,7 @@ pub(crate) struct Session {
     connection: Connection,
     pipeline: String,
     progress: ProgressStatements,
-    rows: RowStatements,
+    statements: Statements,
     /// Whether a part of a large transaction is applied but not committed.
     open: bool,
     metrics: Metrics,
@@ -61,7 +63,7 @@ impl Session {
             progress: progress.map_err(step("prepare statements"))?,
             connection,
             pipeline: config.pipeline.clone(),
-            rows: RowStatements::default(),
+            statements: Statements::default(),
             open: false,
             metrics: metrics.clone(),
         })
@@ -85,18 +87,23 @@ impl Session {
         expected: Option<&Mark>,
     ) -> Result<(), Error> {
         let resumed = self.open;
-        match self.attempt(portion, expected, Form::Compacted).await {
-            Err(error) if is_conflict(&error) => {
+        let mut refused = None;
+        for form in [Form::Compacted, Form::Upserted, Form::Stepwise] {
+            if let Some(error) = refused.take() {
                 warn!(
                     error = %service::chain(&error),
-                    "rows hand a unique value to each other: applying change by change"
+                    ?form,
+                    "a unique value was taken: applying the changes in another form"
                 );
                 self.metrics.conflicts.inc();
                 self.undo(resumed, portion).await?;
-                self.attempt(portion, expected, Form::Stepwise).await
             }
-            other => other,
+            match self.attempt(portion, expected, form).await {
+                Err(error) if is_conflict(&error) => refused = Some(error),
+                other => return other,
+            }
         }
+        refused.map_or(Ok(()), Err)
     }
 
     async fn attempt(
@@ -106,53 +113,69 @@ impl Session {
         form: Form,
     ) -> Result<(), Error> {
         let stages = stages(&portion.changes, form);
-        self.rows.prepare(&self.connection, &stages).await?;
+        let work = self.statements.ready(&self.connection, &stages).await?;
         let resumed = self.open;
         self.open = true;
-        let (connection, pipeline) = (&self.connection, self.pipeline.as_str());
+        let sent = self.send(portion, expected, &work, resumed).await;
+        let missing_rows = sent.map_err(|failed| failed.into_error(&self.pipeline))?;
+        self.metrics.missing_rows.inc_by(missing_rows);
+        self.open = portion.end.is_none();
+        Ok(())
+    }
+
+    /// Sends all statements; without a COPY among them, before the first answer. Answers how many
+    /// rows were missing.
+    async fn send<'a>(
+        &'a self,
+        portion: &'a Portion,
+        expected: Option<&'a Mark>,
+        work: &'a [Work<'a>],
+        resumed: bool,
+    ) -> Result<u64, Failed<'a>> {
+        let (client, pipeline) = (&*self.connection, self.pipeline.as_str());
         let mut flight = Flight::default();
         if !resumed {
-            send_step(&mut flight, connection, "begin", BEGIN).await;
+            flight
+                .send(Purpose::Step("begin"), run(client, BEGIN))
+                .await?;
         }
         if let (None, false, Some(expected)) = (&portion.end, resumed, expected) {
-            let hold = self.progress.hold(connection, pipeline, expected);
-            flight.send(Purpose::Progress, hold).await;
+            let hold = self.progress.hold(client, pipeline, expected);
+            flight.send(Purpose::Progress, hold).await?;
         }
         // A transaction of one portion is done again from its start.
         let savepoint = resumed || portion.end.is_none();
         if savepoint {
-            send_step(
-                &mut flight,
-                connection,
-                "set a savepoint",
-                "savepoint portion",
-            )
-            .await;
+            let set = run(client, "savepoint portion");
+            flight.send(Purpose::Step("set a savepoint"), set).await?;
         }
-        for stage in &stages {
-            rows::send(&mut flight, connection, &self.rows, stage).await;
+        for work in work {
+            rows::send(&mut flight, client, &self.statements, work).await?;
         }
         if savepoint {
-            let release = "release savepoint portion";
-            send_step(&mut flight, connection, "release a savepoint", release).await;
+            let release = run(client, "release savepoint portion");
+            let purpose = Purpose::Step("release a savepoint");
+            flight.send(purpose, release).await?;
         }
         if let Some(mark) = &portion.end {
-            let advance = self.progress.advance(connection, pipeline, expected, mark);
-            flight.send(Purpose::Progress, advance).await;
-            send_step(&mut flight, connection, "commit", "commit").await;
+            // A commit behind a failure would roll back more than the savepoint.
+            if savepoint {
+                flight.land().await?;
+            }
+            let advance = self.progress.advance(client, pipeline, expected, mark);
+            flight.send(Purpose::Progress, advance).await?;
+            flight
+                .send(Purpose::Step("commit"), run(client, "commit"))
+                .await?;
         }
-        let landed = flight.land().await;
-        let landed = landed.map_err(|failed| failed.into_error(&self.pipeline))?;
-        self.metrics.missing_rows.inc_by(landed.missing_rows);
-        self.open = portion.end.is_none();
-        Ok(())
+        flight.land().await
     }
 
     /// Takes back what a failed attempt did.
     async fn undo(&mut self, resumed: bool, portion: &Portion) -> Result<(), Error> {
         let sql = match resumed || portion.end.is_none() {
             true => "rollback to savepoint portion; release savepoint portion",
-            // The commit that followed the failed statement has done it already.
+            // Done already where the commit was on its way behind the failed statement.
             false => "rollback",
         };
         self.open = resumed || portion.end.is_none();
@@ -161,19 +184,17 @@ impl Session {
     }
 }
 
-async fn send_step<'a>(
-    flight: &mut Flight<'a>,
-    connection: &'a Connection,
-    name: &'static str,
-    sql: &'static str,
-) {
-    let step = async move { connection.batch_execute(sql).await.map(|()| 1) };
-    flight.send(Purpose::Step(name), step).await;
+async fn run(client: &Client, sql: &'static str) -> Result<u64, tokio_postgres::Error> {
+    client.batch_execute(sql).await.map(|()| 0)
 }
 
 fn is_conflict(error: &Error) -> bool {
     match error {
-        Error::Apply { source, .. } => source.code() == Some(&SqlState::UNIQUE_VIOLATION),
+        // The second: two keys that differ byte for byte but are equal to the index.
+        Error::Apply { source, .. } => {
+            let conflicts = [SqlState::UNIQUE_VIOLATION, SqlState::CARDINALITY_VIOLATION];
+            source.code().is_some_and(|code| conflicts.contains(code))
+        }
         _ => false,
     }
 }

@@ -5,15 +5,17 @@ use change::{TableName, quoted};
 use tokio_postgres::Client;
 use tracing::info;
 
+use crate::decode::Plan;
 use crate::error::{Drift, Error, StatementError};
 use crate::statement::{Shape, ShapeColumn};
 use change::value::{Mapping, Scalar};
 
-/// Finds the table of `relation`, or makes it, and matches its columns by name.
+/// Finds the table of `plan`, or makes it, and matches its columns by name.
 ///
 /// # Errors
 /// When the table on the target does not fit.
-pub(super) async fn resolve(client: &Client, relation: &Relation) -> Result<Shape, Error> {
+pub(super) async fn resolve(client: &Client, plan: &Plan) -> Result<Shape, Error> {
+    let relation = &plan.relation;
     let oid = match find(client, &relation.table).await? {
         Some(oid) => oid,
         None => {
@@ -27,7 +29,8 @@ pub(super) async fn resolve(client: &Client, relation: &Relation) -> Result<Shap
     let shape = Shape {
         table: relation.table.clone(),
         columns: match_columns(client, relation, oid).await?,
-        has_key: relation.key == change::relation::Key::Columns,
+        has_key: plan.has_key(),
+        stage: format!("lockstep_stage_{}", plan.schema.0),
     };
     if shape.has_key {
         check_key(client, &shape, oid).await?;
@@ -78,7 +81,8 @@ async fn match_columns(
     relation: &Relation,
     oid: u32,
 ) -> Result<Vec<ShapeColumn>, Error> {
-    let query = "select a.attname, a.atttypid, pg_catalog.format_type(a.atttypid, null), \
+    // With -1, not with null: of char and bit, the bare names mean a length of 1.
+    let query = "select a.attname, a.atttypid, pg_catalog.format_type(a.atttypid, -1), \
                  pg_catalog.format_type(a.atttypid, a.atttypmod) \
                  from pg_catalog.pg_attribute a \
                  where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped";

@@ -6,4 +6,9 @@
 mod rig;
 mod shape;
 
+mod bulk;
+mod faults;
 mod operations;
+mod restarts;
+mod stops;
+mod values;

@@ -50,11 +50,12 @@ pub(crate) struct Capture {
 }
 
 /// A table of the source that has a topic.
+#[derive(Clone)]
 pub(crate) struct Table {
     pub(crate) relation: Relation,
     pub(crate) topic: String,
     pub(crate) schema: SchemaId,
-    partitions: i32,
+    pub(crate) partitions: i32,
 }
 
 /// One change to be published.
@@ -259,6 +260,12 @@ impl Capture {
         let options = AdminOptions::new();
         let deleted = self.admin.delete_topics(&[topic], &options).await.unwrap();
         deleted.into_iter().next().unwrap().unwrap();
+    }
+
+    /// Writes to other topics from now on.
+    pub(crate) async fn rename(&mut self, prefix: &str) {
+        self.topics = Topics::new(prefix).unwrap();
+        self.create_topic(&self.topics.commits(), 1).await;
     }
 
     pub(crate) fn prefix(&self) -> &str {

@@ -16,8 +16,10 @@ use crate::decode::{Action, Plan, Row};
 /// How much of the order is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// Only each row's last state.
+    /// Only each row's last state, new rows by COPY.
     Compacted,
+    /// Only each row's last state; new rows may turn out to be there.
+    Upserted,
     /// One change after the other, as the source made them: what holds when rows hand a unique
     /// value to each other.
     Stepwise,
@@ -40,7 +42,7 @@ pub(crate) enum Stage<'a> {
 #[derive(Debug)]
 pub(crate) struct TableStage<'a> {
     pub(crate) plan: &'a Arc<Plan>,
-    /// Keys, or whole rows of a table without a key (one for each row that goes).
+    /// Keys, or whole rows of a table without a key.
     pub(crate) deletes: Vec<Done<'a>>,
     /// Rows that are there, of which some values stay as they are.
     pub(crate) patches: Vec<Done<'a>>,
@@ -54,6 +56,8 @@ pub(crate) struct TableStage<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Done<'a> {
     pub(crate) row: Cow<'a, Row>,
+    /// How many equal rows; 1 in a table with a key.
+    pub(crate) times: u64,
     pub(crate) change: &'a Change,
 }
 
@@ -166,7 +170,8 @@ impl<'a> Staging<'a> {
 
     fn close(&mut self) {
         self.by_table.clear();
-        let tables: Vec<TableStage<'a>> = self.open.drain(..).map(Table::finish).collect();
+        let (form, open) = (self.form, self.open.drain(..));
+        let tables: Vec<TableStage<'a>> = open.map(|table| table.finish(form)).collect();
         if !tables.is_empty() {
             self.stages.push(Stage::Rows(tables));
         }
@@ -186,6 +191,7 @@ impl<'a> Table<'a> {
         };
         let done = Done {
             row: Cow::Borrowed(row),
+            times: 1,
             change,
         };
         let fresh = self.rows.len();
@@ -213,6 +219,7 @@ impl<'a> Table<'a> {
         };
         let done = Done {
             row: Cow::Borrowed(row),
+            times: 1,
             change,
         };
         let fresh = self.rows.len();
@@ -230,7 +237,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    fn finish(self) -> TableStage<'a> {
+    fn finish(self, form: Form) -> TableStage<'a> {
         let mut stage = TableStage {
             plan: self.plan,
             deletes: Vec::new(),
@@ -241,16 +248,19 @@ impl<'a> Table<'a> {
         for state in self.rows {
             let list = match state.kind {
                 Kind::Insert if state.count < 0 => &mut stage.deletes,
+                Kind::Insert if form != Form::Compacted && self.plan.has_key() => {
+                    &mut stage.upserts
+                }
                 Kind::Insert => &mut stage.inserts,
                 Kind::Upsert => &mut stage.upserts,
                 Kind::Patch => &mut stage.patches,
                 Kind::Delete => &mut stage.deletes,
             };
-            for _ in 1..state.count.unsigned_abs() {
-                list.push(state.done.clone());
-            }
             if state.count != 0 {
-                list.push(state.done);
+                list.push(Done {
+                    times: state.count.unsigned_abs(),
+                    ..state.done
+                });
             }
         }
         stage
@@ -277,12 +287,9 @@ impl<'a> State<'a> {
         };
         let row = match kind {
             Kind::Patch => Cow::Owned(done.row.over(&self.done.row)),
-            Kind::Insert | Kind::Upsert | Kind::Delete => done.row,
+            Kind::Insert | Kind::Upsert | Kind::Delete => done.row.clone(),
         };
-        self.done = Done {
-            row,
-            change: done.change,
-        };
+        self.done = Done { row, ..done };
     }
 }
 

@@ -1,0 +1,105 @@
+//! The SQL that changes one table, as text.
+//!
+//! Does no I/O. Every name goes through [`change::quoted`]; type names are what the target's
+//! `format_type` wrote.
+
+mod row;
+mod staged;
+
+use change::TableName;
+
+/// A table of the target with the columns that changes name, in their order.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    pub(crate) table: TableName,
+    pub(crate) columns: Vec<ShapeColumn>,
+    pub(crate) has_key: bool,
+    /// Name of the session's temporary table that holds rows for this one.
+    pub(crate) stage: String,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ShapeColumn {
+    pub(crate) name: String,
+    /// The type as the target writes it, without modifier.
+    pub(crate) type_name: String,
+    pub(crate) in_key: bool,
+    /// Its values are text, because the type takes no binary image.
+    pub(crate) is_text: bool,
+}
+
+/// What is done to a table by one statement.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum TableStatement {
+    /// One row, which is the parameters.
+    Insert,
+    Upsert,
+    /// Sets the columns that are marked; the rest stay as they are. The parameters are those
+    /// columns' values, then the key that the row has before.
+    Patch(Columns),
+    /// By the key; without one, one row that is equal in all columns.
+    Delete,
+    /// Rows straight into the table.
+    Copy,
+    /// Rows into the stage: values of the marked columns.
+    CopyToStage(Columns),
+    /// Counted rows into the stage, for a table without a key.
+    CopyCounted,
+    ClearStage,
+    InsertStaged,
+    UpsertStaged,
+    PatchStaged(Columns),
+    DeleteStaged,
+}
+
+/// Marks of columns.
+pub(crate) type Columns = Box<[bool]>;
+
+impl Shape {
+    pub(crate) fn sql(&self, statement: &TableStatement) -> String {
+        match statement {
+            TableStatement::Insert => self.insert(),
+            TableStatement::Upsert => format!("{}{}", self.insert(), self.on_conflict()),
+            TableStatement::Patch(columns) => self.patch(columns),
+            TableStatement::Delete if self.has_key => self.delete(),
+            TableStatement::Delete => self.delete_equal(),
+            TableStatement::Copy => self.copy(),
+            TableStatement::CopyToStage(columns) => self.copy_to_stage(columns),
+            TableStatement::CopyCounted => self.copy_counted(),
+            TableStatement::ClearStage => format!("truncate {}", self.stage_name()),
+            TableStatement::InsertStaged => self.insert_staged(),
+            TableStatement::UpsertStaged => {
+                format!("{}{}", self.insert_staged(), self.on_conflict())
+            }
+            TableStatement::PatchStaged(columns) => self.patch_staged(columns),
+            TableStatement::DeleteStaged if self.has_key => self.delete_staged(),
+            TableStatement::DeleteStaged => self.delete_equal_staged(),
+        }
+    }
+
+    /// Whether rows can go into the table as they are.
+    pub(crate) fn takes_images(&self) -> bool {
+        !self.columns.iter().any(|column| column.is_text)
+    }
+
+    fn key(&self) -> impl Iterator<Item = &ShapeColumn> {
+        self.columns.iter().filter(|column| column.in_key)
+    }
+
+    fn names(&self) -> String {
+        list(self.columns.iter().map(ShapeColumn::quoted))
+    }
+}
+
+impl ShapeColumn {
+    fn quoted(&self) -> String {
+        change::quoted(&self.name)
+    }
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    items.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! Statements for one row, whose values are parameters.
+
+use super::{Shape, ShapeColumn, list};
+
+impl Shape {
+    pub(super) fn insert(&self) -> String {
+        let values = (1..).zip(&self.columns).map(|(n, column)| column.bind(n));
+        format!(
+            "insert into {} ({}) overriding system value values ({})",
+            self.table.quoted(),
+            self.names(),
+            list(values)
+        )
+    }
+
+    pub(super) fn on_conflict(&self) -> String {
+        let rest = self.columns.iter().filter(|column| !column.in_key);
+        let sets = list(rest.map(|column| format!("{0} = excluded.{0}", column.quoted())));
+        let key = list(self.key().map(ShapeColumn::quoted));
+        match sets.is_empty() {
+            true => format!(" on conflict ({key}) do nothing"),
+            false => format!(" on conflict ({key}) do update set {sets}"),
+        }
+    }
+
+    pub(super) fn patch(&self, marked: &[bool]) -> String {
+        let columns = self.columns.iter().zip(marked);
+        let set: Vec<&ShapeColumn> = columns.filter(|(_, set)| **set).map(|(c, _)| c).collect();
+        let sets = (1..).zip(&set);
+        let sets = sets.map(|(n, column)| format!("{} = {}", column.quoted(), column.bind(n)));
+        format!(
+            "update {} as t set {} where {}",
+            self.table.quoted(),
+            list(sets),
+            self.key_is(set.len() + 1)
+        )
+    }
+
+    pub(super) fn delete(&self) -> String {
+        let table = self.table.quoted();
+        format!("delete from {table} as t where {}", self.key_is(1))
+    }
+
+    /// One of the rows that are the same byte for byte, whatever their types' equality says, and
+    /// whether they have one. (Between two row constructors the operator would be taken column by
+    /// column, hence its function.)
+    pub(super) fn delete_equal(&self) -> String {
+        let own = list(self.columns.iter().map(|c| format!("t.{}", c.quoted())));
+        let given = (1..).zip(&self.columns).map(|(n, column)| column.bind(n));
+        let table = self.table.quoted();
+        format!(
+            "delete from {table} where (tableoid, ctid) = (select t.tableoid, t.ctid \
+             from {table} as t where pg_catalog.record_image_eq(row({own}), row({})) limit 1)",
+            list(given)
+        )
+    }
+
+    fn key_is(&self, first: usize) -> String {
+        let terms: Vec<String> = (first..)
+            .zip(self.key())
+            .map(|(n, column)| format!("t.{} = {}", column.quoted(), column.bind(n)))
+            .collect();
+        terms.join(" and ")
+    }
+}
+
+impl ShapeColumn {
+    fn bind(&self, n: usize) -> String {
+        match self.is_text {
+            true => format!("${n}::text::{}", self.type_name),
+            false => format!("${n}::{}", self.type_name),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+use super::*;
+
+fn shape() -> Shape {
+    let column = |name: &str, type_name: &str, in_key| ShapeColumn {
+        name: name.to_owned(),
+        type_name: type_name.to_owned(),
+        in_key,
+        is_text: type_name == "aclitem",
+    };
+    Shape {
+        table: TableName::new("public", "a\"b"),
+        columns: vec![
+            column("id", "integer", true),
+            column("b", "bpchar", false),
+            column("c", "aclitem", false),
+        ],
+        has_key: true,
+        stage: "stage 1".to_owned(),
+    }
+}
+
+#[track_caller]
+fn check(statement: &TableStatement, expected: &str) {
+    assert_eq!(shape().sql(statement), expected);
+}
+
+#[test]
+fn rows_are_changed_by_their_key() {
+    check(
+        &TableStatement::Upsert,
+        r#"insert into "public"."a""b" ("id", "b", "c") overriding system value values ($1::integer, $2::bpchar, $3::text::aclitem) on conflict ("id") do update set "b" = excluded."b", "c" = excluded."c""#,
+    );
+    check(
+        &TableStatement::Patch([false, false, true].into()),
+        r#"update "public"."a""b" as t set "c" = $1::text::aclitem where t."id" = $2::integer"#,
+    );
+    check(
+        &TableStatement::Delete,
+        r#"delete from "public"."a""b" as t where t."id" = $1::integer"#,
+    );
+}
+
+#[test]
+fn many_rows_are_changed_from_the_stage() {
+    check(
+        &TableStatement::PatchStaged([false, true, true].into()),
+        r#"update "public"."a""b" as t set "b" = s.c1, "c" = s.c2::aclitem from pg_temp."stage 1" as s where t."id" = s.c0"#,
+    );
+    check(
+        &TableStatement::CopyToStage([true, false, true].into()),
+        r#"copy pg_temp."stage 1" (c0, c2) from stdin (format binary)"#,
+    );
+    assert_eq!(
+        shape().create_stage(),
+        r#"create temp table if not exists "stage 1" (c0 integer, c1 bpchar, c2 text, i bigint, n bigint) on commit delete rows"#
+    );
+}
+
+#[test]
+fn a_table_of_keys_only_is_upserted() {
+    let mut shape = shape();
+    shape.columns.truncate(1);
+    let sql = shape.sql(&TableStatement::Upsert);
+    assert!(sql.ends_with(r#"on conflict ("id") do nothing"#), "{sql}");
+}

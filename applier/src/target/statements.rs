@@ -1,0 +1,106 @@
+//! What a session knows of the target's tables, and the statements that it has prepared for them.
+
+use std::collections::HashMap;
+
+use change::framing::SchemaId;
+use tokio_postgres::{Client, Statement};
+
+use super::job::{Job, Way, jobs, move_job};
+use super::table;
+use crate::batch::{Change, Stage};
+use crate::decode::Plan;
+use crate::error::{Error, StatementError};
+use crate::statement::{Shape, TableStatement};
+
+#[derive(Default)]
+pub(super) struct Statements {
+    shapes: HashMap<SchemaId, Shape>,
+    prepared: HashMap<(SchemaId, TableStatement), Statement>,
+    /// Tables whose stage exists.
+    staged: std::collections::HashSet<SchemaId>,
+}
+
+/// What is sent for one stage.
+pub(super) enum Work<'a> {
+    Jobs(Vec<Job<'a>>),
+    Truncate(&'a [&'a Change]),
+}
+
+impl Statements {
+    /// Works out what `stages` need and makes it ready.
+    pub(super) async fn ready<'a>(
+        &mut self,
+        client: &Client,
+        stages: &'a [Stage<'a>],
+    ) -> Result<Vec<Work<'a>>, Error> {
+        let mut all = Vec::with_capacity(stages.len());
+        for stage in stages {
+            let work = match stage {
+                Stage::Truncate(changes) => {
+                    for change in changes {
+                        self.resolve(client, &change.plan).await?;
+                    }
+                    Work::Truncate(changes)
+                }
+                Stage::Move {
+                    change,
+                    row,
+                    old_key,
+                } => {
+                    self.resolve(client, &change.plan).await?;
+                    Work::Jobs(vec![move_job(change, row, old_key)])
+                }
+                Stage::Rows(tables) => {
+                    let mut work = Vec::new();
+                    for stage in tables {
+                        let shape = self.resolve(client, stage.plan).await?;
+                        work.extend(jobs(stage, shape.takes_images()));
+                    }
+                    Work::Jobs(work)
+                }
+            };
+            if let Work::Jobs(jobs) = &work {
+                for job in jobs {
+                    self.prepare(client, job).await?;
+                }
+            }
+            all.push(work);
+        }
+        Ok(all)
+    }
+
+    pub(super) fn get(&self, plan: &Plan, statement: TableStatement) -> &Statement {
+        let prepared = self.prepared.get(&(plan.schema, statement));
+        prepared.expect("prepared for the job that asks for it")
+    }
+
+    async fn resolve(&mut self, client: &Client, plan: &Plan) -> Result<&Shape, Error> {
+        if !self.shapes.contains_key(&plan.schema) {
+            let shape = table::resolve(client, plan).await?;
+            self.shapes.insert(plan.schema, shape);
+        }
+        Ok(&self.shapes[&plan.schema])
+    }
+
+    async fn prepare(&mut self, client: &Client, job: &Job<'_>) -> Result<(), Error> {
+        let (schema, shape) = (job.plan.schema, &self.shapes[&job.plan.schema]);
+        let failed = |error| Error::Prepare {
+            table: shape.table.clone(),
+            source: StatementError(error),
+        };
+        let is_staged = matches!(job.way, Way::Stage { .. });
+        if is_staged && !self.staged.contains(&schema) {
+            let created = client.batch_execute(&shape.create_stage()).await;
+            created.map_err(failed)?;
+            self.staged.insert(schema);
+        }
+        for statement in job.statements() {
+            let id = (schema, statement);
+            if !self.prepared.contains_key(&id) {
+                let prepared = client.prepare(&shape.sql(&id.1)).await.map_err(failed)?;
+                self.prepared.insert(id, prepared);
+            }
+        }
+        Ok(())
+    }
+}
