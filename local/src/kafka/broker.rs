@@ -7,10 +7,10 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::info;
 
-use super::cluster::{Cluster, now_ms};
+use super::cluster::{Cluster, LARGE_REQUESTS_MAX, now_ms};
 use super::config::{Config, Fsync};
 use super::disk::Disk;
 use super::groups::Coordinator;
@@ -35,7 +35,7 @@ pub struct Broker {
     identity: Identity,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
-    _lock: DirectoryLock,
+    _stop_when_dropped: DropGuard,
 }
 
 /// Why a broker does not start.
@@ -89,7 +89,7 @@ impl Broker {
             address: config.listen,
             source,
         })?;
-        let (cluster, identity) = open(config, address).await?;
+        let (cluster, identity) = open(config, address, lock).await?;
 
         let stop = CancellationToken::new();
         let tasks = vec![
@@ -105,12 +105,13 @@ impl Broker {
             )),
         ];
         info!(%address, path = %cluster.config.data_dir.display(), "local Kafka broker serves");
+        let guard = stop.clone().drop_guard();
         Ok(Self {
             cluster,
             identity,
             stop,
             tasks,
-            _lock: lock,
+            _stop_when_dropped: guard,
         })
     }
 
@@ -177,7 +178,11 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 }
 
 /// Opens what is on disk, on a thread where that may take its time.
-async fn open(config: Config, address: SocketAddr) -> Result<(Arc<Cluster>, Identity), StartError> {
+async fn open(
+    config: Config,
+    address: SocketAddr,
+    lock: DirectoryLock,
+) -> Result<(Arc<Cluster>, Identity), StartError> {
     let path = config.data_dir.clone();
     let open = move || -> Result<_, StartError> {
         let failed = |source| StartError::Open {
@@ -207,6 +212,8 @@ async fn open(config: Config, address: SocketAddr) -> Result<(Arc<Cluster>, Iden
             groups: Coordinator::new(config.group_initial_delay),
             offsets: Arc::new(offsets),
             disk: Disk::new(),
+            large_requests: Semaphore::new(LARGE_REQUESTS_MAX),
+            _lock: lock,
             config,
         };
         Ok((Arc::new(cluster), identity))

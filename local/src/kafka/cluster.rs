@@ -3,16 +3,21 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kafka_protocol::messages::BrokerId;
+use tokio::sync::Semaphore;
 
 use super::config::Config;
 use super::disk::Disk;
 use super::groups::Coordinator;
+use super::lock::DirectoryLock;
 use super::offsets::Offsets;
 use super::producer_ids::ProducerIds;
 use super::topics::Topics;
 
 /// The only node's id, as in Kafka's quick start.
 pub(super) const NODE_ID: BrokerId = BrokerId(1);
+
+/// Large requests that are received or answered at one time.
+pub(super) const LARGE_REQUESTS_MAX: usize = 4;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -26,6 +31,10 @@ pub(super) struct Cluster {
     pub(super) groups: Coordinator,
     pub(super) offsets: Arc<Offsets>,
     pub(super) disk: Disk,
+    /// Places for requests that take much memory.
+    pub(super) large_requests: Semaphore,
+    /// Held until the last connection is gone.
+    pub(super) _lock: DirectoryLock,
 }
 
 /// Milliseconds since 1970, as records carry them.

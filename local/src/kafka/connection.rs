@@ -14,6 +14,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::ApiKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::SemaphorePermit;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -24,8 +26,15 @@ use super::wire::{Api, RequestHeader, WireError, check_body, served};
 const LENGTH: usize = 4;
 /// Read ahead while a request is being answered: the bound on requests in flight.
 const READ_AHEAD: usize = 256 << 10;
-/// Free space to read into. The buffer grows with what has arrived, not with what is announced.
-const READ_CHUNK: usize = 64 << 10;
+/// Free space to read into. It grows with what has arrived, not with what is announced.
+const READ_CHUNK_MIN: usize = 16 << 10;
+const READ_CHUNK_MAX: usize = 1 << 20;
+/// A longer request takes one of the cluster's places for large requests until it is answered.
+const LARGE_REQUEST: usize = 4 << 20;
+/// How long a large request may take to arrive, and a response to be taken.
+const TRANSFER_MAX: Duration = Duration::from_secs(60);
+/// A client that says nothing for so long is taken for gone; Kafka's `connections.max.idle.ms`.
+const IDLE_MAX: Duration = Duration::from_mins(10);
 
 /// How long a request is still answered once the client sends no more: it may yet be reading, or be
 /// gone.
@@ -40,6 +49,8 @@ enum ConnectionError {
     Wire(#[from] WireError),
     #[error("request kind {api_key} is not served in version {api_version}")]
     Unsupported { api_key: i16, api_version: i16 },
+    #[error("a request or response was not taken within {TRANSFER_MAX:?}")]
+    Slow,
     #[error(transparent)]
     Api(#[from] ApiError),
     #[error("connection failed")]
@@ -83,42 +94,72 @@ struct Connection {
 
 impl Connection {
     async fn serve(&mut self, cluster: &Arc<Cluster>) -> Result<(), ConnectionError> {
-        while let Some(request) = self.next_request(cluster.config.request_bytes_max).await? {
+        while let Some((request, _place)) = self.next_request(cluster).await? {
             let answer = Box::pin(answer(cluster, request));
             let Some(answered) = self.reading_ahead(answer).await? else {
                 continue;
             };
             if let Some(response) = answered? {
-                self.socket.write_all(&response).await?;
+                let written = timeout(TRANSFER_MAX, self.socket.write_all(&response));
+                written.await.map_err(|_| ConnectionError::Slow)??;
             }
         }
         Ok(())
     }
 
-    /// The next whole request, or `None` when the client has left.
-    async fn next_request(&mut self, limit: usize) -> Result<Option<Bytes>, ConnectionError> {
+    /// The next whole request, or `None` when the client has left; with its place if it is large.
+    async fn next_request<'a>(
+        &mut self,
+        cluster: &'a Cluster,
+    ) -> Result<Option<(Bytes, Option<SemaphorePermit<'a>>)>, ConnectionError> {
+        let Some(length) = self
+            .length_of_next(cluster.config.request_bytes_max)
+            .await?
+        else {
+            return Ok(None);
+        };
+        if length <= LARGE_REQUEST {
+            return Ok(self
+                .take_request(length)
+                .await?
+                .map(|request| (request, None)));
+        }
+        let place = cluster.large_requests.acquire().await;
+        let place = place.expect("the semaphore is never closed");
+        let request = timeout(TRANSFER_MAX, self.take_request(length));
+        let request = request.await.map_err(|_| ConnectionError::Slow)??;
+        Ok(request.map(|request| (request, Some(place))))
+    }
+
+    async fn length_of_next(&mut self, limit: usize) -> Result<Option<usize>, ConnectionError> {
         loop {
-            if let Some(request) = self.take_request(limit)? {
-                return Ok(Some(request));
+            if let Some(prefix) = self.input.first_chunk::<LENGTH>() {
+                let announced = i32::from_be_bytes(*prefix);
+                let length = usize::try_from(announced)
+                    .ok()
+                    .filter(|length| *length <= limit);
+                return length
+                    .map(Some)
+                    .ok_or(ConnectionError::TooLong { announced, limit });
             }
             if self.at_end {
                 return Ok(None);
             }
-            self.read().await?;
+            match timeout(IDLE_MAX, self.read()).await {
+                Ok(read) => read?,
+                Err(_) => return Ok(None),
+            }
         }
     }
 
-    fn take_request(&mut self, limit: usize) -> Result<Option<Bytes>, ConnectionError> {
-        let Some(prefix) = self.input.first_chunk::<LENGTH>() else {
-            return Ok(None);
-        };
-        let announced = i32::from_be_bytes(*prefix);
-        let length = usize::try_from(announced)
-            .ok()
-            .filter(|length| *length <= limit)
-            .ok_or(ConnectionError::TooLong { announced, limit })?;
-        if self.input.len() < LENGTH + length {
-            return Ok(None);
+    async fn take_request(&mut self, length: usize) -> Result<Option<Bytes>, ConnectionError> {
+        while self.input.len() < LENGTH + length {
+            if self.at_end {
+                return Ok(None);
+            }
+            timeout(IDLE_MAX, self.read())
+                .await
+                .map_err(|_| ConnectionError::Slow)??;
         }
         self.input.advance(LENGTH);
         Ok(Some(self.input.split_to(length).freeze()))
@@ -137,14 +178,15 @@ impl Connection {
                 read = self.read(), if !self.at_end && self.input.len() < READ_AHEAD => read?,
             }
             if self.at_end {
-                return Ok(tokio::time::timeout(LINGER, answer).await.ok());
+                return Ok(timeout(LINGER, answer).await.ok());
             }
         }
     }
 
     /// Reads what is there. Cancel-safe.
     async fn read(&mut self) -> io::Result<()> {
-        self.input.reserve(READ_CHUNK);
+        self.input
+            .reserve(self.input.len().clamp(READ_CHUNK_MIN, READ_CHUNK_MAX));
         self.at_end = self.socket.read_buf(&mut self.input).await? == 0;
         Ok(())
     }

@@ -42,6 +42,10 @@ impl Journal {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let (records, whole) = split(&bytes);
+        if !is_torn_record(&bytes[whole..]) {
+            let text = format!("{} is damaged at byte {whole}", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
         if whole < bytes.len() {
             let cut = bytes.len() - whole;
             warn!(path = %path.display(), bytes = cut, "cut a torn record off the journal");
@@ -120,12 +124,31 @@ pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
 }
 
 fn frame(payload: &[u8]) -> io::Result<Vec<u8>> {
+    if payload.is_empty() || payload.len() > RECORD_BYTES_MAX {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "record is empty or too long",
+        ));
+    }
     let length = u32::try_from(payload.len()).map_err(io::Error::other)?;
     let mut record = Vec::with_capacity(PREFIX + payload.len());
     record.extend_from_slice(&length.to_be_bytes());
     record.extend_from_slice(&crc32c::crc32c(payload).to_be_bytes());
     record.extend_from_slice(payload);
     Ok(record)
+}
+
+/// Whether what follows the last whole record is what a crash leaves of one more: a part of it, or
+/// the right length of zeros where the power failed. Anything else lies before records that count.
+fn is_torn_record(rest: &[u8]) -> bool {
+    if rest.iter().all(|byte| *byte == 0) {
+        return true;
+    }
+    let Some(length) = rest.first_chunk::<4>() else {
+        return true;
+    };
+    let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+    (1..=RECORD_BYTES_MAX).contains(&length) && rest.len() <= PREFIX + length
 }
 
 /// The whole records at the start of `bytes`, and where they end.
@@ -143,7 +166,7 @@ fn first_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     let (crc, rest) = rest.split_first_chunk::<4>()?;
     let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-    if length > RECORD_BYTES_MAX {
+    if !(1..=RECORD_BYTES_MAX).contains(&length) {
         return None;
     }
     let (payload, rest) = rest.split_at_checked(length)?;
@@ -168,10 +191,10 @@ mod tests {
         let path = directory.path().join("journal");
         let (mut journal, _) = Journal::open(&path, Sync::Never).unwrap();
         journal.append(b"first").unwrap();
-        journal.append(b"").unwrap();
+        journal.append(b"2").unwrap();
         journal.append(b"third").unwrap();
         let whole = fs::read(&path).unwrap();
-        let ends = [0, 13, 21, 34];
+        let ends = [0, 13, 22, 35];
         for length in 0..=whole.len() {
             fs::write(&path, &whole[..length]).unwrap();
             let expected = ends
@@ -183,6 +206,29 @@ mod tests {
             reopened.append(b"after").unwrap();
             assert_eq!(records(&path).last().unwrap(), b"after");
         }
+    }
+
+    #[test]
+    fn damage_before_the_end_is_not_cut() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
+        let (mut journal, _) = Journal::open(&path, Sync::Never).unwrap();
+        journal.append(b"first").unwrap();
+        journal.append(b"second").unwrap();
+        let whole = fs::read(&path).unwrap();
+        let mut zeros = whole.clone();
+        zeros.extend_from_slice(&[0; 100]);
+        fs::write(&path, &zeros).unwrap();
+        assert_eq!(records(&path).len(), 2);
+        let mut damaged = whole;
+        damaged[9] ^= 1;
+        fs::write(&path, &damaged).unwrap();
+        let refused = Journal::open(&path, Sync::Never).unwrap_err();
+        assert!(
+            refused.to_string().contains("damaged at byte 0"),
+            "{refused}"
+        );
+        assert_eq!(fs::read(&path).unwrap(), damaged);
     }
 
     #[test]

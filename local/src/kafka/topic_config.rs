@@ -14,6 +14,7 @@ pub(super) struct TopicConfig {
     pub(super) retention: Option<Duration>,
     pub(super) retention_bytes: Option<u64>,
     pub(super) segment_bytes: u64,
+    pub(super) segment_ms: i64,
     pub(super) cleanup: Cleanup,
     pub(super) timestamp_type: TimestampType,
     pub(super) timestamp_after_max_ms: i64,
@@ -63,6 +64,7 @@ impl TopicConfig {
                 .map(Duration::from_millis),
             retention_bytes: u64::try_from(number("retention.bytes")).ok(),
             segment_bytes: u64::try_from(number("segment.bytes")).unwrap_or_default(),
+            segment_ms: number("segment.ms"),
             cleanup: Cleanup::parse(&effective(&set, "cleanup.policy", broker)),
             timestamp_type: match effective(&set, "message.timestamp.type", broker).as_str() {
                 "LogAppendTime" => TimestampType::LogAppendTime,

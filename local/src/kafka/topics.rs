@@ -18,6 +18,9 @@ use super::topic_config::{ConfigError, TopicConfig};
 
 /// Partitions of one topic. A file handle or two and a directory each.
 const PARTITIONS_MAX: i32 = 10_000;
+/// Topics of one broker: far above what one machine is used for, and an end to what a client can
+/// create by asking for names.
+const TOPICS_MAX: usize = 20_000;
 const NAME_LENGTH_MAX: usize = 249;
 /// The directory's name must not exceed 255 bytes together with the id.
 const DIRECTORY_NAME_PART: usize = 200;
@@ -55,6 +58,8 @@ pub(super) enum TopicError {
     Collision(String, String),
     #[error("a topic has 1 to {PARTITIONS_MAX} partitions")]
     Partitions,
+    #[error("there are {TOPICS_MAX} topics, more are not created")]
+    TooMany,
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error("write topic")]
@@ -163,6 +168,13 @@ impl Topics {
         self.all().into_iter().find(|topic| topic.id == id)
     }
 
+    fn count(&self) -> usize {
+        self.by_name
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+    }
+
     /// Every topic, by name.
     pub(super) fn all(&self) -> Vec<Arc<Topic>> {
         self.by_name
@@ -187,6 +199,9 @@ impl Topics {
         let same_metric = |topic: &Arc<Topic>| metric_name(&topic.name) == metric_name(name);
         if let Some(other) = self.all().into_iter().find(same_metric) {
             return Err(TopicError::Collision(name.to_owned(), other.name.clone()));
+        }
+        if self.count() >= TOPICS_MAX {
+            return Err(TopicError::TooMany);
         }
         let partitions = partitions.unwrap_or(self.config.default_partitions);
         if !(1..=PARTITIONS_MAX).contains(&partitions) {

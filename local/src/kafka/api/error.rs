@@ -44,6 +44,7 @@ pub(super) fn topic_code(error: &TopicError) -> ResponseError {
         TopicError::Unknown(_) => ResponseError::UnknownTopicOrPartition,
         TopicError::Name(_) | TopicError::Collision(..) => ResponseError::InvalidTopicException,
         TopicError::Partitions => ResponseError::InvalidPartitions,
+        TopicError::TooMany => ResponseError::PolicyViolation,
         TopicError::Config(_) => ResponseError::InvalidConfig,
         TopicError::Io(_) => ResponseError::KafkaStorageError,
     }

@@ -175,6 +175,8 @@ impl WantedPartition {
             Ok(records) => self
                 .answer(records.start_offset, records.end_offset)
                 .with_records(Some(records.bytes)),
+            // Deleted while it was read.
+            Err(_) if partition.is_deleted() => self.failed(ResponseError::UnknownTopicOrPartition),
             Err(cause) => {
                 if let ReadError::Scan(cause) = &cause {
                     error!(cause = cause as &dyn std::error::Error, "read the log");

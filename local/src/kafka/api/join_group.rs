@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 use kafka_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 use kafka_protocol::protocol::StrBytes;
@@ -54,7 +55,13 @@ fn parse(header: &RequestHeader, request: JoinGroupRequest) -> Join {
         protocols: request
             .protocols
             .into_iter()
-            .map(|protocol| (protocol.name.to_string(), protocol.metadata))
+            // A copy: what is kept must not keep the whole request.
+            .map(|offered| {
+                (
+                    offered.name.to_string(),
+                    Bytes::copy_from_slice(&offered.metadata),
+                )
+            })
             .collect(),
         session_timeout,
         rebalance_timeout: match version {

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use bytes::Bytes;
 use kafka_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 use kafka_protocol::protocol::StrBytes;
 
@@ -24,7 +25,13 @@ pub(super) async fn handle(
         assignments: request
             .assignments
             .into_iter()
-            .map(|assigned| (assigned.member_id.to_string(), assigned.assignment))
+            // A copy: what is kept must not keep the whole request.
+            .map(|assigned| {
+                (
+                    assigned.member_id.to_string(),
+                    Bytes::copy_from_slice(&assigned.assignment),
+                )
+            })
             .collect(),
     };
     match cluster.groups.sync(&request.group_id, sync).await {

@@ -10,7 +10,7 @@ use super::producers::{Producers, Verdict};
 use super::records::{Moment, first_at_or_after};
 use super::recovery::{self, Trust};
 use super::scan::ScanError;
-use super::segment::FirstBatch;
+use super::segment::{Extent, FirstBatch};
 use super::segments::Segments;
 use super::waiters::Waiters;
 use crate::kafka::batch::{BatchError, BatchHeader, HEADER_LENGTH};
@@ -208,8 +208,7 @@ impl Partition {
         }
         log.append(&batch, records, config, now_ms)?;
         if self.fsync == Fsync::EachRequest {
-            log.segments.files()?.log.sync_data()?;
-            log.unsynced = false;
+            log.sync_appended()?;
         }
         self.end_offset.store(log.next_offset, Ordering::Release);
         self.appended_bytes
@@ -239,15 +238,8 @@ impl Partition {
                 Bytes::new()
             } else {
                 match extent.read(offset, max_bytes, first) {
-                    Ok(bytes) => bytes,
-                    // Retention removed the segment between the look and the read.
-                    Err(ScanError::Io(cause))
-                        if cause.kind() == io::ErrorKind::NotFound
-                            && self.start_offset() > start =>
-                    {
-                        continue;
-                    }
-                    Err(cause) => return Err(cause.into()),
+                    Err(cause) if self.was_removed_meanwhile(&cause, start) => continue,
+                    read => read?,
                 }
             };
             return Ok(Records {
@@ -263,19 +255,26 @@ impl Partition {
         &self,
         timestamp: i64,
     ) -> Result<Option<Moment>, ReadError> {
-        let (extents, start) = {
-            let log = self.lock();
-            (log.segments.extents_from_time(timestamp), log.start_offset)
-        };
-        for extent in extents {
-            let found = extent.batches_from_time(timestamp, |header, batch| {
-                first_at_or_after(header, batch, timestamp).filter(|moment| moment.offset >= start)
-            })?;
-            if found.is_some() {
-                return Ok(found);
+        loop {
+            let (extents, start) = {
+                let log = self.lock();
+                (log.segments.extents_from_time(timestamp), log.start_offset)
+            };
+            let search = |extent: Extent| {
+                extent.batches_from_time(timestamp, |header, batch| {
+                    first_at_or_after(header, batch, timestamp)
+                        .filter(|moment| moment.offset >= start)
+                })
+            };
+            match extents
+                .into_iter()
+                .find_map(|extent| search(extent).transpose())
+                .transpose()
+            {
+                Err(cause) if self.was_removed_meanwhile(&cause, start) => {}
+                found => return Ok(found?),
             }
         }
-        Ok(None)
     }
 
     /// The first of the records with the largest timestamp.
@@ -300,6 +299,13 @@ impl Partition {
         self.deleted.store(true, Ordering::Release);
         drop(log);
         self.waiters.wake();
+    }
+
+    /// Whether a read failed because retention removed the segment between the look and the read.
+    fn was_removed_meanwhile(&self, cause: &ScanError, start: i64) -> bool {
+        let not_found =
+            matches!(cause, ScanError::Io(cause) if cause.kind() == io::ErrorKind::NotFound);
+        not_found && self.start_offset() > start
     }
 
     pub(super) fn start_offset_cell(&self) -> &AtomicI64 {
@@ -330,17 +336,36 @@ impl Log {
         Ok(())
     }
 
+    /// Forces the last segment to the disk. A failure leaves open what of it is there, and the next
+    /// attempt would not tell, so it is the last thing this partition does before it is opened again.
+    fn sync_appended(&mut self) -> io::Result<()> {
+        let synced = self
+            .segments
+            .files()
+            .and_then(|files| files.log.sync_data());
+        match synced {
+            Ok(()) => self.unsynced = false,
+            Err(_) => self.segments.give_up(),
+        }
+        synced
+    }
+
     fn needs_roll(&self, batch: &BatchHeader, config: &TopicConfig) -> bool {
         let active = self.segments.active();
         let relative = batch.last_offset() - active.base_offset;
+        let first = self
+            .segments
+            .first_timestamp()
+            .unwrap_or(batch.max_timestamp);
         active.size > 0
             && (active.size + batch.size as u64 > config.segment_bytes
-                || relative > i64::from(i32::MAX))
+                || relative > i64::from(i32::MAX)
+                || batch.max_timestamp.saturating_sub(first) > config.segment_ms)
     }
 
     pub(super) fn roll(&mut self) -> io::Result<()> {
         if self.unsynced && self.segments.keeps_names_durable() {
-            self.segments.files()?.log.sync_data()?;
+            self.sync_appended()?;
         }
         self.segments.roll(self.next_offset)
     }

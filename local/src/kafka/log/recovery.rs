@@ -48,7 +48,8 @@ pub(super) fn open(directory: &Path, trust: Trust, settings: &Settings) -> io::R
             remove_segments(directory, bases.by_ref())?;
         }
     }
-    Ok(recovered.into_log(directory, settings))
+    remove_stray_indexes(directory, &recovered.segments)?;
+    recovered.into_log(directory, settings)
 }
 
 /// From where the log is read again.
@@ -215,14 +216,15 @@ impl<'a> Recovered<'a> {
         }
     }
 
-    fn into_log(self, directory: &Path, settings: &Settings) -> Log {
+    fn into_log(self, directory: &Path, settings: &Settings) -> io::Result<Log> {
         let first = self
             .segments
             .first()
             .map_or(0, |segment| segment.base_offset);
         debug!(path = %directory.display(), next_offset = self.next_offset, "opened partition");
         let durable_names = settings.fsync != Fsync::OperatingSystem;
-        Log {
+        let first_timestamp = first_timestamp(directory, self.segments.last())?;
+        Ok(Log {
             start_offset: self.start_offset.max(first),
             next_offset: self.next_offset,
             unflushed_from: self.unflushed_from,
@@ -233,10 +235,11 @@ impl<'a> Recovered<'a> {
                 Arc::from(directory),
                 self.segments,
                 self.since_index,
+                first_timestamp,
                 Arc::clone(&settings.open_files),
                 durable_names,
             ),
-        }
+        })
     }
 }
 
@@ -304,6 +307,34 @@ fn finished_segment(directory: &Path, base_offset: i64) -> io::Result<Segment> {
         .segments
         .pop()
         .ok_or_else(|| io::Error::other("segment was not scanned"))
+}
+
+/// When the first batch of the last segment was written.
+fn first_timestamp(directory: &Path, last: Option<&Segment>) -> io::Result<Option<i64>> {
+    let Some(last) = last.filter(|last| last.size > 0) else {
+        return Ok(None);
+    };
+    let files = Files::open(directory, last.base_offset)?;
+    let first = Scan::new(&files.log, 0, last.size)
+        .next_header()
+        .map_err(io::Error::other)?;
+    Ok(first.map(|batch| batch.max_timestamp))
+}
+
+/// Removes indexes whose segment went without them.
+fn remove_stray_indexes(directory: &Path, segments: &[Segment]) -> io::Result<()> {
+    for file in fs::read_dir(directory)? {
+        let path = file?.path();
+        let known = |segment: &Segment| index_path(directory, segment.base_offset) == path;
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "index")
+            && !segments.iter().any(known)
+        {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 fn segment_bases(directory: &Path) -> io::Result<Vec<i64>> {

@@ -22,6 +22,8 @@ pub(super) struct Segments {
     files: Option<Arc<Files>>,
     /// Whether `files` was used since the last look.
     used: bool,
+    /// The timestamp of the last segment's first batch.
+    first_timestamp: Option<i64>,
     /// Appended since the last index entry.
     since_index: u64,
     /// Set when a failed write could not be undone: what is on disk is then unknown until recovery.
@@ -36,6 +38,7 @@ impl Segments {
         directory: Arc<Path>,
         list: Vec<Segment>,
         since_index: u64,
+        first_timestamp: Option<i64>,
         open_files: Arc<Semaphore>,
         durable_names: bool,
     ) -> Self {
@@ -45,6 +48,7 @@ impl Segments {
             list,
             files: None,
             used: false,
+            first_timestamp,
             since_index,
             broken: false,
             open_files,
@@ -59,6 +63,15 @@ impl Segments {
     /// Whether created files must be found again after a power failure.
     pub(super) fn keeps_names_durable(&self) -> bool {
         self.durable_names
+    }
+
+    pub(super) fn first_timestamp(&self) -> Option<i64> {
+        self.first_timestamp
+    }
+
+    /// Takes no more appends: it is not known what is on the disk.
+    pub(super) fn give_up(&mut self) {
+        self.broken = true;
     }
 
     pub(super) fn active(&self) -> &Segment {
@@ -85,7 +98,7 @@ impl Segments {
     pub(super) fn append(&mut self, batch: &BatchHeader, records: &[u8]) -> io::Result<()> {
         if self.broken {
             return Err(io::Error::other(
-                "an earlier write failed and could not be undone",
+                "an earlier write failed; a restart checks the log",
             ));
         }
         let files = self.files()?;
@@ -101,6 +114,7 @@ impl Segments {
         } else {
             self.since_index + grown
         };
+        self.first_timestamp.get_or_insert(batch.max_timestamp);
         let active = self.active_mut();
         active.size += grown;
         active.max_timestamp = active.max_timestamp.max(batch.max_timestamp);
@@ -123,6 +137,7 @@ impl Segments {
             sync_directory(&self.directory)?;
         }
         self.list.push(Segment::empty(base_offset));
+        self.first_timestamp = None;
         self.since_index = 0;
         Ok(())
     }

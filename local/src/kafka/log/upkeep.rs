@@ -57,7 +57,11 @@ impl Partition {
             log.changed = false;
             log.checkpoint()
         };
-        checkpoint.write(&directory)
+        let written = checkpoint.write(&directory);
+        if written.is_err() {
+            self.lock().changed = true;
+        }
+        written
     }
 
     /// Forces everything appended so far to the disk.
