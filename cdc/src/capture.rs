@@ -154,11 +154,7 @@ impl Capture {
             Message::Truncate(truncate) => {
                 for oid in truncate.relations {
                     let plan = self.tables.plan_of(oid)?;
-                    let step = Step {
-                        op: Op::Truncate,
-                        before: None,
-                        after: None,
-                    };
+                    let step = encode::truncation();
                     self.publish(oid, &plan, &step).await?;
                 }
             }
@@ -214,9 +210,8 @@ impl Capture {
         let commit_lsn = transaction.commit_lsn();
         let meta = transaction.next_record(self.epoch, oid);
         let time_ms = transaction.commit_time_ms();
-        let record = self
-            .encoder
-            .encode(plan, &meta, step)
+        let record = encode::prepare(plan, step)
+            .and_then(|prepared| self.encoder.encode(&prepared, &meta))
             .map_err(|source| Error::Encode { commit_lsn, source })?;
         self.send(plan, &record, time_ms).await
     }

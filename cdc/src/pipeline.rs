@@ -27,6 +27,7 @@ use crate::snapshot::Snapshot;
 use crate::source::{Event, Session, SlotLife, SourceError, SystemIdentity};
 use crate::spool::{Memory, Spool};
 use crate::tables::Tables;
+use crate::wire::replication::Reply;
 
 /// How long a slot may be in use by somebody else: a predecessor that was killed is noticed by its
 /// server within moments, another capture never ends.
@@ -304,25 +305,28 @@ impl Pipeline<'_> {
 
 /// Takes an event, and those that are there already.
 async fn take(capture: &mut Capture, first: Event) -> Result<(), Error> {
-    let mut event = first;
-    for _ in 0..BURST {
-        match event {
-            Event::XLogMessage(message) => capture.handle(&message.data).await?,
-            Event::Keepalive(keepalive) => {
-                if capture.transaction.is_none() {
-                    capture.progress.quiet(keepalive.wal_end);
-                }
-                if keepalive.reply == crate::wire::replication::Reply::Requested {
-                    capture.link.status(capture.progress.flush_lsn()).await?;
-                }
-            }
-        }
+    take_one(capture, first).await?;
+    for _ in 1..BURST {
         if capture.batch.is_full() && capture.transaction.is_none() {
-            return Ok(());
+            break;
         }
+        // What is taken from the stream is always handled: nothing sends it again.
         match capture.link.next_ready() {
-            Some(next) => event = next?,
-            None => return Ok(()),
+            Some(event) => take_one(capture, event?).await?,
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+async fn take_one(capture: &mut Capture, event: Event) -> Result<(), Error> {
+    match event {
+        Event::XLogMessage(message) => capture.handle(&message.data).await?,
+        Event::Keepalive(keepalive) => {
+            capture.progress.quiet(keepalive.wal_end);
+            if keepalive.reply == Reply::Requested {
+                capture.link.status(capture.progress.flush_lsn()).await?;
+            }
         }
     }
     Ok(())

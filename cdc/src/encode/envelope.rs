@@ -50,46 +50,64 @@ pub(crate) struct Record {
     pub value: Vec<u8>,
 }
 
+/// The rows of a record, encoded before its place is known.
+pub(crate) struct Prepared<'a, 'p> {
+    plan: &'p TablePlan,
+    op: Op,
+    key: Option<Vec<u8>>,
+    rows: Vec<u8>,
+    before: Aside<'a, 'p>,
+    after: Aside<'a, 'p>,
+}
+
+/// Encodes the rows of `step`.
+///
+/// # Errors
+/// When a row is not one of the plan's relation.
+pub(crate) fn prepare<'a, 'p>(
+    plan: &'p TablePlan,
+    step: &Step<'a>,
+) -> Result<Prepared<'a, 'p>, EncodeError> {
+    let key = match step.keyed_row() {
+        Some(row) => Some(key(plan, row)?),
+        None => None,
+    };
+    let mut rows = Vec::new();
+    let before = optional_row(plan, step.before.as_deref(), &mut rows)?;
+    let after = optional_row(plan, step.after.as_deref(), &mut rows)?;
+    Ok(Prepared {
+        plan,
+        op: step.op,
+        key,
+        rows,
+        before,
+        after,
+    })
+}
+
 impl Encoder {
-    /// The record of `step`.
+    /// The record of rows that are encoded.
     ///
     /// # Errors
-    /// When a row is not one of the plan's relation.
+    /// When its place does not fit the envelope.
     pub(crate) fn encode(
         &self,
-        plan: &TablePlan,
+        prepared: &Prepared<'_, '_>,
         meta: &Meta,
-        step: &Step<'_>,
     ) -> Result<Record, EncodeError> {
-        let key = match step.keyed_row() {
-            Some(row) => Some(self::key(plan, row)?),
-            None => None,
-        };
-        let mut rows = Vec::new();
-        let before = optional_row(plan, step.before.as_deref(), &mut rows)?;
-        let after = optional_row(plan, step.after.as_deref(), &mut rows)?;
-        let mut value = framed(plan.schemas.value, rows.len() + HEAD_BYTES);
-        lockstep(meta, &before, &after, &mut value)?;
-        write_str(&mut value, step.op.code());
-        value.extend_from_slice(&rows);
+        let plan = prepared.plan;
+        let mut value = framed(plan.schemas.value, prepared.rows.len() + HEAD_BYTES);
+        lockstep(meta, &prepared.before, &prepared.after, &mut value)?;
+        write_str(&mut value, prepared.op.code());
+        value.extend_from_slice(&prepared.rows);
         self.source(plan, meta, &mut value)?;
         write_long(&mut value, 1);
         write_long(&mut value, meta.now_ms);
         transaction(meta, &mut value)?;
-        Ok(Record { key, value })
-    }
-
-    /// The record of a truncation.
-    ///
-    /// # Errors
-    /// When the position does not fit the envelope.
-    pub(crate) fn truncation(&self, plan: &TablePlan, meta: &Meta) -> Result<Record, EncodeError> {
-        let step = Step {
-            op: Op::Truncate,
-            before: None,
-            after: None,
-        };
-        self.encode(plan, meta, &step)
+        Ok(Record {
+            key: prepared.key.clone(),
+            value,
+        })
     }
 
     fn source(&self, plan: &TablePlan, meta: &Meta, out: &mut Vec<u8>) -> Result<(), EncodeError> {

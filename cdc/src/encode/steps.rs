@@ -29,6 +29,15 @@ pub(crate) fn insert<'a>(op: Op, new: &TupleData<'a>) -> Step<'a> {
     }
 }
 
+/// All rows of a table.
+pub(crate) fn truncation() -> Step<'static> {
+    Step {
+        op: Op::Truncate,
+        before: None,
+        after: None,
+    }
+}
+
 pub(crate) fn delete<'a>(old: &OldTuple<'a>) -> Step<'a> {
     let (OldTuple::Key(row) | OldTuple::Full(row)) = old;
     Step {

@@ -10,10 +10,8 @@ use crate::encode::TablePlan;
 
 /// Blocks in a chunk: 8 MiB of a table, some 60,000 rows of a hundred bytes.
 const CHUNK_BLOCKS: u32 = 1_024;
-/// A chunk's rows have ordinals of their own, more than its blocks can hold.
-const ORDINAL_BITS: u32 = 32;
 
-/// A part of a table that is read by one COPY and published by one commits record.
+/// A part of a table that is read by one COPY.
 pub(crate) struct Chunk {
     pub plan: Arc<TablePlan>,
     pub copy: String,
@@ -59,11 +57,6 @@ pub(super) fn cut(plan: &Arc<TablePlan>, blocks: Blocks, chunks: &mut Vec<Chunk>
             }
         }
     }
-}
-
-/// The ordinal of a chunk's first row; those of the truncations that come before are lower.
-pub(super) fn first_ordinal(chunk: usize) -> u64 {
-    (u64::try_from(chunk).unwrap_or(u64::MAX >> ORDINAL_BITS) + 1) << ORDINAL_BITS
 }
 
 /// Without the rows of tables that inherit from it: they are published on their own.

@@ -6,22 +6,23 @@
 
 mod chunk;
 mod reader;
+mod sink;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use change::commit::CommitKind;
-use change::{Lsn, Position};
+use change::Lsn;
 use service::Shutdown;
 use service::postgres::{ConnectError, Dsn};
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-pub(crate) use chunk::Chunk;
+use chunk::Chunk;
 use reader::Reader;
+use sink::Sink;
 
 use crate::catalog::Shape;
-use crate::encode::{EncodeError, Encoder, Meta, Origin, TablePlan};
-use crate::kafka::{Kafka, KafkaFault, Queued};
+use crate::encode::{EncodeError, Encoder, TablePlan, truncation};
+use crate::kafka::{Kafka, KafkaFault};
 use crate::metrics::Metrics;
 use crate::publish::{Batch, Committer, PublishError};
 use crate::wire::WireError;
@@ -90,24 +91,18 @@ impl Snapshot {
         tables: Vec<(Shape, Arc<TablePlan>)>,
         committer: &mut Committer,
     ) -> Result<(), SnapshotError> {
-        let time = self.reader().await?.time().await?;
-        self.submit(self.truncations(&tables, time).await?, committer)
-            .await?;
-        let chunks = self.chunks(tables).await?;
-        let total = chunks.len();
-        tracing::info!(chunks = total, "snapshot begins");
-        let mut left = total;
-        let mut batches = self.read(chunks, time);
-        while let Some(batch) = batches.next().await? {
-            self.submit(batch, committer).await?;
-            left -= 1;
-            self.metrics
-                .snapshot_chunks_left
-                .set(i64::try_from(left).unwrap_or(i64::MAX));
-            tracing::info!(chunks_left = left, chunks = total, "snapshot goes on");
+        let reader = Reader::connect(&self.source, &self.name).await?;
+        let sink = Arc::new(self.sink(reader.time().await?));
+        let mut chunks = Vec::new();
+        for (shape, plan) in &tables {
+            sink.send(plan, &truncation()).await?;
+            chunk::cut(plan, reader.blocks(shape).await?, &mut chunks);
         }
-        self.submit(self.batch(CommitKind::SnapshotComplete, time), committer)
-            .await?;
+        drop(reader);
+        self.submit(sink.take(), committer).await?;
+        self.read(chunks, &sink, committer).await?;
+        self.submit(sink.take(), committer).await?;
+        self.submit(sink.complete(), committer).await?;
         while committer.waiting() > 0 {
             committer.next().await?;
         }
@@ -115,105 +110,58 @@ impl Snapshot {
         Ok(())
     }
 
-    /// One batch that empties every table on the target.
-    async fn truncations(
+    /// Reads all chunks, and publishes what was read whenever a batch is due.
+    async fn read(
         &self,
-        tables: &[(Shape, Arc<TablePlan>)],
-        time: i64,
-    ) -> Result<Batch, SnapshotError> {
-        let mut batch = self.batch(CommitKind::SnapshotChunk, time);
-        for (ordinal, (_, plan)) in (0..).zip(tables) {
-            let record = self.encoder.truncation(plan, &self.meta(ordinal, time))?;
-            self.send(plan, &record, time, &mut batch).await?;
+        chunks: Vec<Chunk>,
+        sink: &Arc<Sink>,
+        committer: &mut Committer,
+    ) -> Result<(), SnapshotError> {
+        tracing::info!(chunks = chunks.len(), "snapshot begins");
+        let mut readers = self.readers(chunks, sink);
+        loop {
+            tokio::select! {
+                biased;
+                published = committer.next() => {
+                    self.metrics.snapshot_rows.inc_by(published?.records);
+                }
+                () = sink.due(), if committer.has_room() => committer.submit(sink.take())?,
+                ended = readers.join_next() => match ended {
+                    Some(ended) => ended.map_err(SnapshotError::Task)??,
+                    None => return Ok(()),
+                }
+            }
         }
-        Ok(batch)
-    }
-
-    async fn chunks(
-        &self,
-        tables: Vec<(Shape, Arc<TablePlan>)>,
-    ) -> Result<Vec<Chunk>, SnapshotError> {
-        let reader = self.reader().await?;
-        let mut chunks = Vec::new();
-        for (shape, plan) in tables {
-            let blocks = reader.blocks(&shape).await?;
-            chunk::cut(&plan, blocks, &mut chunks);
-        }
-        Ok(chunks)
     }
 
     /// Starts the readers, each of which takes the next chunk when it is done with one.
-    fn read(&self, chunks: Vec<Chunk>, time: i64) -> Batches {
-        let readers = usize::from(self.readers).min(chunks.len());
-        let queue = Arc::new(std::sync::Mutex::new(chunks.into_iter().enumerate()));
-        // A finished batch waits for its acknowledgements only: one a reader is enough.
-        let (finished, batches) = mpsc::channel(readers.max(1));
-        let mut tasks = JoinSet::new();
-        for _ in 0..readers {
-            let (snapshot, queue, finished) = (self.clone(), Arc::clone(&queue), finished.clone());
-            tasks.spawn(async move {
-                let reader = snapshot.reader().await?;
+    fn readers(&self, chunks: Vec<Chunk>, sink: &Arc<Sink>) -> JoinSet<Result<(), SnapshotError>> {
+        let left = self.metrics.snapshot_chunks_left.clone();
+        left.set(i64::try_from(chunks.len()).unwrap_or(i64::MAX));
+        let count = usize::from(self.readers).min(chunks.len());
+        let queue = Arc::new(Mutex::new(chunks.into_iter()));
+        let mut readers = JoinSet::new();
+        for _ in 0..count {
+            let (snapshot, queue, sink, left) = (
+                self.clone(),
+                Arc::clone(&queue),
+                Arc::clone(sink),
+                left.clone(),
+            );
+            readers.spawn(async move {
+                let reader = Reader::connect(&snapshot.source, &snapshot.name).await?;
                 loop {
-                    let next = queue
-                        .lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner)
-                        .next();
-                    let Some((number, chunk)) = next else {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let Some(chunk) = next else {
                         return Ok(());
                     };
-                    let batch = snapshot.read_chunk(&reader, number, &chunk, time).await?;
-                    if finished.send(batch).await.is_err() {
-                        return Ok(());
-                    }
+                    read_chunk(&reader, &chunk, &sink).await?;
+                    left.dec();
+                    tracing::info!(table = %chunk.plan.relation.table, chunks_left = left.get(), "read a chunk");
                 }
             });
         }
-        Batches { tasks, batches }
-    }
-
-    async fn read_chunk(
-        &self,
-        reader: &Reader,
-        number: usize,
-        chunk: &Chunk,
-        time: i64,
-    ) -> Result<Batch, SnapshotError> {
-        let mut batch = self.batch(CommitKind::SnapshotChunk, time);
-        let mut rows = reader.rows(chunk).await?;
-        let mut ordinal = chunk::first_ordinal(number);
-        while rows.fill().await? {
-            while let Some(step) = rows.next()? {
-                let record = self
-                    .encoder
-                    .encode(&chunk.plan, &self.meta(ordinal, time), &step)?;
-                self.send(&chunk.plan, &record, time, &mut batch).await?;
-                ordinal += 1;
-            }
-        }
-        self.metrics.snapshot_rows.inc_by(batch.records);
-        Ok(batch)
-    }
-
-    async fn send(
-        &self,
-        plan: &TablePlan,
-        record: &crate::encode::Record,
-        time: i64,
-        batch: &mut Batch,
-    ) -> Result<(), SnapshotError> {
-        let time_ms = time.div_euclid(1000);
-        while self
-            .kafka
-            .send(&plan.topic, record, time_ms, &batch.tracker)?
-            == Queued::Full
-        {
-            if self.shutdown.is_requested() {
-                return Err(SnapshotError::Stopped);
-            }
-            self.kafka.space().await;
-        }
-        batch.records += 1;
-        Ok(())
+        readers
     }
 
     async fn submit(&self, batch: Batch, committer: &mut Committer) -> Result<(), SnapshotError> {
@@ -221,55 +169,34 @@ impl Snapshot {
             tokio::select! {
                 biased;
                 () = self.shutdown.requested() => return Err(SnapshotError::Stopped),
-                published = committer.next() => published?,
-            };
+                published = committer.next() => {
+                    self.metrics.snapshot_rows.inc_by(published?.records);
+                }
+            }
         }
         Ok(committer.submit(batch)?)
     }
 
-    fn batch(&self, kind: CommitKind, time: i64) -> Batch {
-        Batch {
-            commit_lsn: self.commit_lsn,
-            commit_time: time,
-            ..Batch::new(kind)
-        }
-    }
-
-    fn meta(&self, ordinal: u64, time: i64) -> Meta {
-        Meta {
+    fn sink(&self, time: i64) -> Sink {
+        Sink {
+            encoder: Arc::clone(&self.encoder),
+            kafka: Arc::clone(&self.kafka),
+            shutdown: self.shutdown.clone(),
             epoch: self.epoch,
-            position: Position {
-                commit_lsn: self.commit_lsn,
-                ordinal,
-            },
-            commit_time: time,
-            now_ms: time.div_euclid(1000),
-            origin: Origin::Snapshot,
+            commit_lsn: self.commit_lsn,
+            time,
+            state: Mutex::default(),
+            due: Notify::new(),
         }
-    }
-
-    async fn reader(&self) -> Result<Reader, SnapshotError> {
-        Reader::connect(&self.source, &self.name).await
     }
 }
 
-/// The batches that readers finish, and the readers.
-struct Batches {
-    tasks: JoinSet<Result<(), SnapshotError>>,
-    batches: mpsc::Receiver<Batch>,
-}
-
-impl Batches {
-    /// The next batch whose records are all sent; none after the last.
-    async fn next(&mut self) -> Result<Option<Batch>, SnapshotError> {
-        loop {
-            tokio::select! {
-                // Batches first: the end of the readers must not hide what they finished.
-                biased;
-                Some(batch) = self.batches.recv() => return Ok(Some(batch)),
-                Some(ended) = self.tasks.join_next() => ended.map_err(SnapshotError::Task)??,
-                else => return Ok(None),
-            }
+async fn read_chunk(reader: &Reader, chunk: &Chunk, sink: &Sink) -> Result<(), SnapshotError> {
+    let mut rows = reader.rows(chunk).await?;
+    while rows.fill().await? {
+        while let Some(step) = rows.next()? {
+            sink.send(&chunk.plan, &step).await?;
         }
     }
+    Ok(())
 }

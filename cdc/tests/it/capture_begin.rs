@@ -19,6 +19,9 @@ async fn commits_records_form_a_chain_over_restarts() {
     pipeline
         .execute("create table t (id int primary key)")
         .await;
+    let running = pipeline.start();
+    pipeline.changes("t", 1).await;
+    running.stop().await;
     for id in 1..4 {
         let running = pipeline.start();
         pipeline

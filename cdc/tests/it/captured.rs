@@ -22,7 +22,7 @@ struct Cli {
 }
 
 /// Names of one test's pipeline.
-pub struct Pipeline {
+pub(crate) struct Pipeline {
     pub database: Database,
     pub name: String,
     kafka: &'static str,
@@ -31,33 +31,33 @@ pub struct Pipeline {
 }
 
 /// A capture that runs in this process.
-pub struct Running {
+pub(crate) struct Running {
     pub shutdown: Shutdown,
     task: JoinHandle<Result<(), cdc::Error>>,
 }
 
 impl Running {
     /// Stops in good order.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.request();
         self.task.await.unwrap().unwrap();
     }
 
     /// The error that ends the capture by itself.
-    pub async fn error(self) -> String {
+    pub(crate) async fn error(self) -> String {
         let ended = tokio::time::timeout(testkit::wait::PATIENCE, self.task).await;
         service::chain(&ended.expect("capture goes on").unwrap().unwrap_err())
     }
 
     /// Ends it as `kill -9` would: at any point, without a word to anybody.
-    pub async fn kill(self) {
+    pub(crate) async fn kill(self) {
         self.task.abort();
         assert!(self.task.await.unwrap_err().is_cancelled());
     }
 }
 
 impl Pipeline {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let database = testkit::postgres::database().await;
         Self {
             name: database.name().to_owned(),
@@ -68,7 +68,7 @@ impl Pipeline {
         }
     }
 
-    pub async fn execute(&self, sql: &str) {
+    pub(crate) async fn execute(&self, sql: &str) {
         self.database
             .client()
             .await
@@ -77,11 +77,11 @@ impl Pipeline {
             .unwrap();
     }
 
-    pub fn start(&self) -> Running {
+    pub(crate) fn start(&self) -> Running {
         self.start_with(&[])
     }
 
-    pub fn start_with(&self, flags: &[&str]) -> Running {
+    pub(crate) fn start_with(&self, flags: &[&str]) -> Running {
         let spool = self.spool.path().to_str().unwrap();
         let mut arguments = vec![
             "cdc",
@@ -101,7 +101,7 @@ impl Pipeline {
     }
 
     /// The commits records so far.
-    pub async fn commits(&self) -> Vec<CommitRecord> {
+    pub(crate) async fn commits(&self) -> Vec<CommitRecord> {
         let records = self.read(&format!("{}.commits", self.name)).await;
         let decode =
             |value: Vec<u8>| CommitRecord::decode(framing::split(&value).unwrap().1).unwrap();
@@ -113,7 +113,7 @@ impl Pipeline {
 
     /// Waits until `count` records of the table count, and answers their values in the order of their
     /// positions.
-    pub async fn changes(&self, table: &str, count: usize) -> Vec<Value> {
+    pub(crate) async fn changes(&self, table: &str, count: usize) -> Vec<Value> {
         let topic = format!("{}.public.{table}", self.name);
         testkit::wait::until(&format!("{count} records in {topic}"), async || {
             let covered: u64 = self
@@ -144,7 +144,7 @@ impl Pipeline {
     }
 
     /// All records of a topic.
-    pub async fn read(&self, topic: &str) -> Vec<Record> {
+    pub(crate) async fn read(&self, topic: &str) -> Vec<Record> {
         let (kafka, topic) = (self.kafka, topic.to_owned());
         tokio::task::spawn_blocking(move || read(kafka, &topic))
             .await
@@ -152,7 +152,7 @@ impl Pipeline {
     }
 
     /// A datum as JSON, read by the reference implementation with the registry's schema.
-    pub async fn decode(&self, record: &[u8]) -> Value {
+    pub(crate) async fn decode(&self, record: &[u8]) -> Value {
         let (id, mut datum) = framing::split(record).unwrap();
         let url = format!("{}/schemas/ids/{}/schema", self.registry, id.0);
         let schema = reqwest::get(url).await.unwrap().text().await.unwrap();
@@ -164,7 +164,7 @@ impl Pipeline {
     }
 }
 
-pub struct Record {
+pub(crate) struct Record {
     pub key: Option<Vec<u8>>,
     pub value: Vec<u8>,
     pub partition: i32,
