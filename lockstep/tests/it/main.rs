@@ -1,0 +1,10 @@
+//! The command through its real binary, against real servers.
+
+mod command;
+mod pipeline;
+mod stack;
+
+mod input;
+mod kill;
+mod setup;
+mod up;

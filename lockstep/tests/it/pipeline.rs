@@ -1,0 +1,99 @@
+//! `lockstep cdc` and `lockstep applier` as two processes between two databases.
+
+use testkit::postgres::{Database, database};
+use testkit::process::Process;
+use testkit::{kafka, name, port, registry, wait};
+
+use crate::command::{self, Ran};
+
+pub(crate) struct Pipeline {
+    pub(crate) source: Database,
+    pub(crate) target: Database,
+    /// The flags of the commands that look at all of it.
+    flags: Vec<String>,
+    name: String,
+}
+
+impl Pipeline {
+    /// Two empty databases, and a name for everything else.
+    pub(crate) async fn new() -> Self {
+        let (source, target) = (database().await, database().await);
+        let name = name::unique();
+        let flags = [
+            ("source", source.dsn()),
+            ("target", target.dsn()),
+            ("kafka", kafka::bootstrap().await),
+            ("registry", registry::url().await),
+            ("prefix", &name),
+            ("slot", &name),
+            ("publication", &name),
+            ("pipeline", &name),
+        ];
+        Self {
+            flags: flags
+                .iter()
+                .map(|(flag, value)| format!("--{flag}={value}"))
+                .collect(),
+            source,
+            target,
+            name,
+        }
+    }
+
+    pub(crate) fn cdc(&self) -> Process {
+        let mut arguments = self.chosen(&[
+            "source",
+            "kafka",
+            "registry",
+            "prefix",
+            "slot",
+            "publication",
+        ]);
+        arguments.insert(0, "cdc".to_owned());
+        arguments.push("--heartbeat-seconds=1".to_owned());
+        arguments.push(format!("--metrics-listen=127.0.0.1:{}", port::free()));
+        Process::start(command::launch("cdc", &borrowed(&arguments)))
+    }
+
+    pub(crate) fn applier(&self) -> Process {
+        let mut arguments = self.chosen(&["target", "kafka", "registry", "prefix", "pipeline"]);
+        arguments.insert(0, "applier".to_owned());
+        arguments.push(format!("--metrics-listen=127.0.0.1:{}", port::free()));
+        Process::start(command::launch("applier", &borrowed(&arguments)))
+    }
+
+    /// Runs a command that looks at the pipeline, such as `verify`.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Ran {
+        let mut all: Vec<&str> = arguments.to_vec();
+        all.extend(self.flags.iter().map(String::as_str));
+        command::lockstep(&std::env::temp_dir(), &all).await
+    }
+
+    /// Waits until readers of the target see only states that the source had.
+    pub(crate) async fn streaming(&self) {
+        let target = self.target.client().await;
+        let phase = "select phase from lockstep.progress where pipeline = $1";
+        wait::until("the snapshot is complete", async || {
+            // The table is made by the applier.
+            let row = target.query_opt(phase, &[&self.name]).await;
+            match row.map_err(|error| error.to_string())? {
+                Some(row) if row.get::<_, &str>(0) == "streaming" => Ok(()),
+                Some(row) => Err(row.get::<_, String>(0)),
+                None => Err("no progress".to_owned()),
+            }
+        })
+        .await;
+    }
+
+    fn chosen(&self, names: &[&str]) -> Vec<String> {
+        let wanted = |flag: &&String| {
+            let name = flag.trim_start_matches("--").split('=').next();
+            name.is_some_and(|name| names.contains(&name))
+        };
+        self.flags.iter().filter(wanted).cloned().collect()
+    }
+}
+
+fn borrowed(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
