@@ -43,7 +43,8 @@ impl Cluster {
         }
     }
 
-    fn local(tune: impl FnOnce(&mut Config)) -> Self {
+    /// A local broker, whatever the other tests run against.
+    pub(crate) fn local(tune: impl FnOnce(&mut Config)) -> Self {
         let runtime = runtime();
         let directory = tempfile::tempdir().unwrap();
         let mut config = config(directory.path());

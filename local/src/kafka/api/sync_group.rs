@@ -6,13 +6,18 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::error::group_code;
 use crate::kafka::cluster::Cluster;
-use crate::kafka::groups::{Participant, Sync};
+use crate::kafka::groups::{GroupError, Participant, Sync};
 
 pub(super) async fn handle(
     cluster: &Arc<Cluster>,
     version: i16,
     request: SyncGroupRequest,
 ) -> SyncGroupResponse {
+    // Both must be named since they can be.
+    if version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
+        let code = group_code(&GroupError::InconsistentProtocol).code();
+        return SyncGroupResponse::default().with_error_code(code);
+    }
     let text = |text: Option<StrBytes>| text.map(|text| text.to_string());
     let sync = Sync {
         member: Participant {
