@@ -41,6 +41,9 @@ def main(bootstrap, registry, count):
             if message is None:
                 continue
             change = message.value()
+            if change["op"] == "t":
+                # The table was emptied; a first snapshot begins so, too. That is no one article.
+                continue
             print(
                 json.dumps(
                     {

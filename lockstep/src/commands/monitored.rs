@@ -1,9 +1,11 @@
 //! A service and the port that tells how it is.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use service::listener::{Protection, refuse_exposure};
 use service::{Monitor, Shutdown, serve_monitor};
+use tracing::warn;
 
 /// Where a service tells its metrics and health.
 #[derive(Clone, Debug, clap::Args)]
@@ -51,11 +53,27 @@ where
         outcome
     };
     let ran = async {
-        let outcome = run(monitor.clone(), stop.clone()).await;
+        let outcome = tokio::select! {
+            biased;
+            outcome = run(monitor.clone(), stop.clone()) => outcome,
+            () = overdue(&stop) => {
+                warn!(limit_s = STOP_LIMIT.as_secs(), "the service does not stop; giving it up");
+                Ok(())
+            }
+        };
         stop.request();
         outcome
     };
     let (served, ran) = tokio::join!(served, ran);
     ran?;
     Ok(served?)
+}
+
+/// How long a stop may take. Giving a service up is what `kill -9` does to it: nothing is lost, the
+/// next start has more to do.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+async fn overdue(stop: &Shutdown) {
+    stop.requested().await;
+    tokio::time::sleep(STOP_LIMIT).await;
 }
