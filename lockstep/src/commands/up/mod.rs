@@ -95,7 +95,7 @@ async fn serve(
     parts: &mut Parts,
     shutdown: &Shutdown,
 ) -> anyhow::Result<ExitCode> {
-    let endpoints = start(config, folder, parts).await?;
+    let endpoints = start(config, folder, parts, shutdown).await?;
     tokio::select! {
         biased;
         () = shutdown.requested() => return Ok(ExitCode::SUCCESS),
@@ -120,8 +120,13 @@ async fn serve(
 }
 
 /// Starts the parts in the order in which they need each other.
-async fn start(config: &Config, folder: &Folder, parts: &mut Parts) -> anyhow::Result<Endpoints> {
-    let clusters = Clusters::start(config, folder, parts).await?;
+async fn start(
+    config: &Config,
+    folder: &Folder,
+    parts: &mut Parts,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Endpoints> {
+    let clusters = Clusters::start(config, folder, parts, shutdown).await?;
     let endpoints = Endpoints {
         source: clusters.source,
         target: clusters.target,
@@ -130,9 +135,9 @@ async fn start(config: &Config, folder: &Folder, parts: &mut Parts) -> anyhow::R
         names: config.names.clone(),
     };
     folder.record(&endpoints)?;
-    services::prepare(&endpoints)
+    services::prepare(&endpoints, shutdown)
         .await
-        .context("prepare the databases")?;
+        .context("prepare the source")?;
     services::cdc(config, folder, &endpoints, parts)?;
     services::applier(config, &endpoints, parts)?;
     services::api(config, &endpoints, parts)?;

@@ -4,8 +4,8 @@ use anyhow::Context;
 use clap::{Args, FromArgMatches};
 use local::kafka::{self, Broker};
 use local::registry::{self, Registry};
-use service::Monitor;
 use service::postgres::connect;
+use service::{Backoff, Monitor, Shutdown, chain};
 
 use super::Config;
 use super::folder::Folder;
@@ -76,13 +76,23 @@ pub(super) async fn registry(
     Ok(url)
 }
 
-/// The articles' table, before capture looks which tables there are.
+/// The articles' table, before capture looks which tables there are. A source that is away is waited
+/// for.
 ///
 /// # Errors
-/// When the source cannot be reached or refuses.
-pub(super) async fn prepare(endpoints: &Endpoints) -> anyhow::Result<()> {
-    let source = connect(&endpoints.source, "lockstep up").await?;
-    api::migrate(&source).await?;
+/// When the source refuses.
+pub(super) async fn prepare(endpoints: &Endpoints, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let mut backoff = Backoff::default();
+    while !shutdown.is_requested() {
+        match connect(&endpoints.source, "lockstep up").await {
+            Ok(source) => return Ok(api::migrate(&source).await?),
+            Err(error) if error.is_transient() => {
+                warn!(error = chain(&error), "the source is away, trying again");
+                backoff.pause(shutdown).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
     Ok(())
 }
 
