@@ -1,5 +1,5 @@
 //! Measures the local Kafka broker in a process of its own:
-//! `cargo run --release -p local --example kafka-load [RECORDS]`, after building `local-kafka`.
+//! `cargo run --release -p local --example kafka-load [RECORDS [BATCH]]`, after building `local-kafka`.
 //!
 //! Records of 300 bytes into six partitions by an idempotent producer, and out again; then the time
 //! from sending one record to having it, 200 a second; and what the broker used meanwhile.
@@ -30,16 +30,18 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let records: usize = std::env::args()
-        .nth(1)
+    let mut arguments = std::env::args().skip(1);
+    let records: usize = arguments
+        .next()
         .map_or(Ok(1_000_000), |count| count.parse())?;
+    let batch = arguments.next().unwrap_or_else(|| "10000".to_owned());
     let directory = tempfile::tempdir()?;
     let (broker, bootstrap) = launch(directory.path().to_owned())?;
     let broker = Guard(broker);
     create_topics(&bootstrap).await?;
     report(&broker, "at rest")?;
 
-    let seconds = produce(&bootstrap, records)?;
+    let seconds = produce(&bootstrap, records, &batch)?;
     println!("produce: {:.0} records/s", records as f64 / seconds);
     report(&broker, "after producing")?;
     let seconds = consume(&bootstrap, records)?;
@@ -99,8 +101,12 @@ async fn create_topics(bootstrap: &str) -> Result<()> {
     Ok(())
 }
 
-fn produce(bootstrap: &str, records: usize) -> Result<f64> {
-    let settings = [("enable.idempotence", "true"), ("linger.ms", "5")];
+fn produce(bootstrap: &str, records: usize, batch: &str) -> Result<f64> {
+    let settings = [
+        ("enable.idempotence", "true"),
+        ("linger.ms", "5"),
+        ("batch.num.messages", batch),
+    ];
     let producer: ThreadedProducer<DefaultProducerContext> =
         client(bootstrap, &settings).create()?;
     let started = Instant::now();

@@ -1,6 +1,7 @@
 //! The local Kafka broker alone, in a process of its own: `local-kafka DATA_DIR [HOST:PORT]`.
 //!
-//! Prints the address it serves on as its first line, and stops in order on SIGINT or SIGTERM.
+//! Prints the address it serves on as its first line and its log to stderr, and stops in order on SIGINT or
+//! SIGTERM.
 
 use std::env;
 use std::error::Error;
@@ -8,9 +9,15 @@ use std::process::ExitCode;
 
 use local::kafka::{Broker, Config};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -241,6 +241,13 @@ fn ask_about_topics(stream: &mut TcpStream, key: ApiKey, version: i16, names: &N
             let answer = exchange(stream, version, &request);
             assert!(answer.results.iter().all(|result| result.error_code == 0));
         }
+        _ => ask_for_changes(stream, key, version, names),
+    }
+}
+
+fn ask_for_changes(stream: &mut TcpStream, key: ApiKey, version: i16, names: &Names) {
+    let text = |name: &TopicName| name.0.clone();
+    match key {
         ApiKey::AlterConfigs => {
             let resource = alter_configs_request::AlterConfigsResource::default()
                 .with_resource_type(2)
