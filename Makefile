@@ -23,9 +23,9 @@ test: ## every test, with the real servers; installs what they need
 	tools/install-needs test
 	cargo test $(CARGO_FLAGS) --workspace
 
-test-kafka: ## the integration tests against Apache Kafka instead of the local broker
+test-kafka: ## the tests that use Kafka, against Apache Kafka instead of the local broker
 	tools/install-needs kafka
-	LOCKSTEP_TEST_KAFKA=apache cargo test $(CARGO_FLAGS) --workspace --test it
+	LOCKSTEP_TEST_KAFKA=apache cargo test $(CARGO_FLAGS) --workspace --exclude api --exclude service --test it
 
 demo: ## everything on this machine under a live load; DEMO_SECONDS=20 ends it with a comparison
 	@tools/install-needs demo
