@@ -126,7 +126,7 @@ async fn start(
     parts: &mut Parts,
     shutdown: &Shutdown,
 ) -> anyhow::Result<Endpoints> {
-    let clusters = Clusters::start(config, folder, parts, shutdown).await?;
+    let clusters = Clusters::start(config, folder, parts).await?;
     let endpoints = Endpoints {
         source: clusters.source,
         target: clusters.target,

@@ -6,6 +6,7 @@ use local::kafka::{self, Broker};
 use local::registry::{self, Registry};
 use service::postgres::connect;
 use service::{Backoff, Monitor, Shutdown, chain};
+use tracing::warn;
 
 use super::Config;
 use super::folder::Folder;
