@@ -1,8 +1,28 @@
-//! How capture begins, and refuses to.
+//! How capture begins, goes on after a fault, and refuses to.
 
-use change::commit::CommitKind;
+use std::time::Duration;
+
+use change::Lsn;
+use change::commit::{CommitKind, CommitRecord};
 
 use crate::captured::Pipeline;
+
+/// The stream's part of the chain, checked: each record follows the one before.
+#[track_caller]
+fn stream_of(commits: &[CommitRecord]) -> &[CommitRecord] {
+    let complete = commits
+        .iter()
+        .rposition(|c| c.kind == CommitKind::SnapshotComplete)
+        .unwrap();
+    let mut last = &commits[complete];
+    for commit in &commits[complete + 1..] {
+        assert_eq!(commit.previous_commit_lsn, last.commit_lsn);
+        assert!(commit.commit_lsn > last.commit_lsn);
+        assert!(commit.epoch >= last.epoch);
+        last = commit;
+    }
+    &commits[complete + 1..]
+}
 
 #[tokio::test]
 async fn a_table_without_identity_is_named_with_its_mend() {
@@ -11,6 +31,68 @@ async fn a_table_without_identity_is_named_with_its_mend() {
     let error = pipeline.start().error().await;
     assert!(error.contains("public.keyless"), "{error}");
     assert!(error.contains("replica identity full"), "{error}");
+}
+
+#[tokio::test]
+async fn a_type_that_cannot_travel_in_binary_is_named() {
+    let pipeline = Pipeline::new().await;
+    pipeline
+        .execute("create table t (id int primary key, rights aclitem[])")
+        .await;
+    let error = pipeline.start().error().await;
+    assert!(
+        error.contains("aclitem[]") && error.contains("rights"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_slot_that_another_capture_reads_is_refused() {
+    let pipeline = Pipeline::new().await;
+    pipeline
+        .execute("create table t (id int primary key)")
+        .await;
+    let first = pipeline.start();
+    pipeline.changes("t", 1).await;
+    let error = pipeline.start_beside().error().await;
+    assert!(
+        error.contains(&format!("slot \"{}\" is in use", pipeline.name)),
+        "{error}"
+    );
+    pipeline.execute("insert into t values (1)").await;
+    pipeline.changes("t", 2).await;
+    first.stop().await;
+}
+
+#[tokio::test]
+async fn a_slot_that_is_gone_is_never_replaced_silently() {
+    let pipeline = Pipeline::new().await;
+    pipeline
+        .execute("create table t (id int primary key)")
+        .await;
+    let running = pipeline.start();
+    pipeline.changes("t", 1).await;
+    running.stop().await;
+    pipeline
+        .execute(&format!(
+            "select pg_drop_replication_slot('{}')",
+            pipeline.name
+        ))
+        .await;
+    let error = pipeline.start().error().await;
+    assert!(error.contains("does not exist any more"), "{error}");
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_publish_is_told_what_to_run() {
+    let pipeline = Pipeline::new().await;
+    // A role belongs to the whole server; names are cut at 63 bytes.
+    let role: String = pipeline.name.chars().take(60).chain("_r".chars()).collect();
+    let create = format!("create role {role} login replication password 'pw'");
+    pipeline.execute(&create).await;
+    let error = pipeline.start_as(&role, "pw").error().await;
+    pipeline.execute(&format!("drop role {role}")).await;
+    assert!(error.contains("create publication"), "{error}");
 }
 
 #[tokio::test]
@@ -31,16 +113,138 @@ async fn commits_records_form_a_chain_over_restarts() {
         running.stop().await;
     }
     let commits = pipeline.commits().await;
-    assert_eq!(commits[0].kind, CommitKind::SnapshotChunk);
-    let complete = commits
+    let epochs: Vec<i64> = stream_of(&commits)
         .iter()
-        .position(|c| c.kind == CommitKind::SnapshotComplete)
-        .unwrap();
-    let mut previous = commits[complete].commit_lsn;
-    for commit in &commits[complete + 1..] {
-        assert_eq!(commit.previous_commit_lsn, previous);
-        assert!(commit.commit_lsn > previous);
-        previous = commit.commit_lsn;
+        .map(|commit| commit.epoch)
+        .collect();
+    assert!(epochs.last() > epochs.first(), "{epochs:?}");
+}
+
+#[tokio::test]
+async fn an_interrupted_snapshot_is_taken_anew() {
+    let pipeline = Pipeline::new().await;
+    let table = "create table t (id int primary key, pad text);
+                 insert into t select n, repeat('x', 300) from generate_series(1, 120000) n";
+    pipeline.execute(table).await;
+    let running = pipeline.start();
+    testkit::wait::until("the first record of the snapshot", async || match pipeline
+        .commits()
+        .await
+        .is_empty()
+    {
+        true => Err("none"),
+        false => Ok(()),
+    })
+    .await;
+    running.kill().await;
+    let interrupted = pipeline.commits().await;
+    assert!(
+        interrupted
+            .iter()
+            .all(|commit| commit.kind == CommitKind::SnapshotChunk)
+    );
+    pipeline.execute("delete from t where id > 10").await;
+    let running = pipeline.start();
+    let commits = testkit::wait::until("a complete snapshot", async || {
+        let commits = pipeline.commits().await;
+        match commits
+            .iter()
+            .any(|commit| commit.kind == CommitKind::SnapshotComplete)
+        {
+            true => Ok(commits),
+            false => Err(commits.len()),
+        }
+    })
+    .await;
+    let again = &commits[interrupted.len()..];
+    assert!(again[0].epoch > interrupted[0].epoch);
+    // The truncation, and what the table holds now.
+    assert_eq!(again.iter().map(CommitRecord::records).sum::<u64>(), 1 + 10);
+    running.stop().await;
+}
+
+/// Killed at random moments, capture neither loses nor repeats a transaction: what counts is, in
+/// commit order, exactly what the source committed.
+#[tokio::test]
+async fn killed_at_any_moment_nothing_is_lost_or_counts_twice() {
+    let pipeline = Pipeline::new().await;
+    pipeline
+        .execute("create table t (id int primary key, pad text)")
+        .await;
+    let mut running = pipeline.start();
+    pipeline.changes("t", 1).await;
+    let client = pipeline.database.client().await;
+    let mut committed = 0;
+    // How much is written before each kill, and how long it then has to travel.
+    for (writes, millis) in [(15, 0), (40, 3), (20, 12), (30, 1), (25, 40), (10, 7)] {
+        for _ in 0..writes {
+            let insert =
+                "insert into t select $1 * 100 + n, repeat('p', 500) from generate_series(1, 20) n";
+            client.execute(insert, &[&committed]).await.unwrap();
+            committed += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        running.kill().await;
+        running = pipeline.start();
     }
-    assert!(commits.last().unwrap().epoch >= 4);
+    let changes = pipeline
+        .changes("t", 1 + usize::try_from(committed).unwrap() * 20)
+        .await;
+    let ids: Vec<i64> = changes[1..]
+        .iter()
+        .map(|c| c["after"]["id"].as_i64().unwrap())
+        .collect();
+    let expected: Vec<i64> = (0..i64::from(committed))
+        .flat_map(|t| (1..=20).map(move |n| t * 100 + n))
+        .collect();
+    assert_eq!(ids, expected);
+    let commits = pipeline.commits().await;
+    let transactions: usize = stream_of(&commits)
+        .iter()
+        .map(|c| c.transactions.len())
+        .sum();
+    assert_eq!(transactions, usize::try_from(committed).unwrap());
+    running.stop().await;
+}
+
+/// A publication without changes must not keep the source's log: the slot follows the heartbeats.
+#[tokio::test]
+async fn a_quiet_publication_still_lets_the_source_forget() {
+    let pipeline = Pipeline::new().await;
+    pipeline
+        .execute("create table t (id int primary key); create table other (a int)")
+        .await;
+    pipeline
+        .execute(&format!("create publication {} for table t", pipeline.name))
+        .await;
+    let running = pipeline.start();
+    pipeline.changes("t", 1).await;
+    pipeline
+        .execute("insert into other select generate_series(1, 10000)")
+        .await;
+    let client = pipeline.database.client().await;
+    let end: String = client
+        .query_one("select pg_current_wal_lsn()::text", &[])
+        .await
+        .unwrap()
+        .get(0);
+    let end: Lsn = end.parse().unwrap();
+    testkit::wait::until("the slot passes the other table's changes", async || {
+        let confirmed =
+            "select confirmed_flush_lsn::text from pg_replication_slots where slot_name = $1";
+        let row = client
+            .query_one(confirmed, &[&pipeline.name])
+            .await
+            .unwrap();
+        let confirmed: Lsn = row.get::<_, &str>(0).parse().unwrap();
+        if confirmed >= end {
+            Ok(())
+        } else {
+            Err(confirmed)
+        }
+    })
+    .await;
+    let commits = pipeline.commits().await;
+    assert_eq!(commits.last().unwrap().kind, CommitKind::Heartbeat);
+    running.stop().await;
 }

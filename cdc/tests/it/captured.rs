@@ -2,8 +2,11 @@
 //! reads them.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::path::Path;
 use std::time::Duration;
 
+use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use change::commit::CommitRecord;
 use change::framing;
@@ -77,23 +80,37 @@ impl Pipeline {
             .unwrap();
     }
 
-    pub(crate) fn start(&self) -> Running {
-        self.start_with(&[])
+    /// As a client with a session would: statement by statement, so that BEGIN and ROLLBACK count.
+    pub(crate) async fn execute_each(&self, sql: &str) {
+        let client = self.database.client().await;
+        for statement in sql.split(';') {
+            client.batch_execute(statement).await.unwrap();
+        }
     }
 
-    pub(crate) fn start_with(&self, flags: &[&str]) -> Running {
-        let spool = self.spool.path().to_str().unwrap();
-        let mut arguments = vec![
-            "cdc",
-            "--source",
-            self.database.dsn(),
-            "--kafka",
-            self.kafka,
-        ];
+    pub(crate) fn start(&self) -> Running {
+        self.run(self.database.dsn(), self.spool.path())
+    }
+
+    /// A second capture of the same pipeline, as if on another machine.
+    pub(crate) fn start_beside(&self) -> Running {
+        self.run(self.database.dsn(), &self.spool.path().join("beside"))
+    }
+
+    pub(crate) fn start_as(&self, role: &str, password: &str) -> Running {
+        let server = self.database.dsn().split_once('@').unwrap().1;
+        self.run(
+            &format!("postgresql://{role}:{password}@{server}"),
+            self.spool.path(),
+        )
+    }
+
+    fn run(&self, dsn: &str, spool: &Path) -> Running {
+        let spool = spool.to_str().unwrap();
+        let mut arguments = vec!["cdc", "--source", dsn, "--kafka", self.kafka];
         arguments.extend(["--registry", self.registry, "--prefix", &self.name]);
         arguments.extend(["--slot", &self.name, "--publication", &self.name]);
         arguments.extend(["--spool-dir", spool, "--heartbeat-seconds", "1"]);
-        arguments.extend(flags);
         let config = Cli::try_parse_from(arguments).unwrap().config;
         let shutdown = Shutdown::new();
         let task = tokio::spawn(cdc::run(config, Monitor::new(), shutdown.clone()));
@@ -132,8 +149,13 @@ impl Pipeline {
         })
         .await;
         let mut changes = Vec::new();
+        let mut schemas = HashMap::new();
+        let commits = self.commits().await;
         for record in self.read(&topic).await {
-            changes.push(self.decode(&record.value).await);
+            if !is_covered(&commits, &topic, &record) {
+                continue;
+            }
+            changes.push(self.decode(&record.value, &mut schemas).await);
         }
         let position = |change: &Value| {
             let part = |name: &str| change["lockstep"][name].as_i64().unwrap();
@@ -152,12 +174,16 @@ impl Pipeline {
     }
 
     /// A datum as JSON, read by the reference implementation with the registry's schema.
-    pub(crate) async fn decode(&self, record: &[u8]) -> Value {
+    async fn decode(&self, record: &[u8], schemas: &mut HashMap<u32, Schema>) -> Value {
         let (id, mut datum) = framing::split(record).unwrap();
-        let url = format!("{}/schemas/ids/{}/schema", self.registry, id.0);
-        let schema = reqwest::get(url).await.unwrap().text().await.unwrap();
-        let schema = apache_avro::Schema::parse_str(&schema).unwrap();
-        let reader = GenericDatumReader::builder(&schema).build().unwrap();
+        if let Entry::Vacant(vacant) = schemas.entry(id.0) {
+            let url = format!("{}/schemas/ids/{}/schema", self.registry, id.0);
+            let schema = reqwest::get(url).await.unwrap().text().await.unwrap();
+            vacant.insert(Schema::parse_str(&schema).unwrap());
+        }
+        let reader = GenericDatumReader::builder(&schemas[&id.0])
+            .build()
+            .unwrap();
         let value = reader.read_value(&mut datum).unwrap();
         assert!(datum.is_empty(), "bytes are left over");
         value.try_into().unwrap()
@@ -168,7 +194,20 @@ pub(crate) struct Record {
     pub key: Option<Vec<u8>>,
     pub value: Vec<u8>,
     pub partition: i32,
+    pub offset: i64,
     pub timestamp_ms: i64,
+}
+
+fn is_covered(commits: &[CommitRecord], topic: &str, record: &Record) -> bool {
+    commits
+        .iter()
+        .flat_map(|commit| &commit.partitions)
+        .any(|range| {
+            let offsets = range.first_offset..range.end_offset;
+            range.topic == topic
+                && range.partition == record.partition
+                && offsets.contains(&record.offset)
+        })
 }
 
 fn read(kafka: &str, topic: &str) -> Vec<Record> {
@@ -206,6 +245,7 @@ fn read(kafka: &str, topic: &str) -> Vec<Record> {
             key: message.key().map(<[u8]>::to_vec),
             value: message.payload().unwrap().to_vec(),
             partition: message.partition(),
+            offset: message.offset(),
             timestamp_ms: message.timestamp().to_millis().unwrap(),
         });
     }
