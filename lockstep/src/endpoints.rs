@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, anyhow};
+use cdc::KafkaOption;
 use service::Secret;
 use service::postgres::{Dsn, DsnError};
 
@@ -23,6 +24,15 @@ pub(crate) struct EndpointsConfig {
     /// Kafka's bootstrap servers
     #[arg(long, env = "LOCKSTEP_KAFKA", value_name = "HOST:PORT")]
     kafka: Option<String>,
+
+    /// A setting for the Kafka client, as librdkafka names it (security.protocol=SASL_SSL); repeatable
+    #[arg(
+        long,
+        env = "LOCKSTEP_KAFKA_OPTION",
+        value_name = "KEY=VALUE",
+        value_delimiter = ';'
+    )]
+    kafka_option: Vec<KafkaOption>,
 
     /// Schema registry
     #[arg(long, env = "LOCKSTEP_REGISTRY", value_name = "URL")]
@@ -67,6 +77,7 @@ pub(crate) struct Endpoints {
     pub(crate) source: Database,
     pub(crate) target: Database,
     pub(crate) kafka: String,
+    pub(crate) kafka_options: Vec<KafkaOption>,
     pub(crate) registry: String,
     pub(crate) names: Names,
 }
@@ -130,6 +141,7 @@ impl EndpointsConfig {
             source: dsn(self.source, "source", "--source")?,
             target: dsn(self.target, "target", "--target")?,
             kafka: text(self.kafka, "kafka", "--kafka")?,
+            kafka_options: self.kafka_option,
             registry: text(self.registry, "registry", "--registry")?,
             names: self.names,
         })
@@ -169,6 +181,7 @@ mod tests {
             source: None,
             target: Some("postgresql://ann@db2/app".parse().unwrap()),
             kafka: None,
+            kafka_option: Vec::new(),
             registry: None,
             data: data.to_owned(),
             names: Names {

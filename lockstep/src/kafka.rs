@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail, ensure};
+use cdc::KafkaOption;
 use change::commit::CommitRecord;
 use change::framing;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
@@ -14,10 +15,13 @@ use rdkafka::message::Message;
 use rdkafka::metadata::MetadataBroker;
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::endpoints::Endpoints;
+
 /// A cluster, by its bootstrap servers.
 #[derive(Clone, Debug)]
 pub(crate) struct Kafka {
     brokers: String,
+    options: Vec<KafkaOption>,
     limit: Duration,
 }
 
@@ -32,9 +36,10 @@ pub(crate) struct Cluster {
 
 impl Kafka {
     /// Every question is given up after `limit`.
-    pub(crate) fn new(brokers: &str, limit: Duration) -> Self {
+    pub(crate) fn new(endpoints: &Endpoints, limit: Duration) -> Self {
         Self {
-            brokers: brokers.to_owned(),
+            brokers: endpoints.kafka.clone(),
+            options: endpoints.kafka_options.clone(),
             limit,
         }
     }
@@ -141,6 +146,9 @@ impl Kafka {
             .set("allow.auto.create.topics", "false")
             // What goes wrong is in the errors; the library would print it a second time.
             .set_log_level(RDKafkaLogLevel::Emerg);
+        for KafkaOption { key, value } in &self.options {
+            client.set(key, value);
+        }
         client
     }
 }

@@ -72,13 +72,21 @@ impl Stack {
         format!("http://127.0.0.1:{}", self.port("registry"))
     }
 
+    pub(crate) async fn source(&self) -> Connection {
+        self.database("source").await
+    }
+
     pub(crate) async fn target(&self) -> Connection {
-        let port = self.port("target");
-        let passfile = std::fs::read_to_string(self.data().join("target/pgpass"));
-        let passfile = passfile.expect("read the target's passfile");
+        self.database("target").await
+    }
+
+    async fn database(&self, name: &str) -> Connection {
+        let port = self.port(name);
+        let passfile = std::fs::read_to_string(self.data().join(name).join("pgpass"));
+        let passfile = passfile.expect("read the superuser's passfile");
         let password = passfile.trim_end().rsplit(':').next().unwrap_or_default();
         let dsn = format!("postgresql://postgres:{password}@127.0.0.1:{port}/app");
-        connect(&dsn).await.expect("connect to the target")
+        connect(&dsn).await.expect("connect to a database of up")
     }
 
     pub(crate) fn data(&self) -> PathBuf {

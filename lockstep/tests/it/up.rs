@@ -148,6 +148,26 @@ async fn a_second_up_on_the_same_data_names_the_first() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_cannot_go_on_stops_the_others_with_its_reason() {
+    let mut stack = Stack::start(&[]);
+    stack.ready(1).await;
+    let source = stack.source().await;
+    source
+        .batch_execute("create table keyless (a int)")
+        .await
+        .unwrap();
+    stack.process.terminate().await;
+    stack.process.restart();
+    assert_eq!(stack.process.exit().await.code(), Some(1));
+    let output = stack.process.output();
+    let error = output.lines().rfind(|line| line.starts_with("error: "));
+    let error = error.expect("an error");
+    assert!(error.contains("public.keyless"), "{error}");
+    assert!(error.contains("replica identity full"), "{error}");
+    assert_eq!(servers_in(&stack.data()), Vec::<String>::new());
+}
+
 /// Creates an article through the API; returns its id.
 async fn create(stack: &Stack, title: &str) -> i64 {
     // Several tests of this process may be the first.

@@ -12,7 +12,7 @@ const MESSAGE_BYTES_MIN: u64 = 1_000_000;
 
 pub(super) async fn examine(endpoints: &Endpoints, limit: Duration) -> Vec<Finding> {
     let address = &endpoints.kafka;
-    let cluster = match Kafka::new(address, limit).cluster().await {
+    let cluster = match Kafka::new(endpoints, limit).cluster().await {
         Ok(cluster) => cluster,
         Err(error) => {
             let found = format!("{address}: {error:#}");

@@ -82,7 +82,7 @@ select l.lsn::text as lsn, (extract(epoch from clock_timestamp()) * 1000000)::in
   left join pg_replication_slots s on s.slot_name = $1";
 
 pub(super) async fn topics(endpoints: &Endpoints, limit: Duration) -> anyhow::Result<TopicsEnd> {
-    let kafka = Kafka::new(&endpoints.kafka, limit);
+    let kafka = Kafka::new(endpoints, limit);
     let topics = Topics::new(&endpoints.names.prefix)?;
     let last = kafka.last_commit(&topics.commits()).await;
     Ok(TopicsEnd {

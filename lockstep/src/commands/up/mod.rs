@@ -131,6 +131,7 @@ async fn start(
         source: clusters.source,
         target: clusters.target,
         kafka: services::kafka(config, folder, parts).await?,
+        kafka_options: Vec::new(),
         registry: services::registry(config, folder, parts).await?,
         names: config.names.clone(),
     };
