@@ -58,6 +58,8 @@ pub(crate) struct Fetched {
 
 /// When nothing comes for so long although it is covered, the brokers are asked why.
 const STALL_LIMIT: Duration = Duration::from_secs(5);
+/// librdkafka takes no less than its `message.max.bytes`.
+const FETCH_BYTES_MIN: u64 = 1 << 20;
 /// What a record costs beyond its bytes.
 const RECORD_OVERHEAD: usize = 64;
 
@@ -67,7 +69,13 @@ impl DataConsumer {
         let options = [
             // Half waits in the client's queue, half here; a fetch may exceed the queue by itself.
             ("queued.max.messages.kbytes", (kilobytes / 2).to_string()),
-            ("fetch.max.bytes", (kilobytes * 256).to_string()),
+            (
+                "fetch.max.bytes",
+                (kilobytes * 256).max(FETCH_BYTES_MIN).to_string(),
+            ),
+            // A partition that is assigned or resumed waits for the fetch that is under way, which
+            // the broker holds for so long when the other partitions have nothing.
+            ("fetch.wait.max.ms", "50".to_owned()),
             ("max.partition.fetch.bytes", (kilobytes * 64).to_string()),
         ];
         let context = Context {

@@ -22,7 +22,7 @@ async fn many_rows_of_all_kinds_of_change_arrive() {
     let created = rig.creates(&table, SELECT).await;
     rig.capture.commit(&created).await;
     rig.caught_up().await;
-    rig.assert_equal(&["public.t"]).await;
+    rig.assert_equal_text("t").await;
 
     // Deletes, complete updates and two kinds of partial ones, each more than few.
     let gone = rig.rows(&format!("{SELECT} where id <= 500")).await;
@@ -49,7 +49,7 @@ async fn many_rows_of_all_kinds_of_change_arrive() {
     }
     rig.capture.commit(&changes).await;
     rig.caught_up().await;
-    rig.assert_equal(&["public.t"]).await;
+    rig.assert_equal_text("t").await;
     assert_eq!(applier.metric("applier_missing_rows_total"), 0.0);
     assert_eq!(applier.metric("applier_conflicts_total"), 0.0);
     applier.stop().await;
@@ -97,13 +97,13 @@ async fn many_equal_rows_without_a_key_are_counted() {
                    (partition by a, j::text, n::text, access::text) k from t) x where k <= 5";
     let where_victims = format!("{select} where ctid in ({victims})");
     let gone = rig.rows(&where_victims).await;
-    assert!(gone.len() > 500, "{}", gone.len());
+    assert!(gone.len() > 300, "{}", gone.len());
     rig.sql(&format!("delete from t where ctid in ({victims})"))
         .await;
     let changes: Vec<Record> = gone.into_iter().map(|row| table.delete(row)).collect();
     rig.capture.commit(&changes).await;
     rig.caught_up().await;
-    rig.assert_equal(&["public.t"]).await;
+    rig.assert_equal_text("t").await;
     assert_eq!(applier.metric("applier_missing_rows_total"), 0.0);
     applier.stop().await;
 }

@@ -181,7 +181,7 @@ async fn a_unique_value_may_go_from_row_to_row() {
     rig.capture.commit(&swap).await;
     rig.caught_up().await;
     rig.assert_equal(&["public.t"]).await;
-    assert_eq!(applier.metric("applier_conflicts_total"), 1.0);
+    assert!(applier.metric("applier_conflicts_total") >= 1.0);
     applier.stop().await;
 }
 

@@ -155,6 +155,17 @@ impl Rig {
         compared.unwrap();
     }
 
+    /// As [`Self::assert_equal`], for types that have no binary form.
+    pub(crate) async fn assert_equal_text(&self, table: &str) {
+        let query = format!("select t::text from {table} as t order by 1");
+        let source = self.source.query(&query, &[]).await.unwrap();
+        let target = self.target.query(&query, &[]).await.unwrap();
+        assert_eq!(source.len(), target.len());
+        for (source, target) in source.iter().zip(&target) {
+            assert_eq!(source.get::<_, String>(0), target.get::<_, String>(0));
+        }
+    }
+
     pub(crate) async fn count(&self, query: &str) -> i64 {
         self.target.query_one(query, &[]).await.unwrap().get(0)
     }
@@ -186,7 +197,15 @@ pub(crate) fn config(
 
 pub(crate) fn apply(config: applier::Config) -> Applier {
     let (shutdown, monitor) = (Shutdown::new(), Monitor::new());
-    let task = tokio::spawn(applier::run(config, monitor.clone(), shutdown.clone()));
+    let run = applier::run(config, monitor.clone(), shutdown.clone());
+    let task = tokio::spawn(async move {
+        let ended = run.await;
+        if let Err(error) = &ended {
+            // For a test that waits for something else.
+            eprintln!("the applier stopped: {}", service::chain(error));
+        }
+        ended
+    });
     Applier {
         shutdown,
         monitor,

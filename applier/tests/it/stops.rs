@@ -93,7 +93,8 @@ async fn orphans_and_a_dead_writers_records_are_no_part_of_anything() {
     rig.sql("delete from t where id > 6").await;
     rig.assert_equal(&["public.t"]).await;
     assert_eq!(applier.metric("applier_ignored_commits_total"), 1.0);
-    assert_eq!(applier.metric("applier_orphan_records_total"), 12.0);
+    // What stands before the first covered offset is not even read.
+    assert_eq!(applier.metric("applier_orphan_records_total"), 2.0);
     applier.stop().await;
 }
 
