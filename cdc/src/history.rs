@@ -31,23 +31,33 @@ pub(crate) enum SlotState {
     Missing,
 }
 
-/// The last commits record, if there is one.
+/// The last commits record of the last writer, or the last before the offset `end`.
+///
+/// Behind it there may be late records of a writer that was dead already, of a lower epoch: as many
+/// as it had in flight, which is far fewer than what is looked at.
 ///
 /// # Errors
-/// When Kafka does not answer, or the record is not one.
-pub(crate) async fn last(kafka: &Kafka, topic: &str) -> Result<Option<CommitRecord>, Error> {
-    let Some(value) = kafka.last_record(topic).await? else {
-        return Ok(None);
-    };
-    let (_, datum) = framing::split(&value).map_err(|source| Error::HistoryFraming {
-        topic: topic.to_owned(),
-        source,
-    })?;
-    let record = CommitRecord::decode(datum).map_err(|source| Error::History {
-        topic: topic.to_owned(),
-        source,
-    })?;
-    Ok(Some(record))
+/// When Kafka does not answer, or a record is not a commits record.
+pub(crate) async fn last(
+    kafka: &Kafka,
+    topic: &str,
+    end: Option<i64>,
+) -> Result<Option<CommitRecord>, Error> {
+    let mut last: Option<CommitRecord> = None;
+    for value in kafka.tail(topic, end).await? {
+        let (_, datum) = framing::split(&value).map_err(|source| Error::HistoryFraming {
+            topic: topic.to_owned(),
+            source,
+        })?;
+        let record = CommitRecord::decode(datum).map_err(|source| Error::History {
+            topic: topic.to_owned(),
+            source,
+        })?;
+        if last.as_ref().is_none_or(|last| record.epoch >= last.epoch) {
+            last = Some(record);
+        }
+    }
+    Ok(last)
 }
 
 /// Decides how to begin. A snapshot that was interrupted is taken anew; a slot that is gone, or is

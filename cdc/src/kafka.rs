@@ -215,14 +215,19 @@ impl Kafka {
         }
     }
 
-    /// The value of the last record in the topic's partition 0.
+    /// The values of the last records in the topic's partition 0, or of the last before `end`: up to
+    /// [`TAIL_RECORDS`], none where there is none at all.
     ///
     /// # Errors
     /// When Kafka does not answer.
-    pub(crate) async fn last_record(&self, topic: &str) -> Result<Option<Vec<u8>>, KafkaFault> {
+    pub(crate) async fn tail(
+        &self,
+        topic: &str,
+        end: Option<i64>,
+    ) -> Result<Vec<Vec<u8>>, KafkaFault> {
         let settings = self.settings.clone();
-        let (name, brokers) = (topic.to_owned(), self.brokers.clone());
-        tokio::task::spawn_blocking(move || last_record(settings, &name, &brokers))
+        let (topic, brokers) = (topic.to_owned(), self.brokers.clone());
+        tokio::task::spawn_blocking(move || tail(settings, &topic, end, &brokers))
             .await
             .map_err(KafkaFault::Task)?
     }
@@ -236,17 +241,20 @@ impl Kafka {
     }
 }
 
+/// How many records the end of a topic is judged by.
+pub(crate) const TAIL_RECORDS: i64 = 100;
+
 /// Blocks. Offsets may have gaps (compaction, control records), so it steps back until there is a
 /// record.
-fn last_record(
+fn tail(
     mut settings: ClientConfig,
     topic: &str,
+    end: Option<i64>,
     brokers: &str,
-) -> Result<Option<Vec<u8>>, KafkaFault> {
-    let step = "answer a read of the commits topic";
+) -> Result<Vec<Vec<u8>>, KafkaFault> {
     let fault = |source| KafkaFault::Unavailable {
         brokers: brokers.to_owned(),
-        step,
+        step: "answer a read of the commits topic",
         source,
     };
     let consumer: BaseConsumer = settings
@@ -259,36 +267,41 @@ fn last_record(
     let (low, high) = consumer
         .fetch_watermarks(topic, 0, REQUEST_LIMIT)
         .map_err(fault)?;
-    let mut start = high;
+    let end = end.unwrap_or(high);
+    let mut start = end;
     while start > low {
-        start = (start - STEP_BACK).max(low);
+        start = (start - TAIL_RECORDS).max(low);
         let mut assignment = TopicPartitionList::new();
         assignment
             .add_partition_offset(topic, 0, Offset::Offset(start))
             .map_err(KafkaFault::Setting)?;
         consumer.assign(&assignment).map_err(fault)?;
-        let mut last = None;
-        loop {
-            match consumer.poll(REQUEST_LIMIT) {
-                Some(Ok(message)) => {
-                    last = message.payload().map(<[u8]>::to_vec);
-                    if message.offset() + 1 >= high {
-                        return Ok(last);
-                    }
-                }
-                Some(Err(KafkaError::PartitionEOF(_))) => break,
-                Some(Err(source)) => return Err(fault(source)),
-                None => return Err(fault(KafkaError::NoMessageReceived)),
-            }
-        }
-        if last.is_some() {
-            return Ok(last);
+        let values = read_to(&consumer, end).map_err(fault)?;
+        if !values.is_empty() {
+            return Ok(values);
         }
     }
-    Ok(None)
+    Ok(Vec::new())
 }
 
-const STEP_BACK: i64 = 100;
+/// The values from where the consumer stands to before `end`.
+fn read_to(consumer: &BaseConsumer, end: i64) -> Result<Vec<Vec<u8>>, KafkaError> {
+    let mut values = Vec::new();
+    loop {
+        match consumer.poll(REQUEST_LIMIT) {
+            Some(Ok(message)) if message.offset() >= end => return Ok(values),
+            Some(Ok(message)) => {
+                values.extend(message.payload().map(<[u8]>::to_vec));
+                if message.offset() + 1 >= end {
+                    return Ok(values);
+                }
+            }
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(values),
+            Some(Err(error)) => return Err(error),
+            None => return Err(KafkaError::NoMessageReceived),
+        }
+    }
+}
 
 fn is_transient(code: RDKafkaErrorCode) -> bool {
     matches!(

@@ -15,6 +15,8 @@ pub use config::{Config, KafkaOption};
 mod pipeline;
 pub use pipeline::run;
 
+mod begin;
+
 mod error;
 pub use error::Error;
 

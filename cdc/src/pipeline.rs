@@ -1,32 +1,19 @@
 //! The loop of capture: begins, streams, begins again after a fault.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use change::Lsn;
-use change::commit::SCHEMA;
-use change::topic::value_subject;
-use service::postgres::{Connection, connect};
+use service::postgres::Connection;
 use service::{Backoff, Monitor, Shutdown, chain};
 use tokio::time::sleep_until;
 
+use crate::begin::{Context, REGISTRY, SOURCE, begin};
 use crate::capture::{Capture, HEARTBEAT_PREFIX};
-use crate::catalog;
 use crate::config::Config;
-use crate::encode::Encoder;
 use crate::error::Error;
-use crate::history::{self, Beginning, OldSlot};
-use crate::kafka::{self, Kafka, TopicSpec};
-use crate::link::Link;
+use crate::kafka;
 use crate::metrics::{Metrics, gauge_value};
-use crate::progress::Progress;
-use crate::publication;
-use crate::publish::{Batch, Committer, Identity};
-use crate::registry::Registry;
-use crate::snapshot::Snapshot;
-use crate::source::{Event, Session, SlotLife, SourceError, SystemIdentity};
-use crate::spool::{Memory, Spool};
-use crate::tables::Tables;
+use crate::publish::Committer;
+use crate::source::{Event, SourceError};
 use crate::wire::replication::Reply;
 
 /// How long a slot may be in use by somebody else: a predecessor that was killed is noticed by its
@@ -36,9 +23,6 @@ const SLOT_WAIT: Duration = Duration::from_secs(10);
 const BURST: usize = 1_000;
 /// How long a stop waits for batches to count.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
-
-const SOURCE: &str = "source";
-const REGISTRY: &str = "registry";
 
 /// Captures until a stop is requested.
 ///
@@ -55,12 +39,15 @@ pub async fn run(config: Config, monitor: Monitor, shutdown: Shutdown) -> Result
     let mut slot_taken_since = None;
     while !shutdown.is_requested() {
         let pipeline = Pipeline {
-            config: &config,
-            monitor: &monitor,
-            metrics: &metrics,
+            context: Context {
+                config: &config,
+                monitor: &monitor,
+                metrics: &metrics,
+            },
+            shutdown: &shutdown,
         };
         let started = Instant::now();
-        let error = match pipeline.attempt(&shutdown).await {
+        let error = match pipeline.attempt().await {
             Ok(()) | Err(Error::Stopped) => return Ok(()),
             Err(_) if shutdown.is_requested() => return Ok(()),
             Err(error) => error,
@@ -83,171 +70,31 @@ pub async fn run(config: Config, monitor: Monitor, shutdown: Shutdown) -> Result
 }
 
 struct Pipeline<'a> {
-    config: &'a Config,
-    monitor: &'a Monitor,
-    metrics: &'a Metrics,
-}
-
-/// What is made before the first message.
-struct Ground {
-    kafka: Arc<Kafka>,
-    tables: Tables,
-    client: Connection,
-    encoder: Arc<Encoder>,
-    commits_schema: change::framing::SchemaId,
+    context: Context<'a>,
+    shutdown: &'a Shutdown,
 }
 
 impl Pipeline<'_> {
     /// From connecting to the end of the stream.
-    async fn attempt(&self, shutdown: &Shutdown) -> Result<(), Error> {
-        let mut ground = self.ground().await?;
-        let mut session = Session::connect(&self.config.source).await?;
-        let system = session.identify_system().await?;
-        let shapes = catalog::published(&ground.client, &self.config.publication).await?;
-        self.monitor.health.set(SOURCE, Ok(()));
-        let topic = self.config.prefix.commits();
-        let last = history::last(&ground.kafka, &topic).await?;
-        let slot = publication::slot_state(&ground.client, &self.config.slot).await?;
-        match history::beginning(self.config, &system, last.as_ref(), slot)? {
-            Beginning::Resume => {}
-            Beginning::Snapshot(old) => {
-                if old == OldSlot::Drop {
-                    tracing::warn!(slot = %self.config.slot, "dropping the slot of a snapshot that was not completed");
-                    session.drop_slot(&self.config.slot).await?;
-                }
-                let slot = session
-                    .create_slot(&self.config.slot, SlotLife::Permanent)
-                    .await?;
-                tracing::info!(slot = %self.config.slot, consistent_point = %slot.consistent_point, "made the slot");
-                // Read again with the slot in hand: nobody else publishes from here on.
-                let mut committer = self.committer(&ground, &system, &topic).await?;
-                let mut tables = Vec::new();
-                for shape in shapes {
-                    let plan = ground.tables.learn(&ground.client, shape.clone()).await?;
-                    tables.push((shape, plan));
-                }
-                let snapshot = Snapshot {
-                    source: self.config.source.clone(),
-                    name: slot.snapshot_name,
-                    commit_lsn: slot.consistent_point.just_before(),
-                    epoch: committer.epoch(),
-                    readers: self.config.snapshot_readers,
-                    encoder: Arc::clone(&ground.encoder),
-                    kafka: Arc::clone(&ground.kafka),
-                    metrics: self.metrics.clone(),
-                    shutdown: shutdown.clone(),
-                };
-                snapshot.copy(tables, &mut committer).await?;
-            }
-        }
-        let publications = std::slice::from_ref(&self.config.publication);
-        let stream = session
-            .start_replication(&self.config.slot, Lsn::ZERO, publications)
-            .await?;
-        // Its end is read only now: whoever had the slot before cannot publish more than it has.
-        let committer = self.committer(&ground, &system, &topic).await?;
-        self.stream(ground, Link::new(stream), committer, shutdown)
-            .await
-    }
-
-    async fn ground(&self) -> Result<Ground, Error> {
-        let kafka = Arc::new(Kafka::new(self.config, &self.monitor.health)?);
-        let topic = self.config.prefix.commits();
-        kafka
-            .ensure_topic(&TopicSpec {
-                name: &topic,
-                partitions: 1,
-                replication_factor: self.config.replication_factor,
-                retention: Duration::from_secs(u64::from(self.config.retention_hours) * 3600),
-            })
-            .await?;
-        self.monitor.health.set(kafka::DEPENDENCY, Ok(()));
-        let registry = Registry::new(&self.config.registry)?;
-        let commits_schema = registry.register(&value_subject(&topic), SCHEMA).await?;
-        self.monitor.health.set(REGISTRY, Ok(()));
-        let client = connect(&self.config.source, "lockstep cdc").await?;
-        publication::ensure(&client, &self.config.publication).await?;
-        let encoder = Encoder {
-            pipeline: self.config.prefix.prefix().to_owned(),
-            database: self.config.source.dbname().to_owned(),
-        };
-        Ok(Ground {
-            tables: Tables::new(self.config, registry, Arc::clone(&kafka)),
-            kafka,
-            client,
-            encoder: Arc::new(encoder),
-            commits_schema,
-        })
-    }
-
-    /// Continues the chain of commits records with the next epoch.
-    async fn committer(
-        &self,
-        ground: &Ground,
-        system: &SystemIdentity,
-        topic: &str,
-    ) -> Result<Committer, Error> {
-        let last = history::last(&ground.kafka, topic).await?;
-        let identity = Identity {
-            pipeline: self.config.prefix.prefix().to_owned(),
-            epoch: last.as_ref().map_or(1, |last| last.epoch + 1),
-            system_id: system.system_id.to_string(),
-            timeline: system.timeline,
-            slot: self.config.slot.to_string(),
-        };
-        let previous = last.map_or(Lsn::ZERO, |last| last.commit_lsn);
-        tracing::info!(epoch = identity.epoch, commit_lsn = %previous, "publishing after");
-        Ok(Committer::start(
-            Arc::clone(&ground.kafka),
-            topic.to_owned(),
-            ground.commits_schema,
-            identity,
-            previous,
-            self.metrics.clone(),
-        ))
-    }
-
-    async fn stream(
-        &self,
-        ground: Ground,
-        link: Link,
-        mut committer: Committer,
-        shutdown: &Shutdown,
-    ) -> Result<(), Error> {
-        let mut capture = Capture {
-            slot: self.config.slot.clone(),
-            epoch: committer.epoch(),
-            kafka: ground.kafka,
-            encoder: ground.encoder,
-            tables: ground.tables,
-            client: ground.client,
-            link,
-            spool: Spool::open(&self.config.spool_dir, Memory::default())?,
-            shutdown: shutdown.clone(),
-            progress: Progress::default(),
-            published: committer.previous(),
-            batch: Batch::new(change::commit::CommitKind::Stream),
-            heartbeat: None,
-            transaction: None,
-            segment: None,
-        };
+    async fn attempt(&self) -> Result<(), Error> {
+        let (mut capture, mut committer) = begin(self.context, self.shutdown).await?;
         let mut heard_at = Instant::now();
         loop {
             // A batch that is full waits for its turn; the source waits with it.
             let reading = !capture.batch.is_full() || capture.transaction.is_some();
             let status_due = capture.link.status_due();
-            let heartbeat_due = heard_at + self.config.heartbeat_seconds;
+            let heartbeat_due = heard_at + self.context.config.heartbeat_seconds;
             tokio::select! {
                 // A stop first; then what frees others; new work last.
                 biased;
-                () = shutdown.requested() => return self.stop(capture, committer).await,
+                () = self.shutdown.requested() => return stop(capture, committer).await,
                 published = committer.next() => {
                     let published = published?;
                     capture.progress.published(published.transactions, published.end_lsn);
                 }
                 () = sleep_until(status_due.into()) => {
                     let flush_lsn = capture.progress.flush_lsn();
-                    self.metrics.confirmed_flush_lsn.set(gauge_value(flush_lsn));
+                    self.context.metrics.confirmed_flush_lsn.set(gauge_value(flush_lsn));
                     capture.link.status(flush_lsn).await?;
                 }
                 () = sleep_until(heartbeat_due.into()) => {
@@ -259,37 +106,12 @@ impl Pipeline<'_> {
                     take(&mut capture, event?).await?;
                 }
             }
-            self.metrics
+            self.context
+                .metrics
                 .received_lsn
                 .set(gauge_value(capture.link.received_lsn()));
             hand_over(&mut capture, &mut committer)?;
         }
-    }
-
-    /// Lets what was handed over count, and tells the source. An open transaction is sent again by
-    /// the slot.
-    async fn stop(&self, mut capture: Capture, mut committer: Committer) -> Result<(), Error> {
-        let settle = async {
-            loop {
-                hand_over(&mut capture, &mut committer)?;
-                if committer.waiting() == 0 {
-                    return Ok::<_, Error>(());
-                }
-                let published = committer.next().await?;
-                capture
-                    .progress
-                    .published(published.transactions, published.end_lsn);
-            }
-        };
-        match tokio::time::timeout(STOP_LIMIT, settle).await {
-            Ok(settled) => settled?,
-            Err(_) => {
-                tracing::warn!("stopped before Kafka acknowledged everything; it is sent again");
-            }
-        }
-        capture.link.status(capture.progress.flush_lsn()).await?;
-        capture.link.finish().await;
-        Ok(())
     }
 
     /// Lets the health report name the dependency that failed.
@@ -299,8 +121,37 @@ impl Pipeline<'_> {
             Error::Kafka(_) | Error::Send(_) | Error::Publish(_) => kafka::DEPENDENCY,
             _ => SOURCE,
         };
-        self.monitor.health.set(dependency, Err(chain(error)));
+        self.context
+            .monitor
+            .health
+            .set(dependency, Err(chain(error)));
     }
+}
+
+/// Lets what was handed over count, and tells the source. An open transaction is sent again by
+/// the slot.
+async fn stop(mut capture: Capture, mut committer: Committer) -> Result<(), Error> {
+    let settle = async {
+        loop {
+            hand_over(&mut capture, &mut committer)?;
+            if committer.waiting() == 0 {
+                return Ok::<_, Error>(());
+            }
+            let published = committer.next().await?;
+            capture
+                .progress
+                .published(published.transactions, published.end_lsn);
+        }
+    };
+    match tokio::time::timeout(STOP_LIMIT, settle).await {
+        Ok(settled) => settled?,
+        Err(_) => {
+            tracing::warn!("stopped before Kafka acknowledged everything; it is sent again");
+        }
+    }
+    capture.link.status(capture.progress.flush_lsn()).await?;
+    capture.link.finish().await;
+    Ok(())
 }
 
 /// Takes an event, and those that are there already.

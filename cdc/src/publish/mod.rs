@@ -1,9 +1,13 @@
 //! Batches of whole transactions: their records, then the commits record that makes them count.
 
-mod batch;
-mod committer;
 mod tracker;
-
-pub(crate) use batch::Batch;
-pub(crate) use committer::{Committer, Identity, PublishError};
 pub(crate) use tracker::Tracker;
+
+mod batch;
+pub(crate) use batch::Batch;
+
+mod chain;
+pub(crate) use chain::{Chain, Identity, PublishError};
+
+mod committer;
+pub(crate) use committer::Committer;

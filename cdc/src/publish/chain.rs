@@ -1,0 +1,193 @@
+//! The chain of commits records: each names the one before it.
+
+use std::sync::Arc;
+
+use change::Lsn;
+use change::commit::{CommitError, CommitKind, CommitRecord, PartitionRange};
+use change::framing::{SchemaId, write_header};
+
+use super::batch::Batch;
+use super::tracker::Tracker;
+use crate::encode::Record;
+use crate::kafka::{Kafka, KafkaFault, Queued};
+use crate::metrics::{Metrics, gauge_value};
+
+/// Who publishes, as every commits record says.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub pipeline: String,
+    pub epoch: i64,
+    pub system_id: String,
+    pub timeline: u32,
+    pub slot: String,
+}
+
+/// A batch that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Published {
+    pub end_lsn: Lsn,
+    pub transactions: usize,
+    pub records: u64,
+}
+
+/// Why a batch does not count.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    #[error("publish batch up to {commit_lsn}")]
+    Kafka { commit_lsn: Lsn, source: KafkaFault },
+    #[error("encode commits record up to {commit_lsn}")]
+    Record {
+        commit_lsn: Lsn,
+        source: CommitError,
+    },
+    #[error("the task that writes commits records ended early")]
+    Gone,
+}
+
+impl PublishError {
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Kafka { source, .. } => source.is_transient(),
+            Self::Record { .. } | Self::Gone => false,
+        }
+    }
+}
+
+/// The end of the chain, and who may continue it.
+pub(crate) struct Chain {
+    kafka: Arc<Kafka>,
+    topic: String,
+    schema: SchemaId,
+    identity: Identity,
+    previous: Lsn,
+    metrics: Metrics,
+}
+
+impl Chain {
+    /// `last` is the last commits record in the topic.
+    pub(crate) fn new(
+        kafka: Arc<Kafka>,
+        topic: String,
+        schema: SchemaId,
+        identity: Identity,
+        last: Option<&CommitRecord>,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            kafka,
+            topic,
+            schema,
+            identity,
+            previous: last.map_or(Lsn::ZERO, |last| last.commit_lsn),
+            metrics,
+        }
+    }
+
+    pub(crate) fn epoch(&self) -> i64 {
+        self.identity.epoch
+    }
+
+    /// The `commit_lsn` of the last record in the topic.
+    pub(crate) fn previous(&self) -> Lsn {
+        self.previous
+    }
+
+    /// Goes on after `last` instead.
+    pub(crate) fn follow(&mut self, last: &CommitRecord) {
+        self.previous = last.commit_lsn;
+    }
+
+    /// Writes a record of our epoch that changes nothing, and answers its offset: what a writer of a
+    /// lower epoch publishes behind it does not count any more.
+    ///
+    /// # Errors
+    /// When Kafka never acknowledges it.
+    pub(crate) async fn fence(&self, last: &CommitRecord) -> Result<i64, PublishError> {
+        let batch = Batch {
+            commit_lsn: last.commit_lsn,
+            commit_time: last.commit_time,
+            ..Batch::new(CommitKind::Heartbeat)
+        };
+        let (_, offset) = self.write(batch, Vec::new()).await?;
+        Ok(offset)
+    }
+
+    /// Waits until the records of `batch` are acknowledged, and writes its commits record.
+    ///
+    /// # Errors
+    /// When one of them never is.
+    pub(crate) async fn publish(&mut self, batch: Batch) -> Result<Published, PublishError> {
+        let (end_lsn, records) = (batch.end_lsn, batch.records);
+        let commit_lsn = batch.commit_lsn;
+        let settled = batch.tracker.settled().await;
+        let partitions = settled.map_err(|source| PublishError::Kafka { commit_lsn, source })?;
+        let (record, _) = self.write(batch, partitions).await?;
+        self.previous = commit_lsn;
+        self.count(&record);
+        Ok(Published {
+            end_lsn,
+            transactions: record.transactions.len(),
+            records,
+        })
+    }
+
+    /// Writes the commits record, and answers it and its offset.
+    async fn write(
+        &self,
+        batch: Batch,
+        partitions: Vec<PartitionRange>,
+    ) -> Result<(CommitRecord, i64), PublishError> {
+        let commit_lsn = batch.commit_lsn;
+        let record = CommitRecord {
+            pipeline: self.identity.pipeline.clone(),
+            epoch: self.identity.epoch,
+            system_id: self.identity.system_id.clone(),
+            timeline: self.identity.timeline,
+            slot: self.identity.slot.clone(),
+            previous_commit_lsn: self.previous,
+            commit_lsn,
+            commit_time: batch.commit_time,
+            kind: batch.kind,
+            transactions: batch.transactions,
+            partitions,
+        };
+        let mut value = Vec::new();
+        write_header(&mut value, self.schema);
+        record
+            .encode(&mut value)
+            .map_err(|source| PublishError::Record { commit_lsn, source })?;
+        let time_ms = batch.commit_time.div_euclid(1000);
+        let offset = self.send(Record { key: None, value }, time_ms).await;
+        let offset = offset.map_err(|source| PublishError::Kafka { commit_lsn, source })?;
+        Ok((record, offset))
+    }
+
+    fn count(&self, record: &CommitRecord) {
+        for range in &record.partitions {
+            self.metrics
+                .messages_sent
+                .with_label_values(&[&range.topic])
+                .inc_by(range.records);
+        }
+        self.metrics.batches.inc();
+        self.metrics
+            .transactions
+            .inc_by(record.transactions.len() as u64);
+        self.metrics
+            .published_lsn
+            .set(gauge_value(record.commit_lsn));
+    }
+
+    /// Sends a record of the commits topic, and answers its offset.
+    async fn send(&self, record: Record, time_ms: i64) -> Result<i64, KafkaFault> {
+        let tracker = Arc::new(Tracker::default());
+        while self.kafka.send(&self.topic, &record, time_ms, &tracker)? == Queued::Full {
+            self.kafka.space().await;
+        }
+        let ranges = tracker.settled().await?;
+        let range = ranges
+            .first()
+            .expect("one record was sent, and is acknowledged");
+        Ok(range.first_offset)
+    }
+}
