@@ -16,7 +16,7 @@ use crate::kafka::topics::Topics;
 
 /// Records in one response, whatever the client would take; a larger first batch is returned whole.
 /// Enough to keep a reader on loopback busy, small enough for many readers.
-const RESPONSE_BYTES_MAX: usize = 8 << 20;
+const RESPONSE_BYTES_MAX: usize = 2 << 20;
 
 /// Returns what there is to read, or waits for it as long as the client allows. Cancel-safe.
 pub(super) async fn handle(cluster: &Arc<Cluster>, request: FetchRequest) -> FetchResponse {
