@@ -23,6 +23,9 @@ pub struct Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
     Apply,
+    /// A new writer began while the last records of the dead one were on their way: they count, since
+    /// they stand before its fence. It says nothing but its epoch.
+    Fence,
     /// A dead writer's late record: the living one has sent its transactions again.
     Ignore,
 }
@@ -98,6 +101,9 @@ pub(crate) fn admit(last: Option<&Link>, record: &CommitRecord) -> Result<Admiss
         });
     }
     if previous < applied {
+        if last.is_some_and(|last| is_fence(last, record)) {
+            return Ok(Admission::Fence);
+        }
         return Err(ChainError::Fork {
             applied,
             previous,
@@ -111,6 +117,13 @@ pub(crate) fn admit(last: Option<&Link>, record: &CommitRecord) -> Result<Admiss
         });
     }
     Ok(Admission::Apply)
+}
+
+fn is_fence(last: &Link, record: &CommitRecord) -> bool {
+    record.kind == CommitKind::Heartbeat
+        && record.epoch > last.epoch
+        && record.commit_lsn == record.previous_commit_lsn
+        && record.partitions.is_empty()
 }
 
 impl Source {
@@ -204,6 +217,16 @@ mod tests {
         check(Some(&last), &record(3, 10, 30), Err("Fork"));
         check(Some(&last), &record(2, 20, 19), Err("Backwards"));
         check(None, &record(1, 5, 30), Err("NoBeginning"));
+    }
+
+    #[test]
+    fn a_fence_raises_the_epoch_whatever_the_dead_writer_still_published() {
+        let last = record(2, 10, 20);
+        let mut fence = record(3, 10, 10);
+        fence.kind = CommitKind::Heartbeat;
+        check(Some(&last), &fence, Ok(Admission::Fence));
+        fence.epoch = 2;
+        check(Some(&last), &fence, Err("Fork"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use service::Health;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::chain::{Admission, admit};
+use super::chain::{Admission, Link, admit};
 use super::merge::{Merge, RangeEnded, Step, Taken};
 use crate::batch::{Change, Portion};
 use crate::config::Config;
@@ -123,7 +123,15 @@ impl Reader {
                     ..last.clone()
                 }
             }
-            (Admission::Ignore | Admission::Apply, last) => {
+            (Admission::Fence, Some(last)) => Mark {
+                commits_offset: offset,
+                link: Link {
+                    epoch: record.epoch,
+                    ..last.link.clone()
+                },
+                ..last.clone()
+            },
+            (Admission::Ignore | Admission::Fence | Admission::Apply, last) => {
                 let phase = last.as_ref().map(|last| last.phase);
                 if let Err(Gone) = self.cover(&record, portion, portions).await? {
                     return Ok(Err(Gone));
@@ -171,10 +179,11 @@ impl Reader {
                     // Tables that one statement truncates may refer to each other.
                     let in_truncate =
                         portion.ends_in_truncate() && change.action == Action::Truncate;
-                    if self.limits.reached(portion) && !in_truncate {
-                        if let Err(Gone) = hand_over(portion, portions).await {
-                            return Ok(Err(Gone));
-                        }
+                    if self.limits.reached(portion)
+                        && !in_truncate
+                        && let Err(Gone) = hand_over(portion, portions).await
+                    {
+                        return Ok(Err(Gone));
                     }
                     portion.push(change);
                 }
