@@ -6,9 +6,10 @@ use std::net::TcpListener;
 use tempfile::TempDir;
 use testkit::postgres::{Database, Server, database};
 use testkit::process::Process;
-use testkit::{kafka, name, port, registry};
+use testkit::{kafka, name, port, registry, wait};
 
 use crate::command::{self, lockstep};
+use crate::pipeline::Pipeline;
 use crate::stack::ports;
 
 /// Runs the command and holds its error against these words.
@@ -159,6 +160,74 @@ async fn a_role_without_replication_is_refused_with_the_mend() {
     client.batch_execute(&drop).await.unwrap();
     refused(&ran, &[&role, "replication"]);
     assert!(!ran.stderr.contains("secret-word"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_taken_slot_is_refused_with_who_has_it() {
+    let pipeline = Pipeline::new().await;
+    let client = pipeline.source.client().await;
+    client
+        .batch_execute("create table t (a int primary key)")
+        .await
+        .unwrap();
+    let first = pipeline.cdc();
+    // The snapshot's session had the slot too; the stream's comes after this line.
+    first.printed("publishing after").await;
+    let query = "select active_pid::text from pg_replication_slots where slot_name = $1";
+    let pid = wait::until("the slot has a reader", async || {
+        let row = client.query_one(query, &[&pipeline.name()]).await.unwrap();
+        row.get::<_, Option<String>>(0).ok_or("none")
+    })
+    .await;
+    let mut second = pipeline.cdc();
+    assert_eq!(second.exit().await.code(), Some(1));
+    let said = second.output();
+    for word in [pipeline.name(), &pid, "pg_terminate_backend", "error: "] {
+        assert!(said.contains(word), "{word:?} is missing: {said}");
+    }
+}
+
+#[tokio::test]
+async fn check_names_the_rights_that_a_role_lacks() {
+    let (source, target) = (database().await, database().await);
+    let client = target.client().await;
+    let role = name::unique();
+    let create = format!("create role {role} login password 'secret-word'");
+    client.batch_execute(&create).await.unwrap();
+    let nobody = port::free();
+    let ran = lockstep(
+        &std::env::temp_dir(),
+        &[
+            "check",
+            "--timeout=1",
+            &format!("--source={}", as_role(&source, &role)),
+            &format!("--target={}", as_role(&target, &role)),
+            &format!("--kafka=127.0.0.1:{nobody}"),
+            &format!("--registry=http://127.0.0.1:{nobody}"),
+        ],
+    )
+    .await;
+    client
+        .batch_execute(&format!("drop role {role}"))
+        .await
+        .unwrap();
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    for mend in [
+        format!("alter role \"{role}\" replication"),
+        format!(
+            "grant create on database \"{}\" to \"{role}\"",
+            target.name()
+        ),
+        format!("grant set on parameter session_replication_role to \"{role}\""),
+        "as a superuser: create publication".to_owned(),
+    ] {
+        assert!(
+            ran.stdout.contains(&mend),
+            "{mend:?} is missing: {}",
+            ran.stdout
+        );
+    }
+    assert!(!ran.stdout.contains("secret-word"), "{ran:?}");
 }
 
 fn as_role(database: &Database, role: &str) -> String {

@@ -6,5 +6,7 @@ mod stack;
 
 mod input;
 mod kill;
+mod lossless;
 mod setup;
 mod up;
+mod verify;

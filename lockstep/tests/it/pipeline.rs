@@ -62,6 +62,11 @@ impl Pipeline {
         Process::start(command::launch("applier", &borrowed(&arguments)))
     }
 
+    /// What its slot, publication, topics and progress are called.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Runs a command that looks at the pipeline, such as `verify`.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Ran {
         let mut all: Vec<&str> = arguments.to_vec();
