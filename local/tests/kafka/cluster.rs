@@ -126,8 +126,13 @@ pub(crate) struct Restarting {
 
 impl Restarting {
     pub(crate) fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    /// `tune` holds until the restart.
+    pub(crate) fn start_with(tune: impl FnOnce(&mut Config)) -> Self {
         Self {
-            cluster: Some(Cluster::local(|_| {})),
+            cluster: Some(Cluster::local(tune)),
         }
     }
 

@@ -1,5 +1,8 @@
 //! What an orderly stop and a start leave as it was.
 
+use std::time::Duration;
+
+use local::kafka::Fsync;
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::{Offset, TopicPartitionList};
@@ -72,4 +75,18 @@ fn a_producer_goes_on_across_a_restart_without_a_duplicate() {
     let consumer = cluster.now().consumer(&[]);
     assign(&consumer, &topic, 0, Offset::Beginning);
     expect_numbered(&consumer, 0..400);
+}
+
+#[test]
+fn records_are_kept_under_every_fsync_policy() {
+    for fsync in [Fsync::EachRequest, Fsync::Every(Duration::from_millis(5))] {
+        let mut cluster = Restarting::start_with(|config| config.fsync = fsync);
+        let topic = cluster.now().topic(2, &[("segment.bytes", "1048576")]);
+        let producer = cluster.now().producer(&[("batch.num.messages", "20")]);
+        send_numbered(cluster.now(), &producer, &topic, 0..500);
+        cluster.restart();
+        let consumer = cluster.now().consumer(&[]);
+        assign(&consumer, &topic, 0, Offset::Beginning);
+        expect_numbered(&consumer, 0..500);
+    }
 }

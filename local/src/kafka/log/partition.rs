@@ -167,40 +167,8 @@ impl Partition {
         if self.is_deleted() {
             return Err(AppendError::Deleted);
         }
-        if batch.is_idempotent() {
-            match log.producers.judge(&batch) {
-                Verdict::Append => {}
-                Verdict::Duplicate {
-                    base_offset,
-                    timestamp,
-                } => {
-                    return Ok(log.appended(base_offset, timestamp, config));
-                }
-                Verdict::OutOfOrder { expected } => {
-                    let BatchHeader {
-                        producer_id,
-                        base_sequence: sequence,
-                        ..
-                    } = batch;
-                    return Err(AppendError::OutOfOrder {
-                        producer_id,
-                        sequence,
-                        expected,
-                    });
-                }
-                Verdict::StaleEpoch { current } => {
-                    let BatchHeader {
-                        producer_id,
-                        producer_epoch: epoch,
-                        ..
-                    } = batch;
-                    return Err(AppendError::StaleEpoch {
-                        producer_id,
-                        epoch,
-                        current,
-                    });
-                }
-            }
+        if let Some(before) = log.appended_before(&batch, config)? {
+            return Ok(before);
         }
         batch.base_offset = log.next_offset;
         if config.timestamp_type == TimestampType::LogAppendTime {
@@ -228,7 +196,7 @@ impl Partition {
     ) -> Result<Records, ReadError> {
         loop {
             let log = self.lock();
-            let (start, end) = (log.start_offset, log.next_offset);
+            let (start, end) = (log.start_offset, self.end_offset());
             if !(start..=end).contains(&offset) {
                 return Err(ReadError::OutOfRange { offset, start, end });
             }
@@ -318,6 +286,41 @@ impl Partition {
 }
 
 impl Log {
+    /// Where an idempotent producer's batch is, if it was appended before.
+    fn appended_before(
+        &self,
+        batch: &BatchHeader,
+        config: &TopicConfig,
+    ) -> Result<Option<Appended>, AppendError> {
+        if !batch.is_idempotent() {
+            return Ok(None);
+        }
+        let producer_id = batch.producer_id;
+        match self.producers.judge(batch) {
+            Verdict::Append => Ok(None),
+            Verdict::Duplicate {
+                base_offset,
+                timestamp,
+            } => Ok(Some(self.appended(base_offset, timestamp, config))),
+            Verdict::OutOfOrder { expected } => {
+                let sequence = batch.base_sequence;
+                Err(AppendError::OutOfOrder {
+                    producer_id,
+                    sequence,
+                    expected,
+                })
+            }
+            Verdict::StaleEpoch { current } => {
+                let epoch = batch.producer_epoch;
+                Err(AppendError::StaleEpoch {
+                    producer_id,
+                    epoch,
+                    current,
+                })
+            }
+        }
+    }
+
     fn append(
         &mut self,
         batch: &BatchHeader,
