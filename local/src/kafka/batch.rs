@@ -226,6 +226,7 @@ impl Fields<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use proptest::prelude::{any, prop_assert_eq, proptest};
