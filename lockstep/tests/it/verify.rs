@@ -123,3 +123,37 @@ async fn every_change_of_a_value_is_a_difference() {
         pipeline.run(&["verify"]).await.well();
     }
 }
+
+/// More blocks than are hashed at once: one row fills one.
+#[tokio::test]
+async fn a_large_table_is_compared_to_its_last_row() {
+    const ROWS: &str = "insert into wide select i, repeat('x', 5000) from generate_series";
+    let pipeline = Pipeline::new().await;
+    let (source, target) = (
+        pipeline.source.client().await,
+        pipeline.target.client().await,
+    );
+    for (side, order) in [(&source, "(1, 17000) i"), (&target, "(17000, 1, -1) i")] {
+        let create = "create table wide (id int primary key, filler text);
+                      alter table wide alter filler set storage plain";
+        side.batch_execute(create).await.unwrap();
+        side.batch_execute(&format!("{ROWS}{order}")).await.unwrap();
+    }
+    pipeline.run(&["setup"]).await.well();
+    target.execute(APPLIED, &[&pipeline.name()]).await.unwrap();
+    let said = pipeline.run(&["verify"]).await.well();
+    assert!(said.contains("public.wide: equal, 17000 rows"), "{said}");
+    // One on each side of where the ranges meet, and the two ends.
+    for id in [1, 616, 617, 17_000] {
+        let change = "update wide set filler = 'y' || filler where id = $1";
+        target.execute(change, &[&id]).await.unwrap();
+        let ran = pipeline.run(&["verify"]).await;
+        assert!(
+            ran.stdout.contains("public.wide: DIFFERENT, 17000 rows"),
+            "{id}: {ran:?}"
+        );
+        let undo = "update wide set filler = substr(filler, 2) where id = $1";
+        target.execute(undo, &[&id]).await.unwrap();
+    }
+    pipeline.run(&["verify"]).await.well();
+}

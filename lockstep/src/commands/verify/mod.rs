@@ -184,28 +184,27 @@ impl Pair {
     ) -> anyhow::Result<Vec<Comparison>> {
         let mut comparisons = Vec::with_capacity(tables.len());
         for (number, table) in tables.iter().enumerate() {
-            progress.say(&format!(
-                "{} of {}: {}",
-                number + 1,
-                tables.len(),
-                table.name
-            ));
-            comparisons.push(self.compare_table(table).await?);
+            let title = format!("{} of {}: {}", number + 1, tables.len(), table.name);
+            progress.say(&title);
+            let (source, target) = tokio::try_join!(
+                side(&self.source, "source", table, |done, all| {
+                    progress.say(&format!("{title}, {} %", done * 100 / all));
+                }),
+                side(&self.target, "target", table, |_, _| {})
+            )?;
+            comparisons.push(Comparison::new(&table.name, source, target));
         }
         Ok(comparisons)
-    }
-
-    async fn compare_table(&self, table: &PublishedTable) -> anyhow::Result<Comparison> {
-        let (source, target) = tokio::try_join!(
-            side(&self.source, "source", table),
-            side(&self.target, "target", table)
-        )?;
-        Ok(Comparison::new(&table.name, source, target))
     }
 }
 
 /// A side that has no such table, or not its columns, is a difference and no error.
-async fn side(client: &Client, name: &'static str, table: &PublishedTable) -> anyhow::Result<Side> {
+async fn side(
+    client: &Client,
+    name: &'static str,
+    table: &PublishedTable,
+    report: impl FnMut(i64, i64),
+) -> anyhow::Result<Side> {
     let Some(found) = catalog::target_table(client, &table.name).await? else {
         return Ok(Side::NoTable);
     };
@@ -216,7 +215,7 @@ async fn side(client: &Client, name: &'static str, table: &PublishedTable) -> an
     if let Some(column) = lacking {
         return Ok(Side::NoColumn(column.name.clone()));
     }
-    let digest: Digest = digest::of(client, table)
+    let digest: Digest = digest::of(client, table, report)
         .await
         .with_context(|| format!("read table {} of the {name}", table.name))?;
     Ok(Side::Rows(digest))

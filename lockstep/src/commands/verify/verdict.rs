@@ -86,29 +86,26 @@ mod tests {
 
     #[track_caller]
     fn check(target: Side, expected: &str) {
-        let source = rows(3, "1/2");
+        let source = rows(3, 2);
         let table = TableName::new("public", "a");
         let comparison = Comparison::new(&table, source, target);
         assert_eq!(comparison.to_string(), expected);
         assert_eq!(comparison.is_equal(), expected.contains("equal"));
     }
 
-    fn rows(rows: i64, hash: &str) -> Side {
-        Side::Rows(Digest {
-            rows,
-            hash: hash.to_owned(),
-        })
+    fn rows(rows: i64, hash: i128) -> Side {
+        Side::Rows(Digest::new(rows, (1, hash)))
     }
 
     #[test]
     fn what_differs_is_named() {
-        check(rows(3, "1/2"), "public.a: equal, 3 rows");
+        check(rows(3, 2), "public.a: equal, 3 rows");
         check(
-            rows(3, "1/3"),
+            rows(3, 3),
             "public.a: DIFFERENT, 3 rows on both sides, but not the same ones",
         );
         check(
-            rows(2, "1/2"),
+            rows(2, 2),
             "public.a: DIFFERENT, source 3 rows, target 2 rows",
         );
         check(
