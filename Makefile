@@ -4,7 +4,7 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # Where tests keep what they fetch: Apache Kafka's jars, the registry's Python and Node clients.
 export LOCKSTEP_TEST_TOOLS ?= $(TARGET)/test-tools
 
-.PHONY: help check fmt test test-kafka demo
+.PHONY: help check fmt test test-kafka prove demo
 .DEFAULT_GOAL := help
 
 help: ## list the recipes
@@ -26,6 +26,11 @@ test: ## every test, with the real servers; installs what they need
 test-kafka: ## the tests that use Kafka, against Apache Kafka instead of the local broker
 	tools/install-needs kafka
 	LOCKSTEP_TEST_KAFKA=apache cargo test $(CARGO_FLAGS) --workspace --exclude api --exclude service --test it
+	LOCKSTEP_TEST_KAFKA=apache cargo run -q $(CARGO_FLAGS) -p testkit --bin with-kafka -- cargo test $(CARGO_FLAGS) -p local --test kafka
+
+prove: ## the promises at full length: a minute of pgbench under kill -9
+	tools/install-needs test
+	tools/prove
 
 demo: ## everything on this machine under a live load; DEMO_SECONDS=20 ends it with a comparison
 	@tools/install-needs demo

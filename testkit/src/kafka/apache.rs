@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 
+use super::Creation;
 use crate::port;
 use crate::process::{Launch, Process};
 
@@ -21,7 +22,7 @@ pub(super) struct Node {
 
 impl Node {
     /// Formats a new log folder and starts the broker; it may not be ready yet.
-    pub(super) fn start() -> anyhow::Result<Self> {
+    pub(super) fn start(creation: Creation) -> anyhow::Result<Self> {
         let libraries = libraries()?;
         let (port, controller) = (port::free(), port::free());
         let java = |main: &str, args: &[&str]| -> Vec<String> {
@@ -52,7 +53,10 @@ impl Node {
             name: "Apache Kafka".to_owned(),
             program: PathBuf::from("/bin/sh"),
             args: vec!["-c".to_owned(), script],
-            env: vec![("PROPERTIES".to_owned(), properties(port, controller))],
+            env: vec![(
+                "PROPERTIES".to_owned(),
+                properties(port, controller, creation),
+            )],
         });
         Ok(Self { process, port })
     }
@@ -78,8 +82,10 @@ impl Node {
 const CLUSTER_ID: &str = "bG9ja3N0ZXAtdGVzdC1vbg";
 
 /// One node takes every role, and has one copy of everything. Paths are relative to its folder. A
-/// killed node may come back when its session has run out, so sessions are short.
-fn properties(port: u16, controller: u16) -> String {
+/// killed node may come back when its session has run out, so sessions are short; and tests do not wait
+/// minutes for what happens from time to time.
+fn properties(port: u16, controller: u16, creation: Creation) -> String {
+    let auto_create = creation == Creation::ByUse;
     format!(
         "process.roles=broker,controller\n\
          node.id=1\n\
@@ -90,8 +96,11 @@ fn properties(port: u16, controller: u16) -> String {
          log.dirs=log\n\
          broker.heartbeat.interval.ms=200\n\
          broker.session.timeout.ms=1500\n\
-         auto.create.topics.enable=false\n\
+         auto.create.topics.enable={auto_create}\n\
+         num.partitions=2\n\
          group.initial.rebalance.delay.ms=100\n\
+         log.initial.task.delay.ms=500\n\
+         log.retention.check.interval.ms=500\n\
          offsets.topic.num.partitions=4\n\
          offsets.topic.replication.factor=1\n\
          transaction.state.log.num.partitions=4\n\

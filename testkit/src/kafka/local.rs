@@ -8,6 +8,7 @@ use ::local::kafka::{Broker, Config};
 use anyhow::Context;
 use tokio::runtime::{Builder, Runtime};
 
+use super::Creation;
 use crate::guardian::{Farewell, Guardian};
 use crate::port;
 
@@ -28,11 +29,11 @@ struct Running {
 }
 
 impl Node {
-    pub(super) async fn start() -> anyhow::Result<Self> {
+    pub(super) async fn start(creation: Creation) -> anyhow::Result<Self> {
         let guardian = Guardian::new(Farewell::Kill)?;
         let mut config = Config::new(guardian.dir().join("kafka"));
         config.listen = SocketAddr::from(([127, 0, 0, 1], port::free()));
-        config.auto_create_topics = false;
+        config.auto_create_topics = creation == Creation::ByUse;
         let running = Some(Running::start(config.clone()).await?);
         Ok(Self {
             config,

@@ -37,14 +37,29 @@ enum Node {
     Apache(apache::Node),
 }
 
+/// How topics come to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Creation {
+    /// By asking for it only, so that what forgot to ask is noticed.
+    Explicit,
+    /// Also by using them, where the client allows that; it is Kafka's default.
+    ByUse,
+}
+
 impl Server {
     /// # Panics
     /// With the reason when the broker does not start.
     pub async fn start() -> Self {
+        Self::start_with(Creation::Explicit).await
+    }
+
+    /// # Panics
+    /// As [`Self::start`].
+    pub async fn start_with(creation: Creation) -> Self {
         let wanted = env::var("LOCKSTEP_TEST_KAFKA").unwrap_or_default();
         let started = match wanted.as_str() {
-            "" | "local" => start_local().await,
-            "apache" => start_apache().await,
+            "" | "local" => start_local(creation).await,
+            "apache" => start_apache(creation).await,
             other => panic!("LOCKSTEP_TEST_KAFKA is {other:?}: it may be local or apache"),
         };
         let (node, port) = started.unwrap_or_else(|error| panic!("start a broker: {error:#}"));
@@ -105,15 +120,15 @@ impl Server {
     }
 }
 
-async fn start_local() -> anyhow::Result<(Node, u16)> {
-    let node = local::Node::start().await?;
+async fn start_local(creation: Creation) -> anyhow::Result<(Node, u16)> {
+    let node = local::Node::start(creation).await?;
     let port = node.port();
     Ok((Node::Local(Box::new(node)), port))
 }
 
-async fn start_apache() -> anyhow::Result<(Node, u16)> {
+async fn start_apache(creation: Creation) -> anyhow::Result<(Node, u16)> {
     // Maven may have to fetch first.
-    let start = tokio::task::spawn_blocking(apache::Node::start).await;
+    let start = tokio::task::spawn_blocking(move || apache::Node::start(creation)).await;
     let node = start.expect("starting does not panic")?;
     let port = node.port();
     Ok((Node::Apache(node), port))
