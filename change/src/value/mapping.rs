@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde_json::{Value, json};
 
+use super::known::{KNOWN, Known};
+
 /// How a column's values stand in Avro.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mapping {
@@ -26,11 +28,13 @@ pub enum Scalar {
     Oid,
     Float4,
     Float8,
-    /// Types whose image is their text: text, varchar, char(n), name, xml, enums.
+    /// Types whose image is their text: text, varchar, char(n), name, xml, refcursor, enums.
     Text,
     Json,
     /// Its image is a version byte and the text.
     Jsonb,
+    /// As jsonb, but its text is no JSON.
+    Jsonpath,
     Bytea,
     /// `numeric(precision, scale)`.
     Decimal {
@@ -46,7 +50,11 @@ pub enum Scalar {
     Uuid,
     /// Types without a send function: Postgres sends, and must be given, their text form.
     TextForm,
-    /// Everything else: the binary image itself.
+    /// Other built-in types: the text that Postgres prints.
+    Known(Known),
+    /// Everything else: the binary image itself. Of the built-in types these are money (how many
+    /// decimals its integer has is a setting, `lc_monetary`, which does not travel), tsquery, and
+    /// what prints names that only the source's catalog knows (regclass and its like).
     Image,
 }
 
@@ -74,7 +82,7 @@ impl Scalar {
             _ if base.is_enum => Self::Text,
             16 => Self::Boolean,
             17 => Self::Bytea,
-            19 | 25 | 142 | 1042 | 1043 => Self::Text,
+            19 | 25 | 142 | 1042 | 1043 | 1790 => Self::Text,
             20 => Self::Int8,
             21 => Self::Int2,
             23 => Self::Int4,
@@ -89,7 +97,11 @@ impl Scalar {
             1700 => numeric(base.modifier),
             2950 => Self::Uuid,
             3802 => Self::Jsonb,
-            _ => Self::Image,
+            4072 => Self::Jsonpath,
+            oid => {
+                let known = KNOWN.iter().find(|(known, ..)| *known == oid);
+                known.map_or(Self::Image, |(_, _, known)| Self::Known(*known))
+            }
         }
     }
 
@@ -99,7 +111,8 @@ impl Scalar {
             Self::Decimal { .. } | Self::Date | Self::Timestamp | Self::TimestampTz => false,
             // Text that is not UTF-8 exists only in databases of encoding SQL_ASCII, which the
             // pre-flight check refuses.
-            Self::Text | Self::Json | Self::Jsonb | Self::TextForm => true,
+            Self::Text | Self::Json | Self::Jsonb | Self::Jsonpath | Self::TextForm => true,
+            Self::Known(known) => known.is_total(),
             Self::Boolean | Self::Int2 | Self::Int4 | Self::Int8 | Self::Oid => true,
             Self::Float4 | Self::Float8 | Self::Bytea | Self::Numeric => true,
             Self::Time | Self::Uuid | Self::Image => true,
@@ -113,7 +126,9 @@ impl Scalar {
             Self::Int8 | Self::Oid => json!("long"),
             Self::Float4 => json!("float"),
             Self::Float8 => json!("double"),
-            Self::Text | Self::Numeric | Self::TextForm => json!("string"),
+            Self::Text | Self::Numeric | Self::Jsonpath | Self::TextForm | Self::Known(_) => {
+                json!("string")
+            }
             Self::Json | Self::Jsonb => {
                 json!({"type": "string", "connect.name": "io.debezium.data.Json"})
             }
@@ -213,7 +228,7 @@ impl fmt::Display for Mapping {
     }
 }
 
-const NAMED: [(&str, Scalar); 19] = [
+const NAMED: [(&str, Scalar); 20] = [
     ("boolean", Scalar::Boolean),
     ("int2", Scalar::Int2),
     ("int4", Scalar::Int4),
@@ -224,6 +239,7 @@ const NAMED: [(&str, Scalar); 19] = [
     ("text", Scalar::Text),
     ("json", Scalar::Json),
     ("jsonb", Scalar::Jsonb),
+    ("jsonpath", Scalar::Jsonpath),
     ("bytea", Scalar::Bytea),
     ("numeric", Scalar::Numeric),
     ("date", Scalar::Date),
@@ -240,8 +256,11 @@ impl fmt::Display for Scalar {
         if let Self::Decimal { precision, scale } = self {
             return write!(f, "decimal({precision},{scale})");
         }
+        if let Self::Known(known) = self {
+            return f.write_str(known.name());
+        }
         let named = NAMED.iter().find(|(_, scalar)| scalar == self);
-        f.write_str(named.expect("every scalar but decimal is named").0)
+        f.write_str(named.expect("every other scalar is named").0)
     }
 }
 
@@ -251,6 +270,9 @@ impl FromStr for Scalar {
     fn from_str(name: &str) -> Result<Self, MappingNameError> {
         if let Some((_, scalar)) = NAMED.iter().find(|(named, _)| *named == name) {
             return Ok(*scalar);
+        }
+        if let Some((_, _, known)) = KNOWN.iter().find(|(_, named, _)| *named == name) {
+            return Ok(Self::Known(*known));
         }
         decimal(name).ok_or_else(|| MappingNameError(name.to_owned()))
     }
@@ -299,7 +321,8 @@ mod tests {
     #[test]
     fn names_come_back() {
         let scalars = NAMED.iter().map(|(_, scalar)| *scalar);
-        for element in scalars.chain([Scalar::Decimal {
+        let known = KNOWN.iter().map(|(_, _, known)| Scalar::Known(*known));
+        for element in scalars.chain(known).chain([Scalar::Decimal {
             precision: 7,
             scale: 0,
         }]) {

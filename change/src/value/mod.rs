@@ -6,10 +6,12 @@
 //! that its image travels in the envelope's `exact` map instead.
 
 mod array;
+mod known;
 mod mapping;
 mod numeric;
 mod scalar;
 
+pub use known::{Element, Known};
 pub use mapping::{BaseType, Mapping, MappingNameError, Scalar};
 
 use crate::avro::{DatumError, Reader};

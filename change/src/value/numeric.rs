@@ -14,6 +14,10 @@ const NAN: u16 = 0xC000;
 const PLUS_INFINITY: u16 = 0xD000;
 const MINUS_INFINITY: u16 = 0xF000;
 
+/// A precision of 1,000 digits, the most there is, takes 416 bytes. The work grows with the square of
+/// the length, so a hostile datum could otherwise take hours.
+const LONGEST_DECIMAL: usize = 416;
+
 const BASE: u32 = 10_000;
 /// Decimal digits in one digit of base 10,000.
 const GROUP: usize = 4;
@@ -85,6 +89,9 @@ pub(super) fn decode_decimal(
     scale: u16,
     out: &mut Vec<u8>,
 ) -> Result<(), ValueError> {
+    if bytes.len() > LONGEST_DECIMAL {
+        return Err(MEANING);
+    }
     let (negative, mut value) = Magnitude::from_twos_complement(bytes);
     let groups = usize::from(scale).div_ceil(GROUP);
     let surplus = groups * GROUP - usize::from(scale);

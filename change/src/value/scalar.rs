@@ -1,7 +1,7 @@
 //! Values that are not arrays. Layouts are those of the types' send functions
 //! (`src/backend/utils/adt/*.c`): integers big-endian, dates counted from 2000-01-01.
 
-use super::{Fit, Scalar, ValueError, fixed, numeric};
+use super::{Fit, Scalar, ValueError, fixed, known, numeric};
 use crate::avro::{
     Reader, write_bool, write_bytes, write_double, write_float, write_long, write_str,
 };
@@ -9,8 +9,8 @@ use crate::avro::{
 /// Days from 1970-01-01 to 2000-01-01.
 const EPOCH_DAYS: i64 = 10_957;
 const EPOCH_MICROS: i64 = EPOCH_DAYS * 86_400_000_000;
-/// The version byte that `jsonb_send` writes before the text.
-const JSONB_VERSION: u8 = 1;
+/// The version byte that `jsonb_send` and `jsonpath_send` write before the text.
+const JSON_VERSION: u8 = 1;
 
 pub(super) fn encode(scalar: Scalar, image: &[u8], out: &mut Vec<u8>) -> Result<Fit, ValueError> {
     match scalar {
@@ -22,7 +22,9 @@ pub(super) fn encode(scalar: Scalar, image: &[u8], out: &mut Vec<u8>) -> Result<
         Scalar::Float4 => write_float(out, u32::from_be_bytes(fixed(image, "float4")?)),
         Scalar::Float8 => write_double(out, u64::from_be_bytes(fixed(image, "float8")?)),
         Scalar::Text | Scalar::Json | Scalar::TextForm => return Ok(encode_text(image, out)),
-        Scalar::Jsonb => return encode_jsonb(image, out),
+        Scalar::Jsonb => return encode_versioned("jsonb", image, out),
+        Scalar::Jsonpath => return encode_versioned("jsonpath", image, out),
+        Scalar::Known(known) => return known::encode(known, image, out),
         Scalar::Bytea | Scalar::Image => write_bytes(out, image),
         Scalar::Decimal { scale, .. } => return numeric::encode_decimal(image, scale, out),
         Scalar::Numeric => write_str(out, &numeric::to_text(image)?),
@@ -50,8 +52,8 @@ pub(super) fn decode(
         Scalar::Text | Scalar::Json | Scalar::TextForm => {
             out.extend_from_slice(reader.str()?.as_bytes());
         }
-        Scalar::Jsonb => {
-            out.push(JSONB_VERSION);
+        Scalar::Jsonb | Scalar::Jsonpath => {
+            out.push(JSON_VERSION);
             out.extend_from_slice(reader.str()?.as_bytes());
         }
         Scalar::Bytea | Scalar::Image => out.extend_from_slice(reader.bytes()?),
@@ -65,6 +67,7 @@ pub(super) fn decode(
             })?;
             out.extend(micros.to_be_bytes());
         }
+        Scalar::Known(known) => known::decode(known, reader.str()?, out)?,
         Scalar::Uuid => out.extend(decode_uuid(reader.str()?)?),
     }
     Ok(())
@@ -87,11 +90,15 @@ fn encode_text(image: &[u8], out: &mut Vec<u8>) -> Fit {
     }
 }
 
-fn encode_jsonb(image: &[u8], out: &mut Vec<u8>) -> Result<Fit, ValueError> {
+fn encode_versioned(
+    expected: &'static str,
+    image: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<Fit, ValueError> {
     match image.split_first() {
-        Some((&JSONB_VERSION, text)) => Ok(encode_text(text, out)),
+        Some((&JSON_VERSION, text)) => Ok(encode_text(text, out)),
         _ => Err(ValueError::Image {
-            expected: "jsonb",
+            expected,
             length: image.len(),
         }),
     }
