@@ -100,7 +100,7 @@ async fn serve(
         biased;
         () = shutdown.requested() => return Ok(ExitCode::SUCCESS),
         ended = parts.ended() => return Err(ended),
-        ready = readiness::wait(config.ports.api_url()) => ready?,
+        ready = readiness::wait(&config.ports) => ready?,
     }
     screen::line("ready");
     if config.demo.is_wanted() {

@@ -1,26 +1,33 @@
-//! Waiting until requests are answered.
+//! Waiting until every part does its work.
 
 use std::time::Duration;
 
 use reqwest::Client;
+
+use super::ports::{Ports, loopback};
 
 /// How long one question may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 const ASK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Returns once `<api>/api/v1/health` answers 200. Cancel-safe.
+/// Returns once the REST API, capture and apply all say that they reach what they need. Cancel-safe.
 ///
 /// # Errors
 /// When no HTTP client can be made.
-pub(super) async fn wait(api: String) -> anyhow::Result<()> {
+pub(super) async fn wait(ports: &Ports) -> anyhow::Result<()> {
     let client = Client::builder().timeout(ANSWER_LIMIT).build()?;
-    let url = format!("{api}/api/v1/health");
-    loop {
-        let answer = client.get(&url).send().await;
-        if answer.is_ok_and(|answer| answer.status().is_success()) {
-            return Ok(());
+    let monitors = [ports.cdc_metrics_port, ports.applier_metrics_port];
+    let mut urls = vec![format!("{}/api/v1/health", ports.api_url())];
+    urls.extend(monitors.map(|port| format!("http://{}/readyz", loopback(port))));
+    for url in urls {
+        loop {
+            let answer = client.get(&url).send().await;
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                break;
+            }
+            tokio::time::sleep(ASK_INTERVAL).await;
         }
-        tokio::time::sleep(ASK_INTERVAL).await;
     }
+    Ok(())
 }
