@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use testkit::wait;
+use testkit::postgres::database;
+use testkit::{kafka, name, registry, wait};
 
 use crate::command;
 use crate::stack::Stack;
@@ -146,6 +147,44 @@ async fn a_second_up_on_the_same_data_names_the_first() {
         ran.stderr.contains(&pid) && ran.stderr.contains("--data"),
         "{ran:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_part_can_be_replaced_by_a_given_one() {
+    let (source, target) = (database().await, database().await);
+    let name = name::unique();
+    let given = [
+        format!("--source={}", source.dsn()),
+        format!("--target={}", target.dsn()),
+        format!("--kafka={}", kafka::bootstrap().await),
+        format!("--registry={}", registry::url().await),
+        format!("--prefix={name}"),
+        format!("--slot={name}"),
+        format!("--publication={name}"),
+        format!("--pipeline={name}"),
+    ];
+    let mut stack = Stack::start(&given.each_ref().map(String::as_str));
+    stack.ready(1).await;
+    assert!(
+        !stack.data().join("source").exists(),
+        "a cluster of its own"
+    );
+    let id = create(&stack, "far away").await;
+    let there = target.client().await;
+    let query = "select title from public.articles where id = $1";
+    wait::until("the article stands on the target", async || {
+        let row = there.query_opt(query, &[&id]).await;
+        row.map_err(|error| error.to_string())?
+            .ok_or("no row".to_owned())
+    })
+    .await;
+    // What `up` wrote down is a settings file, names included.
+    let said = stack
+        .run(&["verify", "--config=data/endpoints.toml"])
+        .await
+        .well();
+    assert!(said.contains("public.articles: equal, 1 rows"), "{said}");
+    assert_eq!(stack.process.terminate().await.code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
