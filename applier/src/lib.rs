@@ -3,14 +3,14 @@
 //!
 //! In the order in which a change meets them:
 //!
-//! - [`kafka`]: records of the commits topic and of the data topics;
-//! - [`consume`]: which commits records are next, and the changes that they cover, in order;
-//! - [`registry`], [`schemas`]: what a record's schema id means;
-//! - [`decode`]: from Avro bytes to Postgres' binary images;
-//! - [`batch`]: what is left of many changes when only the result counts;
-//! - [`statement`], [`target`]: SQL, and the session that runs it;
-//! - [`progress`]: how far the target is, kept in the transaction that writes the rows;
-//! - [`pipeline`]: the loop that calls them.
+//! - `kafka`: records of the commits topic and of the data topics;
+//! - `consume`: which commits records are next, and the changes that they cover, in order;
+//! - `registry`, `schemas`: what a record's schema id means;
+//! - `decode`: from Avro bytes to Postgres' binary images;
+//! - `batch`: what is left of many changes when only the result counts;
+//! - `statement`, `target`: SQL, and the session that runs it;
+//! - `progress`: how far the target is, kept in the transaction that writes the rows;
+//! - `pipeline`: the loop that calls them.
 
 mod batch;
 mod config;

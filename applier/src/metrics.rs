@@ -14,6 +14,71 @@ pub(crate) const TARGET: &str = "target";
 /// Not another service: what stands in the topics.
 pub(crate) const PIPELINE: &str = "pipeline";
 
+/// A metric's name and what it says.
+type Described = (&'static str, &'static str);
+
+const APPLIED_COMMIT_LSN: Described = (
+    "applier_applied_commit_lsn",
+    "Everything that the source committed up to this byte of its log is on the target.",
+);
+const COMMITS_OFFSET: Described = (
+    "applier_commits_offset",
+    "Offset of the last applied record of the commits topic.",
+);
+const COMMITS_END_OFFSET: Described = (
+    "applier_commits_end_offset",
+    "End of the commits topic: what is between it and the applied offset is the lag.",
+);
+const APPLIED_COMMIT_TIME_SECONDS: Described = (
+    "applier_applied_commit_time_seconds",
+    "When the source committed what was applied last, in seconds since 1970.",
+);
+const SNAPSHOTTING: Described = (
+    "applier_snapshotting",
+    "1 until the first snapshot is complete.",
+);
+const ROWS_TOTAL: Described = ("applier_rows_total", "Changes applied, by operation.");
+const TRANSACTIONS_TOTAL: Described = (
+    "applier_transactions_total",
+    "Transactions of the source applied.",
+);
+const BATCHES_TOTAL: Described = (
+    "applier_batches_total",
+    "Transactions committed on the target.",
+);
+const MISSING_ROWS_TOTAL: Described = (
+    "applier_missing_rows_total",
+    "Rows to update or delete that the target did not have.",
+);
+const CONFLICTS_TOTAL: Described = (
+    "applier_conflicts_total",
+    "Batches that were applied change by change after a unique violation.",
+);
+const RETRIES_TOTAL: Described = (
+    "applier_retries_total",
+    "Attempts that failed for a moment, by what was away.",
+);
+const ORPHAN_RECORDS_TOTAL: Described = (
+    "applier_orphan_records_total",
+    "Data records that no commits record covers.",
+);
+const IGNORED_COMMITS_TOTAL: Described = (
+    "applier_ignored_commits_total",
+    "Commits records of a dead capture that came late.",
+);
+const PREFETCHED_BYTES: Described = (
+    "applier_prefetched_bytes",
+    "Records read ahead of their turn.",
+);
+const APPLY_SECONDS: Described = (
+    "applier_apply_seconds",
+    "Time that a batch takes on the target.",
+);
+const COMMIT_TO_VISIBLE_SECONDS: Described = (
+    "applier_commit_to_visible_seconds",
+    "From a batch's last commit on the source to its commit on the target.",
+);
+
 /// The applier's metrics. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
@@ -37,82 +102,43 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let gauge = |name, help| registered(registry, IntGauge::new(name, help)?);
-        let counter = |name, help| registered(registry, IntCounter::new(name, help)?);
-        let labelled = |name, help, label| {
+        let gauge = |(name, help): Described| registered(registry, IntGauge::new(name, help)?);
+        let counter = |(name, help): Described| registered(registry, IntCounter::new(name, help)?);
+        let labelled = |(name, help): Described, label| {
             registered(
                 registry,
                 IntCounterVec::new(Opts::new(name, help), &[label])?,
             )
         };
-        let seconds = |name, help| {
+        let seconds = |(name, help): Described| {
             let buckets = exponential_buckets(0.000_5, 2.0, 18)?;
             let options = HistogramOpts::new(name, help).buckets(buckets);
             registered(registry, Histogram::with_opts(options)?)
         };
         Ok(Self {
-            applied_commit_lsn: gauge(
-                "applier_applied_commit_lsn",
-                "Everything that the source committed up to this byte of its log is on the target.",
-            )?,
-            commits_offset: gauge(
-                "applier_commits_offset",
-                "Offset of the last applied record of the commits topic.",
-            )?,
-            commits_end_offset: gauge(
-                "applier_commits_end_offset",
-                "End of the commits topic: what is between it and the applied offset is the lag.",
-            )?,
-            commit_time_seconds: gauge(
-                "applier_applied_commit_time_seconds",
-                "When the source committed what was applied last, in seconds since 1970.",
-            )?,
-            snapshotting: gauge(
-                "applier_snapshotting",
-                "1 until the first snapshot is complete.",
-            )?,
-            rows: labelled("applier_rows_total", "Changes applied, by operation.", "op")?,
-            transactions: counter(
-                "applier_transactions_total",
-                "Transactions of the source applied.",
-            )?,
-            batches: counter(
-                "applier_batches_total",
-                "Transactions committed on the target.",
-            )?,
-            missing_rows: counter(
-                "applier_missing_rows_total",
-                "Rows to update or delete that the target did not have.",
-            )?,
-            conflicts: counter(
-                "applier_conflicts_total",
-                "Batches that were applied change by change after a unique violation.",
-            )?,
-            retries: labelled(
-                "applier_retries_total",
-                "Attempts that failed for a moment, by what was away.",
-                "dependency",
-            )?,
-            orphans: counter(
-                "applier_orphan_records_total",
-                "Data records that no commits record covers.",
-            )?,
-            ignored_commits: counter(
-                "applier_ignored_commits_total",
-                "Commits records of a dead capture that came late.",
-            )?,
-            prefetched_bytes: gauge(
-                "applier_prefetched_bytes",
-                "Records read ahead of their turn.",
-            )?,
-            apply_seconds: seconds(
-                "applier_apply_seconds",
-                "Time that a batch takes on the target.",
-            )?,
-            commit_to_visible_seconds: seconds(
-                "applier_commit_to_visible_seconds",
-                "From a batch's last commit on the source to its commit on the target.",
-            )?,
+            applied_commit_lsn: gauge(APPLIED_COMMIT_LSN)?,
+            commits_offset: gauge(COMMITS_OFFSET)?,
+            commits_end_offset: gauge(COMMITS_END_OFFSET)?,
+            commit_time_seconds: gauge(APPLIED_COMMIT_TIME_SECONDS)?,
+            snapshotting: gauge(SNAPSHOTTING)?,
+            rows: {
+                let rows = labelled(ROWS_TOTAL, "op")?;
+                // Shown as zero from the start: a rate needs a first value.
+                for op in ["insert", "update", "delete", "truncate"] {
+                    rows.with_label_values(&[op]);
+                }
+                rows
+            },
+            transactions: counter(TRANSACTIONS_TOTAL)?,
+            batches: counter(BATCHES_TOTAL)?,
+            missing_rows: counter(MISSING_ROWS_TOTAL)?,
+            conflicts: counter(CONFLICTS_TOTAL)?,
+            retries: labelled(RETRIES_TOTAL, "dependency")?,
+            orphans: counter(ORPHAN_RECORDS_TOTAL)?,
+            ignored_commits: counter(IGNORED_COMMITS_TOTAL)?,
+            prefetched_bytes: gauge(PREFETCHED_BYTES)?,
+            apply_seconds: seconds(APPLY_SECONDS)?,
+            commit_to_visible_seconds: seconds(COMMIT_TO_VISIBLE_SECONDS)?,
         })
     }
 

@@ -253,3 +253,30 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(low: i64, high: i64, expected: &str) {
+        let reach = Watermarks { low, high };
+        let found = check_reach("t", 0, reach, 10, 20).map_err(|error| format!("{error:?}"));
+        match expected {
+            "" => assert_eq!(found, Ok(())),
+            name => assert!(
+                found.as_ref().is_err_and(|e| e.starts_with(name)),
+                "{found:?}"
+            ),
+        }
+    }
+
+    #[test]
+    fn unread_records_that_are_not_there_any_more_are_noticed() {
+        check(0, 20, "");
+        check(10, 25, "");
+        check(11, 25, "RetentionPassed");
+        check(0, 19, "Truncated");
+        check(0, 0, "Truncated");
+    }
+}

@@ -117,7 +117,7 @@ const COPY_TRAILER: i16 = -1;
 /// Large enough that the cost of a message does not show.
 const COPY_MESSAGE_BYTES: usize = 64 * 1024;
 
-/// Copies the rows of `job`: all columns, or the marked ones of rows that have all.
+/// Copies the rows of `job`: all that they have, or the marked columns of it.
 async fn copy<'a>(
     client: &'a Client,
     statements: &'a Statements,
@@ -129,12 +129,18 @@ async fn copy<'a>(
     let prepared = statements.get(job.plan, statement);
     let sink = client.copy_in(prepared).await?;
     let mut sink = std::pin::pin!(sink);
+    let fields = job.rows.first().map_or(0, |row| row.row.values().count());
+    // Of a deleted row only the key is known, and it is copied as it is.
+    let marked = columns.filter(|columns| columns.len() == fields && columns.contains(&false));
     let mut out = BytesMut::with_capacity(COPY_MESSAGE_BYTES * 2);
     out.put_slice(COPY_HEADER);
     for (number, row) in (0..).zip(&job.rows) {
-        let copies = if is_counted { 1 } else { row.times };
-        for _ in 0..copies {
-            put_tuple(&mut out, row, columns, is_counted.then_some(number));
+        if is_counted {
+            put_counted(&mut out, fields, row, number);
+        } else {
+            for _ in 0..row.times {
+                put_tuple(&mut out, fields, row, marked);
+            }
         }
         if out.len() >= COPY_MESSAGE_BYTES {
             sink.send(out.split().freeze()).await?;
@@ -147,31 +153,15 @@ async fn copy<'a>(
     Ok(())
 }
 
-/// `number` is set for a row that is counted: it tells it from others.
-fn put_tuple(out: &mut BytesMut, row: &JobRow<'_>, columns: Option<&Columns>, number: Option<i64>) {
-    let is_whole = columns.is_none_or(|columns| {
-        let all = columns.iter().all(|marked| *marked);
-        // Of a deleted row only the key is known, and that is all of it.
-        all || row.row.values().count() < columns.len()
-    });
-    if is_whole {
-        let count = row.row.values().count() + if number.is_some() { 2 } else { 0 };
-        out.put_i16(field_count(count));
+fn put_tuple(out: &mut BytesMut, fields: usize, row: &JobRow<'_>, marked: Option<&Columns>) {
+    let Some(marked) = marked else {
+        out.put_i16(field_count(fields));
         out.put_slice(row.row.fields());
-        if let Some(number) = number {
-            let times = i64::try_from(row.times).unwrap_or(i64::MAX);
-            for long in [number, times] {
-                out.put_i32(8);
-                out.put_i64(long);
-            }
-        }
         return;
-    }
-    let marked = columns.into_iter().flatten();
-    let values = row.row.values().zip(marked).filter(|(_, marked)| **marked);
-    let values: Vec<Value<'_>> = values.map(|(value, _)| value).collect();
-    out.put_i16(field_count(values.len()));
-    for value in values {
+    };
+    out.put_i16(field_count(marked.iter().filter(|marked| **marked).count()));
+    let values = row.row.values().zip(marked);
+    for (value, _) in values.filter(|(_, marked)| **marked) {
         match value {
             Value::Image(image) => {
                 out.put_i32(i32::try_from(image.len()).expect("no image is longer than 2 GB"));
@@ -179,6 +169,17 @@ fn put_tuple(out: &mut BytesMut, row: &JobRow<'_>, columns: Option<&Columns>, nu
             }
             Value::Null | Value::Unchanged => out.put_i32(-1),
         }
+    }
+}
+
+/// A whole row, a number that tells it from others, and how many of it.
+fn put_counted(out: &mut BytesMut, fields: usize, row: &JobRow<'_>, number: i64) {
+    out.put_i16(field_count(fields + 2));
+    out.put_slice(row.row.fields());
+    let times = i64::try_from(row.times).unwrap_or(i64::MAX);
+    for long in [number, times] {
+        out.put_i32(8);
+        out.put_i64(long);
     }
 }
 

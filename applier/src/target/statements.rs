@@ -1,6 +1,7 @@
 //! What a session knows of the target's tables, and the statements that it has prepared for them.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use change::framing::SchemaId;
 use tokio_postgres::{Client, Statement};
@@ -17,7 +18,7 @@ pub(super) struct Statements {
     shapes: HashMap<SchemaId, Shape>,
     prepared: HashMap<(SchemaId, TableStatement), Statement>,
     /// Tables whose stage exists.
-    staged: std::collections::HashSet<SchemaId>,
+    staged: HashSet<SchemaId>,
 }
 
 /// What is sent for one stage.
@@ -75,11 +76,10 @@ impl Statements {
     }
 
     async fn resolve(&mut self, client: &Client, plan: &Plan) -> Result<&Shape, Error> {
-        if !self.shapes.contains_key(&plan.schema) {
-            let shape = table::resolve(client, plan).await?;
-            self.shapes.insert(plan.schema, shape);
+        match self.shapes.entry(plan.schema) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(unknown) => Ok(unknown.insert(table::resolve(client, plan).await?)),
         }
-        Ok(&self.shapes[&plan.schema])
     }
 
     async fn prepare(&mut self, client: &Client, job: &Job<'_>) -> Result<(), Error> {
@@ -95,10 +95,9 @@ impl Statements {
             self.staged.insert(schema);
         }
         for statement in job.statements() {
-            let id = (schema, statement);
-            if !self.prepared.contains_key(&id) {
-                let prepared = client.prepare(&shape.sql(&id.1)).await.map_err(failed)?;
-                self.prepared.insert(id, prepared);
+            let sql = shape.sql(&statement);
+            if let Entry::Vacant(unknown) = self.prepared.entry((schema, statement)) {
+                unknown.insert(client.prepare(&sql).await.map_err(failed)?);
             }
         }
         Ok(())

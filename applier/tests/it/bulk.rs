@@ -188,3 +188,35 @@ async fn a_snapshot_of_many_tables_and_partitions_arrives() {
     rig.assert_equal(&names).await;
     applier.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_thousand_rows_of_one_transaction_are_held_in_part() {
+    const ROWS: f64 = 200_000.0;
+    let mut rig = Rig::start().await;
+    rig.config.prefetch_megabytes = 4;
+    rig.sql(
+        "create table t (id int primary key, body text, n numeric(10,2)); \
+         insert into t select n, md5(n::text), n from generate_series(1, 200000) n",
+    )
+    .await;
+    let table = rig.table("t", 4).await;
+    let created = rig.creates(&table, "select * from t").await;
+    rig.capture.commit(&created).await;
+    drop(created);
+    let applier = rig.apply();
+    let mut prefetched: f64 = 0.0;
+    testkit::wait::until("all rows are applied", async || {
+        prefetched = prefetched.max(applier.metric("applier_prefetched_bytes"));
+        match applier.metric("applier_batches_total") {
+            0.0 => Err(applier.metric("applier_rows_total")),
+            _ => Ok(()),
+        }
+    })
+    .await;
+    assert_eq!(applier.metric("applier_rows_total"), ROWS);
+    assert_eq!(applier.metric("applier_batches_total"), 1.0);
+    // Half of the setting waits here, and what one fetch of each partition may bring beyond it.
+    assert!(prefetched < 4.0 * 1024.0 * 1024.0, "{prefetched}");
+    rig.assert_equal(&["public.t"]).await;
+    applier.stop().await;
+}

@@ -331,3 +331,31 @@ async fn an_unknown_schema_is_waited_for_with_its_name() {
     .await;
     applier.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_topic_stops() {
+    let (mut rig, table) = rig_with_table().await;
+    let rows = rows(&rig, &table).await;
+    rig.capture.commit(&rows).await;
+    rig.capture.delete_topic(&table.topic).await;
+    let failure = rig.apply().failure().await;
+    assert_says(&failure, &[&table.topic, "partition 0", "is gone"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commits_topic_that_was_made_anew_stops() {
+    let (mut rig, table) = rig_with_table().await;
+    let rows = rows(&rig, &table).await;
+    for at in 0..4 {
+        rig.capture.commit(&rows[at..=at]).await;
+    }
+    let applier = rig.apply();
+    rig.caught_up().await;
+    applier.stop().await;
+    let prefix = rig.capture.prefix().to_owned();
+    rig.capture.delete_topic(&format!("{prefix}.commits")).await;
+    rig.capture.rename(&prefix).await;
+    rig.capture.commit(&rows[4..5]).await;
+    let failure = rig.apply().failure().await;
+    assert_says(&failure, &[&prefix, "ends at offset 1, before 4"]);
+}
