@@ -204,6 +204,15 @@ async fn two_hundred_thousand_rows_of_one_transaction_are_held_in_part() {
     rig.capture.commit(&created).await;
     drop(created);
     let applier = rig.apply();
+    testkit::wait::until("the metrics are there", async || {
+        let families = applier.monitor.metrics.gather();
+        let mut names = families.iter().map(|family| family.name());
+        match names.any(|name| name == "applier_prefetched_bytes") {
+            true => Ok(()),
+            false => Err("not yet"),
+        }
+    })
+    .await;
     let mut prefetched: f64 = 0.0;
     testkit::wait::until("all rows are applied", async || {
         prefetched = prefetched.max(applier.metric("applier_prefetched_bytes"));
