@@ -206,7 +206,7 @@ async fn two_hundred_thousand_rows_of_one_transaction_are_held_in_part() {
     let applier = rig.apply();
     testkit::wait::until("the metrics are there", async || {
         let families = applier.monitor.metrics.gather();
-        let mut names = families.iter().map(|family| family.name());
+        let mut names = families.iter().map(prometheus::proto::MetricFamily::name);
         match names.any(|name| name == "applier_prefetched_bytes") {
             true => Ok(()),
             false => Err("not yet"),
