@@ -1,6 +1,7 @@
 //! Kafka: the one module that names its client.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -106,6 +107,7 @@ impl Kafka {
         let deliveries = Deliveries {
             brokers: config.kafka.clone(),
             health: health.clone(),
+            away: AtomicBool::new(false),
             space: Arc::clone(&space),
         };
         let producer = settings
@@ -193,7 +195,9 @@ impl Kafka {
         let topic = NewTopic::new(spec.name, spec.partitions, replication)
             .set("retention.ms", &retention)
             .set("max.message.bytes", &record_bytes_max);
-        let options = AdminOptions::new().operation_timeout(Some(REQUEST_LIMIT));
+        let options = AdminOptions::new()
+            .request_timeout(Some(REQUEST_LIMIT))
+            .operation_timeout(Some(REQUEST_LIMIT));
         let step = "create a topic";
         let answers = admin
             .create_topics([&topic], &options)
@@ -320,14 +324,18 @@ fn is_transient(code: RDKafkaErrorCode) -> bool {
 struct Deliveries {
     brokers: String,
     health: Health,
+    away: AtomicBool,
     space: Arc<Notify>,
 }
 
 impl ClientContext for Deliveries {
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(brokers = %self.brokers, %error, reason, "Kafka is away, trying again");
-        self.health
-            .set(DEPENDENCY, Err(format!("{}: {reason}", self.brokers)));
+        // Each attempt fails anew, several times a second: one line tells it until it is over.
+        if !self.away.swap(true, Ordering::Relaxed) {
+            tracing::warn!(brokers = %self.brokers, %error, reason, "Kafka is away, trying again");
+        }
+        let state = Err(format!("{}: {reason}", self.brokers));
+        self.health.set(DEPENDENCY, state);
     }
 }
 
@@ -337,6 +345,9 @@ impl ProducerContext for Deliveries {
     fn delivery(&self, result: &DeliveryResult<'_>, tracker: Box<Arc<Tracker>>) {
         match result {
             Ok(message) => {
+                if self.away.swap(false, Ordering::Relaxed) {
+                    tracing::info!(brokers = %self.brokers, "Kafka is back");
+                }
                 self.health.set(DEPENDENCY, Ok(()));
                 tracker.delivered(message.topic(), message.partition(), message.offset());
             }

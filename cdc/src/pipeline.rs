@@ -77,7 +77,11 @@ struct Pipeline<'a> {
 impl Pipeline<'_> {
     /// From connecting to the end of the stream.
     async fn attempt(&self) -> Result<(), Error> {
-        let (mut capture, mut committer) = begin(self.context, self.shutdown).await?;
+        let (mut capture, mut committer) = tokio::select! {
+            biased;
+            () = self.shutdown.requested() => return Ok(()),
+            begun = begin(self.context, self.shutdown) => begun?,
+        };
         let mut heard_at = Instant::now();
         loop {
             // A batch that is full waits for its turn; the source waits with it.
@@ -150,6 +154,7 @@ async fn stop(mut capture: Capture, mut committer: Committer) -> Result<(), Erro
         }
     }
     capture.link.status(capture.progress.flush_lsn()).await?;
+    committer.finish().await;
     capture.link.finish().await;
     Ok(())
 }

@@ -80,6 +80,13 @@ impl Committer {
         self.waiting -= 1;
         Ok(published)
     }
+
+    /// Ends the task, and with it the last use of Kafka's client that is not the caller's.
+    pub(crate) async fn finish(mut self) {
+        self.task.abort();
+        // It was told to end; how it ended does not matter any more.
+        let _ = (&mut self.task).await;
+    }
 }
 
 impl Drop for Committer {
