@@ -1,8 +1,7 @@
 //! The settings of the applier.
 
-use std::str::FromStr;
-
 use change::topic::Topics;
+use service::KafkaOption;
 use service::postgres::Dsn;
 
 /// The settings of the applier.
@@ -37,7 +36,7 @@ pub struct Config {
     )]
     pub registry: String,
     /// What the names of the pipeline's topics start with.
-    #[arg(long, env = "LOCKSTEP_PREFIX", default_value = "lockstep", value_parser = topics)]
+    #[arg(long, env = "LOCKSTEP_PREFIX", default_value = "lockstep")]
     pub prefix: Topics,
     /// Name of the pipeline's progress on the target, and of its consumer group.
     #[arg(long, env = "LOCKSTEP_PIPELINE", default_value = "lockstep")]
@@ -51,38 +50,4 @@ pub struct Config {
     /// Megabytes of records that are read ahead, whatever the number of partitions.
     #[arg(long, env = "LOCKSTEP_PREFETCH_MEGABYTES", value_name = "MB", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub prefetch_megabytes: u32,
-}
-
-/// A setting of the Kafka client.
-#[derive(Clone, PartialEq, Eq)]
-pub struct KafkaOption {
-    pub key: String,
-    pub value: String,
-}
-
-/// The value may be a password.
-impl std::fmt::Debug for KafkaOption {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}=***", self.key)
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected key=value")]
-pub struct KafkaOptionError;
-
-impl FromStr for KafkaOption {
-    type Err = KafkaOptionError;
-
-    fn from_str(text: &str) -> Result<Self, KafkaOptionError> {
-        let (key, value) = text.split_once('=').ok_or(KafkaOptionError)?;
-        Ok(Self {
-            key: key.trim().to_owned(),
-            value: value.trim().to_owned(),
-        })
-    }
-}
-
-fn topics(prefix: &str) -> Result<Topics, change::topic::TopicNameError> {
-    Topics::new(prefix)
 }

@@ -26,7 +26,7 @@ mod schemas;
 mod statement;
 mod target;
 
-pub use config::{Config, KafkaOption, KafkaOptionError};
+pub use config::Config;
 pub use consume::{ChainError, Source};
 pub use decode::DecodeError;
 pub use error::{

@@ -1,10 +1,10 @@
 //! The settings of capture.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use change::topic::Topics;
+use service::KafkaOption;
 use service::postgres::Dsn;
 
 use crate::source::SlotName;
@@ -40,7 +40,7 @@ pub struct Config {
     )]
     pub registry: String,
     /// Name of the pipeline, which is what all its topics' names start with.
-    #[arg(long, env = "LOCKSTEP_PREFIX", default_value = "lockstep", value_parser = topics)]
+    #[arg(long, env = "LOCKSTEP_PREFIX", default_value = "lockstep")]
     pub prefix: Topics,
     /// Replication slot; made when missing.
     #[arg(long, env = "LOCKSTEP_SLOT", default_value = "lockstep")]
@@ -74,40 +74,6 @@ pub struct Config {
     /// Seconds without a change after which the source is asked for a sign of life.
     #[arg(long, env = "LOCKSTEP_HEARTBEAT_SECONDS", value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub heartbeat_seconds: Duration,
-}
-
-/// A setting of the Kafka client.
-#[derive(Clone, PartialEq, Eq)]
-pub struct KafkaOption {
-    pub key: String,
-    pub value: String,
-}
-
-/// The value may be a password.
-impl std::fmt::Debug for KafkaOption {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}=***", self.key)
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected key=value")]
-pub struct KafkaOptionError;
-
-impl FromStr for KafkaOption {
-    type Err = KafkaOptionError;
-
-    fn from_str(text: &str) -> Result<Self, KafkaOptionError> {
-        let (key, value) = text.split_once('=').ok_or(KafkaOptionError)?;
-        Ok(Self {
-            key: key.trim().to_owned(),
-            value: value.trim().to_owned(),
-        })
-    }
-}
-
-fn topics(prefix: &str) -> Result<Topics, change::topic::TopicNameError> {
-    Topics::new(prefix)
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

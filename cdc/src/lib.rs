@@ -10,7 +10,7 @@
 //! Modules in the order in which data meets them.
 
 mod config;
-pub use config::{Config, KafkaOption};
+pub use config::Config;
 
 mod pipeline;
 pub use pipeline::run;

@@ -1,6 +1,7 @@
 //! Names of topics.
 
 use std::fmt::Write;
+use std::str::FromStr;
 
 use crate::TableName;
 
@@ -67,6 +68,14 @@ impl Topics {
     /// One partition; one record per published batch of whole transactions.
     pub fn commits(&self) -> String {
         format!("{}.commits", self.prefix)
+    }
+}
+
+impl FromStr for Topics {
+    type Err = TopicNameError;
+
+    fn from_str(prefix: &str) -> Result<Self, TopicNameError> {
+        Self::new(prefix)
     }
 }
 

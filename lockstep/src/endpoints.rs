@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, anyhow};
-use cdc::KafkaOption;
+use service::KafkaOption;
 use service::Secret;
 use service::postgres::{Dsn, DsnError};
 

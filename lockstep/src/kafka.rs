@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail, ensure};
-use cdc::KafkaOption;
 use change::commit::CommitRecord;
 use change::framing;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
@@ -14,6 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::metadata::MetadataBroker;
 use rdkafka::{Offset, TopicPartitionList};
+use service::KafkaOption;
 
 use crate::endpoints::Endpoints;
 

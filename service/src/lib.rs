@@ -6,6 +6,9 @@
 
 pub mod settings;
 
+mod kafka_option;
+pub use kafka_option::{KafkaOption, KafkaOptionError};
+
 mod secret;
 pub use secret::{Secret, SecretError};
 
