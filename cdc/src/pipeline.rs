@@ -106,8 +106,12 @@ impl Pipeline<'_> {
                     heartbeat(&capture.client).await?;
                 }
                 event = capture.link.next(), if reading => {
-                    heard_at = Instant::now();
-                    take(&mut capture, event?).await?;
+                    let event = event?;
+                    // A keepalive tells nothing that the target could follow.
+                    if matches!(event, Event::XLogMessage(_)) {
+                        heard_at = Instant::now();
+                    }
+                    take(&mut capture, event).await?;
                 }
             }
             self.context
