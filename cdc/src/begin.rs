@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use change::Lsn;
-use change::commit::{CommitKind, SCHEMA};
+use change::commit::{CommitKind, CommitRecord, SCHEMA};
 use change::framing::SchemaId;
 use change::topic::value_subject;
 use service::postgres::{Connection, connect};
@@ -113,7 +113,8 @@ async fn snapshot(
         let plan = ground.tables.learn(&ground.client, shape.clone()).await?;
         tables.push((shape, plan));
     }
-    let mut committer = Committer::start(ground.chain(context, system).await?);
+    let last = history::last(&ground.kafka, &ground.topic, None).await?;
+    let mut committer = Committer::start(ground.chain(context, system, last.as_ref()));
     let snapshot = Snapshot {
         source: config.source.clone(),
         name: slot.snapshot_name,
@@ -174,24 +175,28 @@ impl Ground {
         })
     }
 
-    /// Continues the chain of commits records with the next epoch.
-    async fn chain(&self, context: Context<'_>, system: &SystemIdentity) -> Result<Chain, Error> {
-        let last = history::last(&self.kafka, &self.topic, None).await?;
+    /// Continues the chain of commits records after `last`, with the next epoch.
+    fn chain(
+        &self,
+        context: Context<'_>,
+        system: &SystemIdentity,
+        last: Option<&CommitRecord>,
+    ) -> Chain {
         let identity = Identity {
             pipeline: context.config.prefix.prefix().to_owned(),
-            epoch: last.as_ref().map_or(1, |last| last.epoch + 1),
+            epoch: last.map_or(1, |last| last.epoch + 1),
             system_id: system.system_id.to_string(),
             timeline: system.timeline,
             slot: context.config.slot.to_string(),
         };
-        Ok(Chain::new(
+        Chain::new(
             Arc::clone(&self.kafka),
             self.topic.clone(),
             self.schema,
             identity,
-            last.as_ref(),
+            last,
             context.metrics.clone(),
-        ))
+        )
     }
 
     /// As [`Ground::chain`], for who has the slot: a writer that had it before may have commits
@@ -202,8 +207,9 @@ impl Ground {
         context: Context<'_>,
         system: &SystemIdentity,
     ) -> Result<Chain, Error> {
-        let mut chain = self.chain(context, system).await?;
-        if let Some(last) = history::last(&self.kafka, &self.topic, None).await? {
+        let last = history::last(&self.kafka, &self.topic, None).await?;
+        let mut chain = self.chain(context, system, last.as_ref());
+        if let Some(last) = last {
             let fence = chain.fence(&last).await?;
             let before = history::last(&self.kafka, &self.topic, Some(fence)).await?;
             chain.follow(before.as_ref().unwrap_or(&last));

@@ -200,9 +200,8 @@ impl Capture {
         plan: &Arc<TablePlan>,
         step: &Step<'_>,
     ) -> Result<(), Error> {
-        let out_of_order = self.out_of_order("change");
         let Some(transaction) = &mut self.transaction else {
-            return Err(out_of_order);
+            return Err(self.out_of_order("change"));
         };
         if transaction.novelty() == Novelty::Repeated {
             return Ok(());
@@ -210,14 +209,22 @@ impl Capture {
         let commit_lsn = transaction.commit_lsn();
         let meta = transaction.next_record(self.epoch, oid);
         let time_ms = transaction.commit_time_ms();
-        let record = encode::prepare(plan, step)
-            .and_then(|prepared| self.encoder.encode(&prepared, &meta))
-            .map_err(|source| Error::Encode { commit_lsn, source })?;
+        let encode_error = |source| Error::Encode { commit_lsn, source };
+        let prepared = encode::prepare(plan, step).map_err(encode_error)?;
+        let record = self
+            .encoder
+            .encode(&prepared, &meta)
+            .map_err(encode_error)?;
         self.send(plan, &record, time_ms).await
     }
 
     /// Queues a record. While Kafka does not take it the source hears from us all the same.
-    async fn send(&mut self, plan: &TablePlan, record: &Record, time_ms: i64) -> Result<(), Error> {
+    async fn send(
+        &mut self,
+        plan: &TablePlan,
+        record: &Record<'_>,
+        time_ms: i64,
+    ) -> Result<(), Error> {
         loop {
             let queued = self
                 .kafka

@@ -147,15 +147,15 @@ impl Kafka {
     pub(crate) fn send(
         &self,
         topic: &str,
-        record: &Record,
+        record: &Record<'_>,
         timestamp_ms: i64,
         tracker: &Arc<Tracker>,
     ) -> Result<Queued, KafkaFault> {
         let delivery = Box::new(Arc::clone(tracker));
-        let mut message = BaseRecord::<Vec<u8>, Vec<u8>, _>::with_opaque_to(topic, delivery)
+        let mut message = BaseRecord::<[u8], Vec<u8>, _>::with_opaque_to(topic, delivery)
             .payload(&record.value)
             .timestamp(timestamp_ms);
-        message = match &record.key {
+        message = match record.key {
             Some(key) => message.key(key),
             None => message.partition(0),
         };

@@ -44,9 +44,9 @@ pub(crate) struct Encoder {
 
 /// A record's bytes, framed.
 #[derive(Debug, Default)]
-pub(crate) struct Record {
+pub(crate) struct Record<'k> {
     /// None for a truncation, which is of no key.
-    pub key: Option<Vec<u8>>,
+    pub key: Option<&'k [u8]>,
     pub value: Vec<u8>,
 }
 
@@ -90,11 +90,11 @@ impl Encoder {
     ///
     /// # Errors
     /// When its place does not fit the envelope.
-    pub(crate) fn encode(
+    pub(crate) fn encode<'k>(
         &self,
-        prepared: &Prepared<'_, '_>,
+        prepared: &'k Prepared<'_, '_>,
         meta: &Meta,
-    ) -> Result<Record, EncodeError> {
+    ) -> Result<Record<'k>, EncodeError> {
         let plan = prepared.plan;
         let mut value = framed(plan.schemas.value, prepared.rows.len() + HEAD_BYTES);
         lockstep(meta, &prepared.before, &prepared.after, &mut value)?;
@@ -105,7 +105,7 @@ impl Encoder {
         write_long(&mut value, meta.now_ms);
         transaction(meta, &mut value)?;
         Ok(Record {
-            key: prepared.key.clone(),
+            key: prepared.key.as_deref(),
             value,
         })
     }
