@@ -19,7 +19,7 @@ pub use monitor::{Health, Monitor, MonitorError, serve_monitor};
 
 pub mod listener;
 
-mod http;
+pub mod http;
 pub use http::serve_http;
 
 mod shutdown;

@@ -4,10 +4,10 @@
 //! as an error; so warp routes here and this accepts.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::time::Duration;
 
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -45,7 +45,6 @@ async fn serve<F>(listener: TcpListener, routes: F, shutdown: &Shutdown, header_
 where
     F: Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static,
 {
-    let draining = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
         // An ended connection makes room; accepting stops while there is none.
@@ -61,17 +60,29 @@ where
             .timer(TokioTimer::new())
             .header_read_timeout(header_limit)
             .max_buf_size(HEADER_BYTES)
-            .serve_connection(TokioIo::new(stream), service);
-        let connection = draining.watch(connection);
+            .serve_connection(TokioIo::new(stream), service)
+            // A connection that becomes a WebSocket is its route's from then on.
+            .with_upgrades();
+        let stop = shutdown.clone();
         connections.spawn(async move {
-            if let Err(error) = connection.await {
+            let mut connection = pin!(connection);
+            let ended = tokio::select! {
+                biased;
+                ended = connection.as_mut() => ended,
+                () = stop.requested() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
                 // A client that hangs up or speaks no HTTP is the client's affair.
                 tracing::debug!(error = %crate::chain(&error), "connection ended early");
             }
         });
     }
     drop(listener);
-    if timeout(DRAIN_LIMIT, draining.shutdown()).await.is_err() {
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if timeout(DRAIN_LIMIT, drained).await.is_err() {
         tracing::warn!(
             connections = connections.len(),
             "requests cut off at the stop"

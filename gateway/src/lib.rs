@@ -1,0 +1,1 @@
+//! GraphQL in front of the REST API.
