@@ -3,7 +3,9 @@
 use tokio_postgres::{Client, Error};
 
 /// In the order in which they apply; an applied one is never changed.
-const MIGRATIONS: [(i32, &str); 1] = [(1, include_str!("../../sql/source/0001_articles.sql"))];
+const MIGRATIONS: [(i32, &str); 1] = [(1, ARTICLES)];
+
+const ARTICLES: &str = include_str!("../../sql/source/0001_articles.sql");
 
 /// Applies the migrations that the database does not have yet. Several services may do so at once.
 ///
@@ -34,6 +36,24 @@ pub async fn migrate(client: &Client) -> Result<(), MigrateError> {
             Err(error)
         }
     }
+}
+
+/// Makes on a replica what reads need, unless it is there. The rows come by replication, and so does
+/// the table that tells which migrations the primary has.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn prepare_replica(client: &Client) -> Result<(), MigrateError> {
+    let exists = "select to_regclass('articles') is not null";
+    let exists = client
+        .query_one(exists, &[])
+        .await
+        .map_err(MigrateError::Read)?;
+    if !exists.get::<_, bool>(0) {
+        let made = client.batch_execute(ARTICLES).await;
+        made.map_err(|source| MigrateError::Apply { number: 1, source })?;
+    }
+    Ok(())
 }
 
 /// Why the schema could not be brought up to date.
