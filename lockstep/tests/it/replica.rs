@@ -34,13 +34,17 @@ impl Reader {
 
     /// Writes, and reads from the replica what was written.
     async fn round_trip(&self, method: Method, path: &str, body: &Value) -> (Value, Response) {
-        let written = self.write(method, path, body).send().await.unwrap();
+        let written = self
+            .write(method, path, body)
+            .send()
+            .await
+            .expect("an answer");
         assert!(written.status().is_success(), "{written:?}");
         let position = header(&written, "lockstep-position");
-        let written: Value = written.json().await.unwrap();
+        let written: Value = written.json().await.expect("a body of JSON");
         let read = self.read(&format!("/articles/{}", written["id"]));
         let read = read.header("lockstep-min-position", position);
-        (written, read.send().await.unwrap())
+        (written, read.send().await.expect("an answer"))
     }
 }
 
@@ -49,7 +53,7 @@ fn header(response: &Response, name: &str) -> String {
     value
         .unwrap_or_else(|| panic!("no {name} in {response:?}"))
         .to_str()
-        .unwrap()
+        .expect("text")
         .to_owned()
 }
 
