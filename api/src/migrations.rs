@@ -3,7 +3,10 @@
 use tokio_postgres::{Client, Error};
 
 /// In the order in which they apply; an applied one is never changed.
-const MIGRATIONS: [(i32, &str); 1] = [(1, include_str!("../../sql/source/0001_articles.sql"))];
+const MIGRATIONS: [(i32, &str); 2] = [
+    (1, include_str!("../../sql/source/0001_articles.sql")),
+    (2, include_str!("../../sql/source/0002_search.sql")),
+];
 
 /// Applies the migrations that the database does not have yet. Several services may do so at once.
 ///

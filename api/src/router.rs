@@ -9,6 +9,7 @@ use crate::http::{HeaderValue, Kind, Method, Problem, Query, Reply, Request, Sta
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     Articles,
+    Search,
     Article(ArticleId),
     Publish(ArticleId),
     Archive(ArticleId),
@@ -36,6 +37,7 @@ impl Route {
         }
         match route {
             ("articles", None, None) => Some(Self::Articles),
+            ("articles", Some("search"), None) => Some(Self::Search),
             ("articles", Some(id), None) => id.parse().ok().map(Self::Article),
             ("articles", Some(id), Some("publish")) => id.parse().ok().map(Self::Publish),
             ("articles", Some(id), Some("archive")) => id.parse().ok().map(Self::Archive),
@@ -50,6 +52,7 @@ impl Route {
     pub(crate) fn template(self) -> &'static str {
         match self {
             Self::Articles => "/api/v1/articles",
+            Self::Search => "/api/v1/articles/search",
             Self::Article(_) => "/api/v1/articles/{id}",
             Self::Publish(_) => "/api/v1/articles/{id}/publish",
             Self::Archive(_) => "/api/v1/articles/{id}/archive",
@@ -67,9 +70,12 @@ impl Route {
             Self::Articles => "GET, HEAD, OPTIONS, POST",
             Self::Article(_) => "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",
             Self::Publish(_) | Self::Archive(_) => "OPTIONS, POST",
-            Self::Health | Self::Live | Self::Ready | Self::Metrics | Self::Problem(_) => {
-                "GET, HEAD, OPTIONS"
-            }
+            Self::Search
+            | Self::Health
+            | Self::Live
+            | Self::Ready
+            | Self::Metrics
+            | Self::Problem(_) => "GET, HEAD, OPTIONS",
         }
     }
 }
@@ -101,13 +107,14 @@ pub(crate) async fn dispatch(
     if method != Method::GET {
         exchange.authorize(&request.headers)?;
     }
-    if route != Route::Articles || method != Method::GET {
-        // Lists alone have parameters.
+    if !matches!(route, Route::Articles | Route::Search) || method != Method::GET {
+        // Lists and searches alone have parameters.
         Query::parse(&request.query).end()?;
     }
     match (route, method.as_str()) {
         (Route::Articles, "POST") => articles::create(exchange, request).await,
         (Route::Articles, _) => articles::list(exchange, request).await,
+        (Route::Search, _) => articles::search(exchange, request).await,
         (Route::Article(id), "PUT") => articles::replace(exchange, id, request).await,
         (Route::Article(id), "PATCH") => articles::patch(exchange, id, request).await,
         (Route::Article(id), "DELETE") => articles::delete(exchange, id, request).await,
@@ -131,6 +138,7 @@ mod tests {
         let id: ArticleId = "17".parse().unwrap();
         for (path, expected) in [
             ("/api/v1/articles", Some(Route::Articles)),
+            ("/api/v1/articles/search", Some(Route::Search)),
             ("/api/v1/articles/17", Some(Route::Article(id))),
             ("/api/v1/articles/17/publish", Some(Route::Publish(id))),
             ("/api/v1/articles/17/archive", Some(Route::Archive(id))),

@@ -11,4 +11,5 @@ mod operation;
 mod oracle;
 mod problems;
 mod resilience;
+mod search;
 mod wire;
