@@ -1,4 +1,4 @@
-//! The way to DB1: a pool of connections, and whether it leads there.
+//! The way to the database: a pool of connections, and whether it leads there.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -7,27 +7,25 @@ use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
     TimeoutType, Timeouts,
 };
-use service::postgres::{ConnectError, Dsn, TlsError, connect, describe, tls_connector};
+use service::postgres::{ConnectError, TlsError, connect, describe, tls_connector};
 use service::{Backoff, Health, Shutdown, chain};
 use tokio::time::timeout;
+use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use crate::config::Config;
+use crate::config::{Config, Side};
 use crate::migrations::{MigrateError, migrate};
 
-/// Connections to DB1.
+/// Connections to DB1, or to DB2 for a replica.
 pub(crate) struct Database {
-    dsn: Dsn,
+    side: Side,
     pool: Pool,
     health: Health,
     /// Whether the schema is known to be there.
-    migrated: AtomicBool,
-    /// Whether the last attempt reached DB1; a change of it is logged, not every failure.
+    prepared: AtomicBool,
+    /// Whether the last attempt reached it; a change of it is logged, not every failure.
     reached: AtomicBool,
 }
-
-/// What the database is called where health is shown.
-pub(crate) const DEPENDENCY: &str = "source";
 
 const APPLICATION_NAME: &str = "lockstep api";
 
@@ -37,7 +35,7 @@ const WAIT_LIMIT: Duration = Duration::from_secs(2);
 /// How long a new connection may take; under the wait of most proxies in front of us.
 const CREATE_LIMIT: Duration = Duration::from_secs(5);
 
-/// How often an idle service looks whether DB1 is still there.
+/// How often an idle service looks whether the database is still there.
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Why the service cannot use its database until a human helps.
@@ -51,6 +49,10 @@ pub enum DatabaseError {
     Connect(ConnectError),
     #[error("bring the schema up to date")]
     Migrate(#[source] MigrateError),
+    #[error("look for the articles on the target")]
+    Look(#[source] tokio_postgres::Error),
+    #[error("the target has no {0} yet: `lockstep setup` makes it, from what the source has")]
+    Missing(&'static str),
 }
 
 /// Why a request's statement did not run.
@@ -59,7 +61,7 @@ pub(crate) enum QueryError {
     /// All connections are busy.
     #[error("all connections are busy")]
     Exhausted,
-    /// DB1 cannot be reached, or is not ready for us.
+    /// It cannot be reached, or is not ready for us.
     #[error("the database is away")]
     Away,
     /// It took longer than a statement may.
@@ -71,12 +73,12 @@ pub(crate) enum QueryError {
 }
 
 impl Database {
-    pub(crate) fn new(config: &Config, health: Health) -> Result<Self, DatabaseError> {
-        let dsn = config.source.clone();
+    pub(crate) fn new(side: Side, config: &Config, health: Health) -> Result<Self, DatabaseError> {
+        let dsn = side.dsn();
         let recycling_method = RecyclingMethod::Fast;
         let manager = Manager::from_config(
             dsn.tokio_config(APPLICATION_NAME),
-            tls_connector(&dsn)?,
+            tls_connector(dsn)?,
             ManagerConfig { recycling_method },
         );
         let pool = Pool::builder(manager)
@@ -87,21 +89,21 @@ impl Database {
                 create: Some(CREATE_LIMIT),
                 recycle: Some(CREATE_LIMIT),
             })
-            .post_create(limit_statements(config.api_timeout_seconds))
+            .post_create(set_up(&side, config.api_timeout_seconds))
             .build()?;
-        health.set(DEPENDENCY, Err("not connected yet".to_owned()));
+        health.set(side.name(), Err("not connected yet".to_owned()));
         Ok(Self {
-            dsn,
+            side,
             pool,
             health,
-            migrated: AtomicBool::new(false),
+            prepared: AtomicBool::new(false),
             reached: AtomicBool::new(true),
         })
     }
 
     /// A connection for one request.
     pub(crate) async fn client(&self) -> Result<Object, QueryError> {
-        if !self.migrated.load(Ordering::Acquire) {
+        if !self.prepared.load(Ordering::Acquire) {
             return Err(QueryError::Away);
         }
         match self.pool.get().await {
@@ -117,7 +119,7 @@ impl Database {
         }
     }
 
-    /// Whether DB1 answers now, within `limit`.
+    /// Whether the database answers now, within `limit`.
     pub(crate) async fn ping(&self, limit: Duration) -> Result<(), QueryError> {
         let ask = async {
             let client = self.client().await?;
@@ -128,11 +130,11 @@ impl Database {
             .unwrap_or(Err(QueryError::TimedOut))
     }
 
-    /// Brings the schema up to date, then watches whether DB1 is there, until a stop.
+    /// Sees that the schema is there, then watches whether the database is, until a stop.
     pub(crate) async fn keep(&self, stop: &Shutdown) -> Result<(), DatabaseError> {
         let mut backoff = Backoff::default();
         while !stop.is_requested() {
-            match self.migrate().await {
+            match self.prepare().await {
                 Ok(()) => break,
                 Err(error) if error.is_transient() => {
                     self.lost(&chain(&error));
@@ -156,42 +158,62 @@ impl Database {
         Ok(())
     }
 
-    async fn migrate(&self) -> Result<(), DatabaseError> {
-        let client = connect(&self.dsn, APPLICATION_NAME)
+    /// A primary's schema is brought up to date; a replica's is made by others.
+    async fn prepare(&self) -> Result<(), DatabaseError> {
+        let client = connect(self.side.dsn(), APPLICATION_NAME)
             .await
             .map_err(DatabaseError::Connect)?;
-        migrate(&client).await.map_err(DatabaseError::Migrate)?;
-        self.migrated.store(true, Ordering::Release);
+        match self.side {
+            Side::Primary(_) => migrate(&client).await.map_err(DatabaseError::Migrate)?,
+            Side::Replica(_) => require_articles(&client).await?,
+        }
+        self.prepared.store(true, Ordering::Release);
         self.found();
         Ok(())
     }
 
     fn found(&self) {
-        self.health.set(DEPENDENCY, Ok(()));
+        self.health.set(self.side.name(), Ok(()));
         if !self.reached.swap(true, Ordering::AcqRel) {
-            tracing::info!(source = %self.dsn, "database is back");
+            tracing::info!(database = %self.side.dsn(), "database is back");
         }
     }
 
     fn lost(&self, cause: &str) {
-        self.health.set(DEPENDENCY, Err(cause.to_owned()));
+        self.health.set(self.side.name(), Err(cause.to_owned()));
         if self.reached.swap(false, Ordering::AcqRel) {
-            tracing::warn!(source = %self.dsn, cause, "database is away, answering 503 until it is back");
+            let database = self.side.dsn();
+            tracing::warn!(%database, cause, "database is away, answering 503 until it is back");
         }
     }
 }
 
 /// Statements end before their request does, so that none runs on for nobody.
-fn limit_statements(request: Duration) -> Hook {
+fn set_up(side: &Side, request: Duration) -> Hook {
     let milliseconds = (request.as_millis() * 9 / 10).max(1);
+    let read_only = side.is_replica();
     let sql = format!(
         "set statement_timeout = {milliseconds}; set lock_timeout = {milliseconds}; \
-         set idle_in_transaction_session_timeout = {milliseconds}"
+         set idle_in_transaction_session_timeout = {milliseconds}; \
+         set default_transaction_read_only = {read_only}"
     );
     Hook::async_fn(move |client, _| {
         let sql = sql.clone();
         Box::pin(async move { client.batch_execute(&sql).await.map_err(HookError::Backend) })
     })
+}
+
+/// What a replica is read through.
+async fn require_articles(client: &Client) -> Result<(), DatabaseError> {
+    let sql = "select to_regclass('articles') is not null";
+    let row = client
+        .query_one(sql, &[])
+        .await
+        .map_err(DatabaseError::Look)?;
+    match row.get(0) {
+        true => Ok(()),
+        false => Err(DatabaseError::Missing("table articles")),
+    }
 }
 
 fn pool_failure(error: &PoolError) -> String {
@@ -208,6 +230,9 @@ impl DatabaseError {
             Self::Tls(_) | Self::Pool(_) => false,
             Self::Connect(error) => error.is_transient(),
             Self::Migrate(error) => QueryError::of(error.cause()).is_some(),
+            Self::Look(error) => QueryError::of(error).is_some(),
+            // Apply may make it any moment.
+            Self::Missing(_) => true,
         }
     }
 }

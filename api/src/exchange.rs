@@ -9,7 +9,6 @@ use service::{Monitor, Secret, chain};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::articles::Views;
 use crate::config::Config;
 use crate::database::Database;
 use crate::http::{
@@ -17,12 +16,13 @@ use crate::http::{
     header,
 };
 use crate::metrics::Metrics;
+use crate::role::Role;
 use crate::router::{self, Route};
 
 /// What requests are answered with.
 pub(crate) struct Exchange {
     pub(crate) database: Arc<Database>,
-    pub(crate) views: Arc<Views>,
+    pub(crate) role: Role,
     body_limit: usize,
     pub(crate) require_if_match: bool,
     token: Option<Secret>,
@@ -39,11 +39,11 @@ impl Exchange {
         monitor: Monitor,
         metrics: Metrics,
         database: Arc<Database>,
-        views: Arc<Views>,
+        role: Role,
     ) -> Self {
         Self {
             database,
-            views,
+            role,
             body_limit: usize::try_from(config.api_body_bytes).unwrap_or(usize::MAX),
             require_if_match: config.api_require_if_match,
             token: config.api_token.clone(),

@@ -1,4 +1,4 @@
-//! The reference application: articles over REST, in DB1 only.
+//! The reference application: articles over REST. Writes go to DB1; reads may be served from DB2.
 //!
 //! A request's way: `server` takes it off the socket, `exchange` gives it an id, a time limit
 //! and its place in the metrics, `router` finds what it means, `articles` and `health` do it.
@@ -11,6 +11,7 @@ mod run;
 pub use run::{Error, run};
 
 mod exchange;
+mod role;
 mod router;
 mod server;
 
@@ -22,5 +23,8 @@ mod metrics;
 
 mod database;
 
+mod position;
+mod replica;
+
 mod migrations;
-pub use migrations::{MigrateError, migrate};
+pub use migrations::{MigrateError, migrate, prepare_replica};

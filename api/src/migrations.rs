@@ -3,10 +3,11 @@
 use tokio_postgres::{Client, Error};
 
 /// In the order in which they apply; an applied one is never changed.
-const MIGRATIONS: [(i32, &str); 2] = [
-    (1, include_str!("../../sql/source/0001_articles.sql")),
-    (2, include_str!("../../sql/source/0002_search.sql")),
-];
+const MIGRATIONS: [(i32, &str); 2] = [(1, ARTICLES), (2, SEARCH)];
+
+const ARTICLES: &str = include_str!("../../sql/source/0001_articles.sql");
+
+const SEARCH: &str = include_str!("../../sql/source/0002_search.sql");
 
 /// Applies the migrations that the database does not have yet. Several services may do so at once.
 ///
@@ -37,6 +38,26 @@ pub async fn migrate(client: &Client) -> Result<(), MigrateError> {
             Err(error)
         }
     }
+}
+
+/// Makes on a replica what reads need, unless it is there. The rows come by replication, and so does
+/// the table that tells which migrations the primary has.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn prepare_replica(client: &Client) -> Result<(), MigrateError> {
+    for (number, sql, made) in [(1, ARTICLES, "articles"), (2, SEARCH, "articles_by_word")] {
+        let exists = "select to_regclass($1) is not null";
+        let exists = client
+            .query_one(exists, &[&made])
+            .await
+            .map_err(MigrateError::Read)?;
+        if !exists.get::<_, bool>(0) {
+            let made = client.batch_execute(sql).await;
+            made.map_err(|source| MigrateError::Apply { number, source })?;
+        }
+    }
+    Ok(())
 }
 
 /// Why the schema could not be brought up to date.

@@ -13,6 +13,7 @@ pub(crate) enum Route {
     Article(ArticleId),
     Publish(ArticleId),
     Archive(ArticleId),
+    Position,
     Health,
     Live,
     Ready,
@@ -41,6 +42,7 @@ impl Route {
             ("articles", Some(id), None) => id.parse().ok().map(Self::Article),
             ("articles", Some(id), Some("publish")) => id.parse().ok().map(Self::Publish),
             ("articles", Some(id), Some("archive")) => id.parse().ok().map(Self::Archive),
+            ("position", None, None) => Some(Self::Position),
             ("health", None, None) => Some(Self::Health),
             ("health", Some("live"), None) => Some(Self::Live),
             ("health", Some("ready"), None) => Some(Self::Ready),
@@ -56,6 +58,7 @@ impl Route {
             Self::Article(_) => "/api/v1/articles/{id}",
             Self::Publish(_) => "/api/v1/articles/{id}/publish",
             Self::Archive(_) => "/api/v1/articles/{id}/archive",
+            Self::Position => "/api/v1/position",
             Self::Health => "/api/v1/health",
             Self::Live => "/api/v1/health/live",
             Self::Ready => "/api/v1/health/ready",
@@ -64,19 +67,20 @@ impl Route {
         }
     }
 
-    /// The methods, for `Allow`.
-    fn allow(self) -> &'static str {
-        match self {
-            Self::Articles => "GET, HEAD, OPTIONS, POST",
-            Self::Article(_) => "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",
-            Self::Publish(_) | Self::Archive(_) => "OPTIONS, POST",
-            Self::Search
-            | Self::Health
-            | Self::Live
-            | Self::Ready
-            | Self::Metrics
-            | Self::Problem(_) => "GET, HEAD, OPTIONS",
+    /// The methods, for `Allow`. A replica takes no writes.
+    fn allow(self, takes_writes: bool) -> &'static str {
+        match (self, takes_writes) {
+            (Self::Articles, true) => "GET, HEAD, OPTIONS, POST",
+            (Self::Article(_), true) => "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",
+            (Self::Publish(_) | Self::Archive(_), true) => "OPTIONS, POST",
+            (Self::Publish(_) | Self::Archive(_), false) => "OPTIONS",
+            _ => "GET, HEAD, OPTIONS",
         }
+    }
+
+    /// Whether a GET shows articles, which a replica may not have yet.
+    fn shows_articles(self) -> bool {
+        matches!(self, Self::Articles | Self::Search | Self::Article(_))
     }
 }
 
@@ -91,17 +95,17 @@ pub(crate) async fn dispatch(
         method if *method == Method::HEAD => Method::GET,
         method => method.clone(),
     };
+    let allow = route.allow(exchange.role.takes_writes());
     if method == Method::OPTIONS {
-        let allow = HeaderValue::from_static(route.allow());
+        let allow = HeaderValue::from_static(allow);
         return Ok(Reply::empty(StatusCode::NO_CONTENT).with(header::ALLOW, allow));
     }
-    if !route
-        .allow()
-        .split(", ")
-        .any(|allowed| allowed == method.as_str())
-    {
-        let allow = HeaderValue::from_static(route.allow());
-        let detail = format!("allowed are {}", route.allow());
+    if !allow.split(", ").any(|allowed| allowed == method.as_str()) {
+        let detail = match exchange.role.takes_writes() {
+            true => format!("allowed are {allow}"),
+            false => format!("allowed are {allow}: this is a replica, write to the primary"),
+        };
+        let allow = HeaderValue::from_static(allow);
         return Err(Problem::new(Kind::MethodNotAllowed, detail).with(header::ALLOW, allow));
     }
     if method != Method::GET {
@@ -111,6 +115,23 @@ pub(crate) async fn dispatch(
         // Lists and searches alone have parameters.
         Query::parse(&request.query).end()?;
     }
+    let position = match route.shows_articles() && method == Method::GET {
+        true => exchange.role.reach(&request.headers).await?,
+        false => None,
+    };
+    let reply = handle(exchange, route, &method, request).await?;
+    Ok(match position {
+        Some(position) => reply.at(position),
+        None => reply,
+    })
+}
+
+async fn handle(
+    exchange: &Exchange,
+    route: Route,
+    method: &Method,
+    request: Request,
+) -> Result<Reply, Problem> {
     match (route, method.as_str()) {
         (Route::Articles, "POST") => articles::create(exchange, request).await,
         (Route::Articles, _) => articles::list(exchange, request).await,
@@ -121,6 +142,7 @@ pub(crate) async fn dispatch(
         (Route::Article(id), _) => articles::read(exchange, id, request).await,
         (Route::Publish(id), _) => articles::publish(exchange, id, request).await,
         (Route::Archive(id), _) => articles::archive(exchange, id, request).await,
+        (Route::Position, _) => health::position(exchange).await,
         (Route::Health, _) => Ok(health::report(exchange).await),
         (Route::Live, _) => Ok(health::live()),
         (Route::Ready, _) => Ok(health::ready(exchange).await),
@@ -142,6 +164,7 @@ mod tests {
             ("/api/v1/articles/17", Some(Route::Article(id))),
             ("/api/v1/articles/17/publish", Some(Route::Publish(id))),
             ("/api/v1/articles/17/archive", Some(Route::Archive(id))),
+            ("/api/v1/position", Some(Route::Position)),
             ("/api/v1/health", Some(Route::Health)),
             ("/api/v1/health/live", Some(Route::Live)),
             ("/metrics", Some(Route::Metrics)),

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use service::listener::{self, ListenError, Protection};
 use service::{Monitor, Shutdown};
 
-use crate::articles::Views;
 use crate::config::Config;
 use crate::database::{Database, DatabaseError};
 use crate::exchange::Exchange;
 use crate::metrics::Metrics;
+use crate::role::Role;
 use crate::server;
 
 /// Why the API cannot run.
@@ -17,6 +17,8 @@ use crate::server;
 pub enum Error {
     #[error("listen for requests")]
     Listen(#[from] ListenError),
+    #[error("--source is missing, or --target of --read-only")]
+    NoDatabase,
     #[error("use the database of the articles")]
     Database(#[from] DatabaseError),
     #[error("register metrics")]
@@ -29,24 +31,27 @@ pub enum Error {
 ///
 /// When the port cannot be had, or when the database refuses us in a way that only a human mends.
 pub async fn run(config: Config, monitor: Monitor, shutdown: Shutdown) -> Result<(), Error> {
-    let protection = match config.api_token.is_some() || config.api_allow_anonymous {
+    let side = config.side().ok_or(Error::NoDatabase)?;
+    // A token guards writes only.
+    let guarded = config.api_token.is_some() && !side.is_replica();
+    let protection = match guarded || config.api_allow_anonymous {
         true => Protection::Present,
         false => Protection::Absent,
     };
     let address = config.api_listen;
     listener::refuse_exposure(address, FLAG, protection, MEND)?;
     let listener = listener::bind(address, FLAG).await?;
-    tracing::info!(%address, source = %config.source, "serving articles");
+    tracing::info!(%address, database = %side.dsn(), side = side.name(), "serving articles");
 
     let metrics = Metrics::register(&monitor.metrics)?;
-    let database = Arc::new(Database::new(&config, monitor.health.clone())?);
-    let views = Arc::new(Views::default());
+    let role = Role::of(&side, &config, &monitor.health);
+    let database = Arc::new(Database::new(side, &config, monitor.health.clone())?);
     let exchange = Exchange::new(
         &config,
         monitor,
         metrics,
         Arc::clone(&database),
-        Arc::clone(&views),
+        role.clone(),
     );
 
     // A child, so that a database that refuses us stops the rest of this service only.
@@ -59,10 +64,9 @@ pub async fn run(config: Config, monitor: Monitor, shutdown: Shutdown) -> Result
         }
         outcome
     };
-    let flushed = views.flush_until(&stop, &database);
-    let ((), outcome, ()) = tokio::join!(served, kept, flushed);
-    // Requests that ended while the server drained have counted views too.
-    views.flush(&database).await;
+    let attended = role.attend(&stop, &database);
+    let ((), outcome, ()) = tokio::join!(served, kept, attended);
+    role.finish(&database).await;
     outcome.map_err(Error::Database)
 }
 

@@ -1,7 +1,7 @@
 //! From nothing to a stream: connections, topics, the slot, the first snapshot.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use change::Lsn;
 use change::commit::{CommitKind, CommitRecord, SCHEMA};
@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::encode::Encoder;
 use crate::error::Error;
 use crate::history::{self, Beginning, OldSlot};
+use crate::horizon::Horizon;
 use crate::kafka::{self, Kafka, TopicSpec};
 use crate::link::Link;
 use crate::metrics::Metrics;
@@ -82,7 +83,7 @@ pub(crate) async fn begin(
         progress: Progress::default(),
         published: chain.previous(),
         batch: Batch::new(CommitKind::Stream),
-        heartbeat: None,
+        horizon: Horizon::new(Instant::now()),
         transaction: None,
         segment: None,
     };

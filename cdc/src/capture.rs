@@ -1,7 +1,7 @@
 //! From the messages of the stream to batches.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use change::Lsn;
 use change::commit::CommitKind;
@@ -12,6 +12,7 @@ use service::postgres::Connection;
 use crate::catalog::Shape;
 use crate::encode::{self, Encoder, Record, Step, TablePlan};
 use crate::error::Error;
+use crate::horizon::Horizon;
 use crate::kafka::{Kafka, Queued};
 use crate::link::Link;
 use crate::progress::Progress;
@@ -42,8 +43,8 @@ pub(crate) struct Capture {
     pub published: Lsn,
     /// The batch that is being filled.
     pub batch: Batch,
-    /// The last heartbeat that was not handed over.
-    pub heartbeat: Option<Lsn>,
+    /// Up to where everything was received, be it anything or not.
+    pub horizon: Horizon,
     /// The transaction that is open in the stream.
     pub transaction: Option<OpenTransaction>,
     /// The transaction in progress whose part is arriving.
@@ -52,20 +53,33 @@ pub(crate) struct Capture {
 
 impl Capture {
     /// The batch to hand over now, if there is one: it has only whole transactions.
-    pub(crate) fn take_batch(&mut self) -> Option<Batch> {
+    pub(crate) fn take_batch(&mut self, now: Instant) -> Option<Batch> {
         if self.transaction.is_some() {
             return None;
         }
         let batch = match self.batch.is_empty() {
-            true => heartbeat(self.heartbeat.take()?),
-            false => std::mem::replace(&mut self.batch, Batch::new(CommitKind::Stream)),
+            true => heartbeat(self.horizon.take(self.published, now)?),
+            false => {
+                self.horizon.stir();
+                std::mem::replace(&mut self.batch, Batch::new(CommitKind::Stream))
+            }
         };
-        // A transaction that came after the heartbeat says more.
-        if batch.commit_lsn <= self.published {
-            return None;
-        }
         self.published = batch.commit_lsn;
         Some(batch)
+    }
+
+    /// When a heartbeat is due, if the source has sent more than what is published.
+    pub(crate) fn heartbeat_due(&self) -> Option<Instant> {
+        let waits = self.transaction.is_none() && self.batch.is_empty();
+        self.horizon.due(self.published).filter(|_| waits)
+    }
+
+    /// The source has sent everything before `sent_lsn`, and would have sent what committed there.
+    pub(crate) fn quiet(&mut self, sent_lsn: Lsn) {
+        self.progress.quiet(sent_lsn);
+        if self.transaction.is_none() {
+            self.horizon.rise(sent_lsn.just_before());
+        }
     }
 
     /// Takes one message of the stream.
@@ -100,7 +114,7 @@ impl Capture {
             }
             Message::LogicalMessage(message) if message.timing == Timing::Immediate => {
                 if message.prefix == HEARTBEAT_PREFIX {
-                    self.heartbeat = Some(message.lsn);
+                    self.horizon.rise(message.lsn);
                 }
             }
             Message::StreamStop => return Err(self.out_of_order("StreamStop")),
@@ -129,33 +143,39 @@ impl Capture {
     async fn change(&mut self, message: Message<'_>) -> Result<(), Error> {
         match message {
             Message::Relation(relation) => {
-                self.tables
-                    .learn(&self.client, Shape::from(&relation))
-                    .await?;
+                let shape = Shape::from(&relation);
+                match shape.table.is_bookkeeping() {
+                    true => self.tables.pass_over(shape.oid),
+                    false => _ = self.tables.learn(&self.client, shape).await?,
+                }
             }
             Message::Insert(insert) => {
-                let plan = self.tables.plan_of(insert.relation)?;
-                let step = encode::insert(Op::Create, &insert.new);
-                self.publish(insert.relation, &plan, &step).await?;
+                if let Some(plan) = self.tables.plan_of(insert.relation)? {
+                    let step = encode::insert(Op::Create, &insert.new);
+                    self.publish(insert.relation, &plan, &step).await?;
+                }
             }
             Message::Update(update) => {
-                let plan = self.tables.plan_of(update.relation)?;
-                let (first, second) = encode::update(&plan, update.old.as_ref(), &update.new);
-                self.publish(update.relation, &plan, &first).await?;
-                if let Some(second) = second {
-                    self.publish(update.relation, &plan, &second).await?;
+                if let Some(plan) = self.tables.plan_of(update.relation)? {
+                    let (first, second) = encode::update(&plan, update.old.as_ref(), &update.new);
+                    self.publish(update.relation, &plan, &first).await?;
+                    if let Some(second) = second {
+                        self.publish(update.relation, &plan, &second).await?;
+                    }
                 }
             }
             Message::Delete(delete) => {
-                let plan = self.tables.plan_of(delete.relation)?;
-                let step = encode::delete(&delete.old);
-                self.publish(delete.relation, &plan, &step).await?;
+                if let Some(plan) = self.tables.plan_of(delete.relation)? {
+                    let step = encode::delete(&delete.old);
+                    self.publish(delete.relation, &plan, &step).await?;
+                }
             }
             Message::Truncate(truncate) => {
                 for oid in truncate.relations {
-                    let plan = self.tables.plan_of(oid)?;
-                    let step = encode::truncation();
-                    self.publish(oid, &plan, &step).await?;
+                    if let Some(plan) = self.tables.plan_of(oid)? {
+                        let step = encode::truncation();
+                        self.publish(oid, &plan, &step).await?;
+                    }
                 }
             }
             // Types are looked up in the catalog; where a change came from first, and what a
@@ -250,8 +270,7 @@ impl Capture {
     }
 }
 
-/// All that commits after the heartbeat has a higher LSN, and all that committed before was sent
-/// before.
+/// Nothing but that everything up to `lsn` is there.
 fn heartbeat(lsn: Lsn) -> Batch {
     Batch {
         commit_lsn: lsn,

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use change::TableName;
 use change::relation::{Column, Key, PgType, Relation};
 use change::value::{BaseType, Mapping};
+use change::{OWN_SCHEMA, TableName};
 use tokio_postgres::{Client, Row};
 
 use crate::wire::Oid;
@@ -80,7 +80,7 @@ impl From<&pgoutput::Relation<'_>> for Shape {
     }
 }
 
-/// The tables that `publication` publishes, in the order of their names.
+/// The tables that `publication` publishes, in the order of their names, without our own.
 ///
 /// # Errors
 /// When one of them has no replica identity.
@@ -89,7 +89,7 @@ pub(crate) async fn published(
     publication: &str,
 ) -> Result<Vec<Shape>, CatalogError> {
     let rows = client
-        .query(PUBLISHED, &[&publication])
+        .query(PUBLISHED, &[&publication, &OWN_SCHEMA])
         .await
         .map_err(CatalogError::Query)?;
     let mut shapes: Vec<Shape> = Vec::new();
@@ -147,7 +147,7 @@ with published as (
       join pg_publication p on p.pubname = t.pubname
       join pg_namespace n on n.nspname = t.schemaname
       join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename
-     where t.pubname = $1
+     where t.pubname = $1 and n.nspname <> $2
 )
 select p.oid, p.nspname::text, p.relname::text, p.relreplident, p.changes_rows,
        p.relreplident = 'f' or p.by_index as has_identity,

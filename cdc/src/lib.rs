@@ -32,6 +32,7 @@ pub mod wire;
 pub mod spool;
 
 mod capture;
+mod horizon;
 mod transaction;
 
 mod catalog;

@@ -87,7 +87,8 @@ impl Pipeline<'_> {
             // A batch that is full waits for its turn; the source waits with it.
             let reading = !capture.batch.is_full() || capture.transaction.is_some();
             let status_due = capture.link.status_due();
-            let heartbeat_due = heard_at + self.context.config.heartbeat_seconds;
+            let heartbeat_due = capture.heartbeat_due().filter(|_| committer.waiting() == 0);
+            let silence_ends = heard_at + self.context.config.heartbeat_seconds;
             tokio::select! {
                 // A stop first; then what frees others; new work last.
                 biased;
@@ -101,10 +102,11 @@ impl Pipeline<'_> {
                     self.context.metrics.confirmed_flush_lsn.set(gauge_value(flush_lsn));
                     capture.link.status(flush_lsn).await?;
                 }
-                () = sleep_until(heartbeat_due.into()) => {
+                () = sleep_until(silence_ends.into()) => {
                     heard_at = Instant::now();
                     heartbeat(&capture.client).await?;
                 }
+                () = sleep_until(heartbeat_due.unwrap_or(silence_ends).into()), if heartbeat_due.is_some() => {}
                 event = capture.link.next(), if reading => {
                     let event = event?;
                     // A keepalive tells nothing that the target could follow.
@@ -183,7 +185,7 @@ async fn take_one(capture: &mut Capture, event: Event) -> Result<(), Error> {
     match event {
         Event::XLogMessage(message) => capture.handle(&message.data).await?,
         Event::Keepalive(keepalive) => {
-            capture.progress.quiet(keepalive.wal_end);
+            capture.quiet(keepalive.wal_end);
             if keepalive.reply == Reply::Requested {
                 capture.link.status(capture.progress.flush_lsn()).await?;
             }
@@ -196,7 +198,7 @@ async fn take_one(capture: &mut Capture, event: Event) -> Result<(), Error> {
 /// batches large under load and small without.
 fn hand_over(capture: &mut Capture, committer: &mut Committer) -> Result<(), Error> {
     let due = committer.waiting() == 0 || capture.batch.is_full() && committer.has_room();
-    if due && let Some(batch) = capture.take_batch() {
+    if due && let Some(batch) = capture.take_batch(Instant::now()) {
         committer.submit(batch)?;
     }
     Ok(())

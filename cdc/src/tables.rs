@@ -27,9 +27,13 @@ pub(crate) struct Tables {
     known: HashMap<Oid, Known>,
 }
 
-struct Known {
-    shape: Shape,
-    plan: Arc<TablePlan>,
+enum Known {
+    Captured {
+        shape: Shape,
+        plan: Arc<TablePlan>,
+    },
+    /// Of our own; its changes are received, as a publication for all tables has them, and end here.
+    Bookkeeping,
 }
 
 /// Why a table's changes cannot be published.
@@ -90,19 +94,17 @@ impl Tables {
         client: &Client,
         shape: Shape,
     ) -> Result<Arc<TablePlan>, TableError> {
-        if let Some(known) = self
-            .known
-            .get(&shape.oid)
-            .filter(|known| known.shape == shape)
+        if let Some(Known::Captured { shape: known, plan }) = self.known.get(&shape.oid)
+            && *known == shape
         {
-            return Ok(Arc::clone(&known.plan));
+            return Ok(Arc::clone(plan));
         }
         let plan = Arc::new(self.plan(client, &shape).await?);
         let oid = shape.oid;
         tracing::info!(table = %shape.table, topic = %plan.topic, "capturing table");
         self.known.insert(
             oid,
-            Known {
+            Known::Captured {
                 shape,
                 plan: Arc::clone(&plan),
             },
@@ -110,11 +112,21 @@ impl Tables {
         Ok(plan)
     }
 
+    /// Takes note of a table that is not captured.
+    pub(crate) fn pass_over(&mut self, oid: Oid) {
+        self.known.insert(oid, Known::Bookkeeping);
+    }
+
+    /// The plan of a table whose changes are captured; none for bookkeeping.
+    ///
     /// # Errors
     /// When the relation was never described.
-    pub(crate) fn plan_of(&self, oid: Oid) -> Result<Arc<TablePlan>, TableError> {
-        let known = self.known.get(&oid).ok_or(TableError::Unknown(oid))?;
-        Ok(Arc::clone(&known.plan))
+    pub(crate) fn plan_of(&self, oid: Oid) -> Result<Option<Arc<TablePlan>>, TableError> {
+        match self.known.get(&oid) {
+            Some(Known::Captured { plan, .. }) => Ok(Some(Arc::clone(plan))),
+            Some(Known::Bookkeeping) => Ok(None),
+            None => Err(TableError::Unknown(oid)),
+        }
     }
 
     async fn plan(&self, client: &Client, shape: &Shape) -> Result<TablePlan, TableError> {

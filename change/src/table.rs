@@ -9,12 +9,21 @@ pub struct TableName {
     pub name: String,
 }
 
+/// The schema of what Lockstep and its applications keep for themselves, on either side: progress,
+/// keys of requests that were answered. It is never captured, whatever a publication says.
+pub const OWN_SCHEMA: &str = "lockstep";
+
 impl TableName {
     pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
         Self {
             schema: schema.into(),
             name: name.into(),
         }
+    }
+
+    /// Whether it is bookkeeping, which is of no use on the other side.
+    pub fn is_bookkeeping(&self) -> bool {
+        self.schema == OWN_SCHEMA
     }
 
     /// The name as SQL text, safe whatever it holds: `"public"."articles"`.

@@ -1,7 +1,7 @@
 //! What the databases' catalogs say about tables.
 
 use anyhow::Context;
-use change::TableName;
+use change::{OWN_SCHEMA, TableName};
 use tokio_postgres::{Client, Row};
 
 /// A table that the publication publishes, as the source has it.
@@ -39,7 +39,7 @@ pub(crate) async fn has_publication(client: &Client, publication: &str) -> anyho
 }
 
 /// The tables of `publication` in the order of their names; when it does not exist, those that it
-/// would have once capture makes it, which are all.
+/// would have once capture makes it, which are all. Without our own: those are not captured.
 ///
 /// # Errors
 /// When the catalog cannot be read.
@@ -54,7 +54,7 @@ pub(crate) async fn published(
     let rows = client
         .query(
             &format!("with published as ({query}){TABLES}"),
-            &[&publication],
+            &[&publication, &OWN_SCHEMA],
         )
         .await
         .context("read the published tables from the catalog")?;
@@ -69,7 +69,7 @@ const PUBLISHED: &str = "
       join pg_publication p on p.pubname = t.pubname
       join pg_namespace n on n.nspname = t.schemaname
       join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename
-     where t.pubname = $1";
+     where t.pubname = $1 and n.nspname <> $2";
 
 /// What FOR ALL TABLES publishes. The name is a parameter that the query has to use.
 const PUBLISHABLE: &str = "
@@ -77,7 +77,8 @@ const PUBLISHABLE: &str = "
            null::jsonb as attnames
       from pg_class c join pg_namespace n on n.oid = c.relnamespace
      where c.relkind = 'r' and c.relpersistence = 'p' and c.oid >= 16384
-       and pg_relation_is_publishable(c.oid) and $1::text is not null";
+       and pg_relation_is_publishable(c.oid) and n.nspname <> $2
+       and $1::text is not null";
 
 const TABLES: &str = "
 select p.nspname::text, p.relname::text, p.changes_rows, p.relreplident = 'f' as is_full,

@@ -1,7 +1,7 @@
 //! Articles: what each method does to them.
 
 mod model;
-pub(crate) use model::{Article, ArticleId, Fields, Status};
+pub(crate) use model::{Article, ArticleId, Fields, Status, rfc3339};
 
 mod input;
 
@@ -12,7 +12,7 @@ mod page;
 mod search;
 
 mod store;
-pub(crate) use store::count_by_status;
+pub(crate) use store::{count_by_status, position_of_primary};
 
 mod views;
 pub(crate) use views::Views;
@@ -67,9 +67,10 @@ pub(crate) async fn create(exchange: &Exchange, request: Request) -> Result<Repl
     let body = exchange.read_json(request.body).await?;
     let fields = input::new_article(body)?;
     let client = exchange.database.client().await?;
-    let article = store::insert(&client, &fields).await?;
+    let (article, position) = store::insert(&client, &fields).await?;
     let location = format!("/api/v1/articles/{}", article.id);
-    Ok(reply(StatusCode::CREATED, &article).with_text(header::LOCATION, &location))
+    let reply = reply(StatusCode::CREATED, &article).with_text(header::LOCATION, &location);
+    Ok(reply.written_at(position))
 }
 
 pub(crate) async fn read(
@@ -86,7 +87,7 @@ pub(crate) async fn read(
         return Ok(not_modified.with(header::ETAG, article.etag().header()));
     }
     if request.method == Method::GET {
-        exchange.views.count(id);
+        exchange.role.count_view(id);
     }
     Ok(reply(StatusCode::OK, &article))
 }
@@ -150,8 +151,8 @@ pub(crate) async fn delete(
     for _ in 0..ATTEMPTS {
         let article = store::find(&client, id).await?.ok_or_else(absent)?;
         preconditions.require(&article.etag())?;
-        if store::delete(&client, &article).await? {
-            return Ok(Reply::empty(StatusCode::NO_CONTENT));
+        if let Some(position) = store::delete(&client, &article).await? {
+            return Ok(Reply::empty(StatusCode::NO_CONTENT).written_at(position));
         }
     }
     Err(contended())
@@ -192,11 +193,13 @@ async fn change(
         preconditions.require(&article.etag())?;
         let fields = decide(&article)?;
         if fields == article.fields {
-            return Ok(reply(StatusCode::OK, &article));
+            // What was read may be another's write of this moment.
+            let position = store::position(&client).await?;
+            return Ok(reply(StatusCode::OK, &article).written_at(position));
         }
         article.fields.status.require_step_to(fields.status)?;
-        if let Some(changed) = store::update(&client, &article, &fields).await? {
-            return Ok(reply(StatusCode::OK, &changed));
+        if let Some((changed, position)) = store::update(&client, &article, &fields).await? {
+            return Ok(reply(StatusCode::OK, &changed).written_at(position));
         }
     }
     Err(contended())

@@ -102,11 +102,11 @@ pub(crate) struct Article {
     #[serde(flatten)]
     pub(crate) fields: Fields,
     pub(crate) views_count: i64,
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(serialize_with = "as_rfc3339")]
     pub(crate) created_at: DateTime<Utc>,
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(serialize_with = "as_rfc3339")]
     pub(crate) updated_at: DateTime<Utc>,
-    #[serde(serialize_with = "rfc3339_or_null")]
+    #[serde(serialize_with = "as_rfc3339_or_null")]
     pub(crate) published_at: Option<DateTime<Utc>>,
     /// Rises with every edit; the ETag shows it.
     #[serde(skip)]
@@ -128,16 +128,20 @@ impl Article {
 }
 
 /// In UTC with the microseconds that Postgres keeps.
-fn rfc3339<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true))
+pub(crate) fn rfc3339(time: &DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-fn rfc3339_or_null<S: Serializer>(
+fn as_rfc3339<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(time))
+}
+
+fn as_rfc3339_or_null<S: Serializer>(
     time: &Option<DateTime<Utc>>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     match time {
-        Some(time) => rfc3339(time, serializer),
+        Some(time) => as_rfc3339(time, serializer),
         None => serializer.serialize_none(),
     }
 }

@@ -1,13 +1,14 @@
-//! Articles in DB1: the SQL.
+//! Articles in the database: the SQL.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use change::Lsn;
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Object;
 use futures_util::future::try_join;
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{PgLsn, ToSql};
 
 use super::filter::Filter;
 use super::model::{Article, ArticleId, Fields, Status};
@@ -27,7 +28,7 @@ static INSERT: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-pub(super) async fn insert(client: &Object, fields: &Fields) -> Result<Article, QueryError> {
+pub(super) async fn insert(client: &Object, fields: &Fields) -> Result<(Article, Lsn), QueryError> {
     let statement = client.prepare_cached(&INSERT).await?;
     let status = fields.status.as_str();
     let values: [&(dyn ToSql + Sync); 6] = [
@@ -38,7 +39,8 @@ pub(super) async fn insert(client: &Object, fields: &Fields) -> Result<Article, 
         &fields.tags,
         &status,
     ];
-    Ok(article(&client.query_one(&statement, &values).await?))
+    let (row, position) = written(client, client.query_one(&statement, &values)).await?;
+    Ok((article(&row), position))
 }
 
 static FIND: LazyLock<String> =
@@ -67,7 +69,7 @@ pub(super) async fn update(
     client: &Object,
     read: &Article,
     fields: &Fields,
-) -> Result<Option<Article>, QueryError> {
+) -> Result<Option<(Article, Lsn)>, QueryError> {
     let statement = client.prepare_cached(&UPDATE).await?;
     let status = fields.status.as_str();
     let values: [&(dyn ToSql + Sync); 8] = [
@@ -80,18 +82,56 @@ pub(super) async fn update(
         &fields.tags,
         &status,
     ];
-    let row = client.query_opt(&statement, &values).await?;
-    Ok(row.as_ref().map(article))
+    let (row, position) = written(client, client.query_opt(&statement, &values)).await?;
+    Ok(row.map(|row| (article(&row), position)))
 }
 
-/// Deletes the version that was read; false when it is another by now, or gone.
-pub(super) async fn delete(client: &Object, read: &Article) -> Result<bool, QueryError> {
+/// Deletes the version that was read; none when it is another by now, or gone.
+pub(super) async fn delete(client: &Object, read: &Article) -> Result<Option<Lsn>, QueryError> {
     let sql = "delete from articles where id = $1 and version = $2";
     let statement = client.prepare_cached(sql).await?;
-    let deleted = client
-        .execute(&statement, &[&read.id.number(), &read.version])
-        .await?;
-    Ok(deleted == 1)
+    let values: [&(dyn ToSql + Sync); 2] = [&read.id.number(), &read.version];
+    let (deleted, position) = written(client, client.execute(&statement, &values)).await?;
+    Ok((deleted == 1).then_some(position))
+}
+
+/// The last byte of the log that is on disk: commits up to here are at a lower LSN, and those that
+/// come at a higher one. A commit that does not wait for the disk is somewhere before the end.
+const POSITION: &str = "
+    select case current_setting('synchronous_commit')
+           when 'off' then pg_current_wal_insert_lsn()
+           else pg_current_wal_flush_lsn() end - 1";
+
+/// Where DB1 stands: what was read before is not younger.
+pub(super) async fn position(client: &Object) -> Result<Lsn, QueryError> {
+    let statement = client.prepare_cached(POSITION).await?;
+    Ok(lsn(&client.query_one(&statement, &[]).await?))
+}
+
+/// Where DB1 stands, and when that was, by its clock.
+pub(crate) async fn position_of_primary(
+    database: &Database,
+) -> Result<(Lsn, DateTime<Utc>), QueryError> {
+    let client = database.client().await?;
+    let sql = format!("select ({POSITION}), clock_timestamp()");
+    let statement = client.prepare_cached(&sql).await?;
+    let row = client.query_one(&statement, &[]).await?;
+    Ok((lsn(&row), row.get(1)))
+}
+
+/// Runs a statement that commits, and tells where DB1 stood right after: both in one round trip.
+async fn written<T>(
+    client: &Object,
+    write: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<(T, Lsn), QueryError> {
+    let statement = client.prepare_cached(POSITION).await?;
+    // The first is sent first, and the server takes one after the other.
+    let (outcome, row) = try_join(write, client.query_one(&statement, &[])).await?;
+    Ok((outcome, lsn(&row)))
+}
+
+fn lsn(row: &Row) -> Lsn {
+    Lsn::new(u64::from(row.get::<_, PgLsn>(0)))
 }
 
 /// The number of articles that fit, and one page of them, the youngest first.

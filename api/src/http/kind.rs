@@ -21,6 +21,7 @@ pub(crate) enum Kind {
     PreconditionRequired,
     Internal,
     Unavailable,
+    Behind,
 }
 
 /// What all problems of a kind have in common.
@@ -32,7 +33,7 @@ pub(super) struct Entry {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Malformed,
         Self::Unauthorized,
         Self::NotFound,
@@ -47,6 +48,7 @@ impl Kind {
         Self::PreconditionRequired,
         Self::Internal,
         Self::Unavailable,
+        Self::Behind,
     ];
 
     pub(crate) fn slug(self) -> &'static str {
@@ -81,6 +83,7 @@ impl Kind {
             Self::PreconditionRequired => PRECONDITION_REQUIRED,
             Self::Internal => INTERNAL,
             Self::Unavailable => UNAVAILABLE,
+            Self::Behind => BEHIND,
         }
     }
 }
@@ -181,4 +184,13 @@ const UNAVAILABLE: Entry = Entry {
     status: StatusCode::SERVICE_UNAVAILABLE,
     title: "The service cannot answer now",
     explanation: "Its database is away or busy. Try again after the time in Retry-After.",
+};
+
+const BEHIND: Entry = Entry {
+    slug: "behind",
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    title: "The replica is not that far yet",
+    explanation: "It has not applied the position of Lockstep-Min-Position, or of the cookie, within \
+                  the time that a read waits. Try again after the time in Retry-After, or read from \
+                  the primary.",
 };

@@ -1,6 +1,7 @@
 //! What is wrong with a request, or with us (RFC 9457).
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::kind::Kind;
 use super::{HeaderName, HeaderValue, Reply, header, to_json};
@@ -13,6 +14,8 @@ pub(crate) struct Problem {
     detail: String,
     errors: Vec<FieldError>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// Members beyond those that every problem has (RFC 9457, section 3.2).
+    members: Map<String, Value>,
 }
 
 /// What is wrong with one field of the body, or with one query parameter.
@@ -59,6 +62,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             headers: Vec::new(),
+            members: Map::new(),
         }
     }
 
@@ -86,6 +90,11 @@ impl Problem {
         self
     }
 
+    pub(crate) fn with_member(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
     pub(crate) fn unavailable(detail: &'static str) -> Self {
         const RETRY_AFTER_SECONDS: u16 = 1;
         let retry_after = HeaderValue::from(RETRY_AFTER_SECONDS);
@@ -103,6 +112,7 @@ impl Problem {
             instance: path,
             request_id,
             errors: &self.errors,
+            members: &self.members,
         };
         let mut reply =
             Reply::of_type(entry.status, "application/problem+json", to_json(&document));
@@ -123,6 +133,8 @@ struct Document<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
+    #[serde(flatten)]
+    members: &'a Map<String, Value>,
 }
 
 impl From<QueryError> for Problem {

@@ -12,4 +12,5 @@ mod oracle;
 mod problems;
 mod resilience;
 mod search;
+mod wal;
 mod wire;

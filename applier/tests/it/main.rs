@@ -13,3 +13,4 @@ mod operations;
 mod restarts;
 mod stops;
 mod values;
+mod waiting;

@@ -250,3 +250,75 @@ async fn a_quiet_publication_still_lets_the_source_forget() {
     assert_eq!(commits.last().unwrap().kind, CommitKind::Heartbeat);
     running.stop().await;
 }
+
+/// Who has written reads an LSN behind its commit, and waits for it on the target. Nothing else may
+/// commit for a long time, though the log grows.
+#[tokio::test]
+async fn a_position_behind_a_commit_is_reached_while_others_only_write() {
+    let mut pipeline = Pipeline::new().await;
+    pipeline.heartbeat_seconds = 3600;
+    pipeline
+        .execute("create table t (id int primary key); create table other (id int primary key)")
+        .await;
+    let running = pipeline.start();
+    pipeline.changes("t", 1).await;
+    let busy = pipeline.database.client().await;
+    busy.batch_execute("begin; insert into other select generate_series(1, 1000)")
+        .await
+        .unwrap();
+    let client = pipeline.database.client().await;
+    client
+        .batch_execute("insert into t values (1)")
+        .await
+        .unwrap();
+    busy.batch_execute("insert into other select generate_series(1001, 2000)")
+        .await
+        .unwrap();
+    let position = "select (pg_current_wal_flush_lsn() - 1)::text";
+    let position: String = client.query_one(position, &[]).await.unwrap().get(0);
+    let position: Lsn = position.parse().unwrap();
+    testkit::wait::until("the position counts", async || {
+        let last = pipeline.commits().await.last().map(|last| last.commit_lsn);
+        match last >= Some(position) {
+            true => Ok(()),
+            false => Err(last),
+        }
+    })
+    .await;
+    // What was open then comes when it commits.
+    busy.batch_execute("commit").await.unwrap();
+    pipeline.changes("other", 1 + 2000).await;
+    running.stop().await;
+}
+
+/// Our own schema is no part of what is copied, even of a publication for all tables.
+#[tokio::test]
+async fn bookkeeping_is_not_captured() {
+    let pipeline = Pipeline::new().await;
+    pipeline
+        .execute(
+            "create schema lockstep; create table lockstep.keys (key text primary key, at timestamptz);
+             insert into lockstep.keys values ('before', now());
+             create table t (id int primary key)",
+        )
+        .await;
+    let running = pipeline.start();
+    pipeline.changes("t", 1).await;
+    pipeline
+        .execute_each(
+            "begin; insert into lockstep.keys values ('a', now()); insert into t values (1);
+             insert into lockstep.keys values ('b', now()); commit;
+             delete from lockstep.keys where key = 'a'; truncate lockstep.keys, t;
+             insert into lockstep.keys values ('c', now()); insert into t values (2)",
+        )
+        .await;
+    let changes = pipeline.changes("t", 4).await;
+    let ops: Vec<&str> = changes.iter().map(|c| c["op"].as_str().unwrap()).collect();
+    assert_eq!(ops, ["t", "c", "t", "c"]);
+    for commit in pipeline.commits().await {
+        for range in commit.partitions {
+            assert_eq!(range.topic, format!("{}.public.t", pipeline.name));
+        }
+    }
+    running.stop().await;
+}

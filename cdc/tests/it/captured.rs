@@ -31,6 +31,7 @@ pub(crate) struct Pipeline {
     kafka: &'static str,
     registry: &'static str,
     spool: tempfile::TempDir,
+    pub heartbeat_seconds: u16,
 }
 
 /// A capture that runs in this process.
@@ -68,6 +69,7 @@ impl Pipeline {
             kafka: testkit::kafka::bootstrap().await,
             registry: testkit::registry::url().await,
             spool: tempfile::tempdir().unwrap(),
+            heartbeat_seconds: 1,
         }
     }
 
@@ -110,7 +112,8 @@ impl Pipeline {
         let mut arguments = vec!["cdc", "--source", dsn, "--kafka", self.kafka];
         arguments.extend(["--registry", self.registry, "--prefix", &self.name]);
         arguments.extend(["--slot", &self.name, "--publication", &self.name]);
-        arguments.extend(["--spool-dir", spool, "--heartbeat-seconds", "1"]);
+        let heartbeat = self.heartbeat_seconds.to_string();
+        arguments.extend(["--spool-dir", spool, "--heartbeat-seconds", &heartbeat]);
         let config = Cli::try_parse_from(arguments).unwrap().config;
         let shutdown = Shutdown::new();
         let task = tokio::spawn(cdc::run(config, Monitor::new(), shutdown.clone()));

@@ -7,6 +7,7 @@ mod stack;
 mod input;
 mod kill;
 mod lossless;
+mod replica;
 mod setup;
 mod up;
 mod verify;

@@ -16,6 +16,7 @@ pub(crate) fn ports() -> Vec<String> {
         "kafka",
         "registry",
         "api",
+        "replica",
         "cdc-metrics",
         "applier-metrics",
     ]
@@ -62,6 +63,10 @@ impl Stack {
 
     pub(crate) fn api(&self) -> String {
         format!("http://127.0.0.1:{}", self.port("api"))
+    }
+
+    pub(crate) fn replica(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port("replica"))
     }
 
     pub(crate) fn kafka(&self) -> String {

@@ -1,7 +1,7 @@
 //! `lockstep up`: everything on one machine, in one process but for Postgres.
 //!
 //! ```text
-//! Postgres DB1, DB2 -> Kafka broker -> schema registry -> capture, apply -> REST API
+//! Postgres DB1, DB2 -> Kafka broker -> schema registry -> capture, apply -> REST APIs
 //! ```
 //!
 //! Each part waits for those it needs and stops after those that need it. Settings replace any of
@@ -138,9 +138,10 @@ async fn start(
     folder.record(&endpoints)?;
     services::prepare(&endpoints, shutdown)
         .await
-        .context("prepare the source")?;
+        .context("make the table of the articles")?;
     services::cdc(config, folder, &endpoints, parts)?;
     services::applier(config, &endpoints, parts)?;
     services::api(config, &endpoints, parts)?;
+    services::replica(config, &endpoints, parts)?;
     Ok(endpoints)
 }

@@ -58,6 +58,15 @@ pub(super) struct Ports {
     )]
     pub(super) api_port: u16,
 
+    /// Port of the REST API that reads from the target
+    #[arg(
+        long,
+        env = "LOCKSTEP_REPLICA_PORT",
+        value_name = "PORT",
+        default_value_t = 5001
+    )]
+    pub(super) replica_port: u16,
+
     /// Port of capture's metrics and health
     #[arg(
         long,
@@ -80,6 +89,10 @@ pub(super) struct Ports {
 impl Ports {
     pub(super) fn api_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.api_port)
+    }
+
+    pub(super) fn replica_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.replica_port)
     }
 }
 
@@ -132,6 +145,11 @@ impl Config {
         let ports = &self.ports;
         let mut wanted = vec![
             Wanted::new(ports.api_port, "REST API", "--api-port"),
+            Wanted::new(
+                ports.replica_port,
+                "REST API of the target",
+                "--replica-port",
+            ),
             Wanted::new(
                 ports.cdc_metrics_port,
                 "metrics of capture",

@@ -4,7 +4,7 @@ use anyhow::Context;
 use clap::{Args, FromArgMatches};
 use local::kafka::{self, Broker};
 use local::registry::{self, Registry};
-use service::postgres::connect;
+use service::postgres::{Connection, Dsn, connect};
 use service::{Backoff, Monitor, Shutdown, chain};
 use tracing::warn;
 
@@ -77,24 +77,35 @@ pub(super) async fn registry(
     Ok(url)
 }
 
-/// The articles' table, before capture looks which tables there are. A source that is away is waited
-/// for.
+/// The articles' table on both sides: before capture looks which tables there are, and with the
+/// indexes that reads of the target need. A database that is away is waited for.
 ///
 /// # Errors
-/// When the source refuses.
+/// When one of them refuses.
 pub(super) async fn prepare(endpoints: &Endpoints, shutdown: &Shutdown) -> anyhow::Result<()> {
+    if let Some(source) = reach(&endpoints.source, shutdown).await.context("source")? {
+        api::migrate(&source).await.context("source")?;
+    }
+    if let Some(target) = reach(&endpoints.target, shutdown).await.context("target")? {
+        api::prepare_replica(&target).await.context("target")?;
+    }
+    Ok(())
+}
+
+/// Nothing when a stop comes first.
+async fn reach(dsn: &Dsn, shutdown: &Shutdown) -> anyhow::Result<Option<Connection>> {
     let mut backoff = Backoff::default();
     while !shutdown.is_requested() {
-        match connect(&endpoints.source, "lockstep up").await {
-            Ok(source) => return Ok(api::migrate(&source).await?),
+        match connect(dsn, "lockstep up").await {
+            Ok(connection) => return Ok(Some(connection)),
             Err(error) if error.is_transient() => {
-                warn!(error = chain(&error), "the source is away, trying again");
+                warn!(database = %dsn, error = chain(&error), "it is away, trying again");
                 backoff.pause(shutdown).await;
             }
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// # Errors
@@ -167,12 +178,39 @@ pub(super) fn api(config: &Config, endpoints: &Endpoints, parts: &mut Parts) -> 
     Ok(())
 }
 
+/// # Errors
+/// When a setting is refused.
+pub(super) fn replica(
+    config: &Config,
+    endpoints: &Endpoints,
+    parts: &mut Parts,
+) -> anyhow::Result<()> {
+    let listen = loopback(config.ports.replica_port);
+    let settings: api::Config = parsed([
+        "--read-only".to_owned(),
+        format!("--target={}", endpoints.target.text()),
+        format!("--pipeline={}", endpoints.names.pipeline),
+        format!("--api-listen={listen}"),
+    ])?;
+    screen::line(&format!("replica   http://{listen}/api/v1/articles"));
+    parts.add("the REST API of the target", move |stop| async move {
+        Ok(api::run(settings, Monitor::new(), stop).await?)
+    });
+    Ok(())
+}
+
 /// The settings of a service: what `up` decides, then its `LOCKSTEP_*` variables and its defaults.
 fn settings<C: Args + FromArgMatches>(decided: &[(&str, &str)]) -> anyhow::Result<C> {
-    let command = C::augment_args(clap::Command::new("up").no_binary_name(true));
     let arguments = decided
         .iter()
         .map(|(flag, value)| format!("{flag}={value}"));
+    parsed(arguments)
+}
+
+fn parsed<C: Args + FromArgMatches>(
+    arguments: impl IntoIterator<Item = String>,
+) -> anyhow::Result<C> {
+    let command = C::augment_args(clap::Command::new("up").no_binary_name(true));
     let matches = command.try_get_matches_from(arguments)?;
     Ok(C::from_arg_matches(&matches)?)
 }
