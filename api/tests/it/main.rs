@@ -6,6 +6,7 @@ mod fixture;
 
 mod articles;
 mod concurrency;
+mod contract;
 mod lists;
 mod operation;
 mod oracle;

@@ -1,0 +1,11 @@
+"""The formats that the API's description names: what headers look like that mean something."""
+
+import schemathesis
+from hypothesis import strategies
+
+half = strategies.integers(0, 2**32 - 1)
+schemathesis.openapi.format("lsn", strategies.builds("{:X}/{:X}".format, half, half))
+
+tag = strategies.builds("{}\"{}\"".format, strategies.sampled_from(["", "W/"]), strategies.from_regex("v[1-9]", fullmatch=True))
+tags = strategies.lists(tag, min_size=1, max_size=3).map(", ".join)
+schemathesis.openapi.format("entity-tags", strategies.just("*") | tags)
