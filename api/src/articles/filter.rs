@@ -6,10 +6,10 @@ use super::model::{ArticleId, Status};
 use crate::http::{Query, encoded};
 
 /// How many articles can be asked for by their ids at once.
-pub(crate) const IDS_MAX: usize = 100;
+const IDS_MAX: usize = 100;
 
 /// How many characters a category or an author can have.
-pub(crate) const NAME_CHARACTERS: usize = 100;
+const NAME_CHARACTERS: usize = 100;
 
 /// What articles must have in common; nothing that is absent here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,6 +119,20 @@ mod tests {
         ] {
             assert_eq!(parsed(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_description_has_these_limits() {
+        let document = crate::openapi::document();
+        let parameters = &document["components"]["parameters"];
+        assert_eq!(parameters["Ids"]["schema"]["maxItems"], IDS_MAX);
+        for name in ["Category", "Author"] {
+            let schema = &parameters[name]["schema"];
+            assert_eq!(schema["maxLength"], NAME_CHARACTERS, "{name}");
+        }
+        let statuses = &document["components"]["schemas"]["Status"]["enum"];
+        let expected = Status::ALL.map(Status::as_str);
+        assert_eq!(statuses, &serde_json::json!(expected));
     }
 
     #[test]

@@ -9,11 +9,11 @@ use super::model::Article;
 use super::search::Hit;
 use crate::http::{ETag, Problem, Query};
 
-pub(crate) const PER_PAGE: i64 = 10;
-pub(crate) const PER_PAGE_MAX: i64 = 100;
+const PER_PAGE: i64 = 10;
+const PER_PAGE_MAX: i64 = 100;
 
 /// Beyond it an offset could not be told from an overflow.
-pub(crate) const PAGE_MAX: i64 = 1_000_000;
+const PAGE_MAX: i64 = 1_000_000;
 
 /// The page that a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,6 +157,27 @@ mod tests {
             "x=1",
         ] {
             assert!(PageRequest::parse(query).is_err(), "{query}");
+        }
+    }
+
+    #[test]
+    fn the_description_has_these_limits() {
+        let document = crate::openapi::document();
+        let parameters = &document["components"]["parameters"];
+        for (name, default, max) in [("Page", 1, PAGE_MAX), ("PerPage", PER_PAGE, PER_PAGE_MAX)] {
+            let schema = &parameters[name]["schema"];
+            assert_eq!(schema["default"], default);
+            assert_eq!(schema["minimum"], 1);
+            assert_eq!(schema["maximum"], max);
+            let member = match name {
+                "Page" => "page",
+                _ => "per_page",
+            };
+            for list in ["ArticlePage", "HitPage"] {
+                let schema = &document["components"]["schemas"][list]["properties"];
+                assert_eq!(schema[member]["maximum"], max, "{list}");
+                assert_eq!(schema["items"]["maxItems"], PER_PAGE_MAX, "{list}");
+            }
         }
     }
 

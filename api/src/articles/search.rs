@@ -8,7 +8,7 @@ use super::page::PageRequest;
 use crate::http::{Problem, Query, encoded};
 
 /// How many characters a search can have.
-pub(crate) const TEXT_CHARACTERS: usize = 200;
+const TEXT_CHARACTERS: usize = 200;
 
 /// A page of the articles that a text is found in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,6 +125,13 @@ mod tests {
         ] {
             assert!(SearchRequest::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_description_has_this_limit() {
+        let document = crate::openapi::document();
+        let schema = &document["components"]["parameters"]["Text"]["schema"];
+        assert_eq!(schema["maxLength"], TEXT_CHARACTERS);
     }
 
     #[test]

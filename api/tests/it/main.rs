@@ -7,6 +7,7 @@ mod fixture;
 mod articles;
 mod concurrency;
 mod contract;
+mod docs;
 mod lists;
 mod operation;
 mod oracle;

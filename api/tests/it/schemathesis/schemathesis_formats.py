@@ -8,4 +8,6 @@ schemathesis.openapi.format("lsn", strategies.builds("{:X}/{:X}".format, half, h
 
 tag = strategies.builds("{}\"{}\"".format, strategies.sampled_from(["", "W/"]), strategies.from_regex("v[1-9]", fullmatch=True))
 tags = strategies.lists(tag, min_size=1, max_size=3).map(", ".join)
-schemathesis.openapi.format("entity-tags", strategies.just("*") | tags)
+any_version = strategies.just("*")
+# Mostly one that lets the change go on to where the rest of the request matters.
+schemathesis.openapi.format("entity-tags", strategies.one_of(any_version, any_version, any_version, tags))
