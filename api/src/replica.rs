@@ -9,6 +9,7 @@ use service::postgres::{Connection, Dsn, connect, describe};
 use service::{Backoff, Health, Shutdown, chain};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::PgLsn;
 
 use crate::http::Problem;
@@ -134,7 +135,11 @@ impl Replica {
         &self,
         connection: &Connection,
     ) -> Result<Option<Applied>, tokio_postgres::Error> {
-        let row = connection.query_opt(PROGRESS, &[&self.pipeline]).await?;
+        let row = match connection.query_opt(PROGRESS, &[&self.pipeline]).await {
+            // Apply makes the table when it first starts.
+            Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => None,
+            row => row?,
+        };
         Ok(row.map(|row| Applied {
             position: Lsn::new(u64::from(row.get::<_, PgLsn>(0))),
             is_streaming: row.get(1),

@@ -60,7 +60,7 @@ impl Capture {
         let batch = match self.batch.is_empty() {
             true => heartbeat(self.horizon.take(self.published, now)?),
             false => {
-                self.horizon.stir();
+                self.horizon.stir(now);
                 std::mem::replace(&mut self.batch, Batch::new(CommitKind::Stream))
             }
         };

@@ -13,7 +13,7 @@ pub mod port;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
-mod random;
+pub mod random;
 pub mod registry;
 pub mod schemathesis;
 pub mod wait;

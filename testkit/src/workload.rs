@@ -201,7 +201,7 @@ impl Workload {
     fn document(&mut self, sql: &mut String) {
         let client = self.client;
         let id = u64::from(client) * 1_000_000 + self.random.below(40);
-        let title = self.random.next();
+        let title = self.random.number();
         let [price, at, tags] = [&PRICES[..], &TIMES, &TAGS].map(|of| *self.random.pick(of));
         let _ = match self.random.below(6) {
             0 => writeln!(sql, "delete from documents where id = {id};"),
@@ -232,7 +232,7 @@ impl Workload {
             0 => "null".to_owned(),
             1 => "''".to_owned(),
             _ => {
-                let (salt, blocks) = (self.random.next(), self.random.below(1000));
+                let (salt, blocks) = (self.random.number(), self.random.below(1000));
                 format!(
                     "(select string_agg(md5('{salt}' || i), '') from generate_series(0, {blocks}) i)"
                 )
