@@ -163,6 +163,8 @@ pub(super) async fn search(
     // Divided by the logarithm of the length, so that long texts do not win by being long, and
     // brought into 0 to 1 (manual, "Ranking Search Results").
     const NORMALIZATION: i32 = 1 | 32;
+    // To rank is to read the text again: a word that stands everywhere would take seconds.
+    const RANKED: i64 = 2000;
     let mut conditions = Conditions::default();
     conditions.values.push(Box::new(wanted.text.clone()));
     conditions.terms.push(format!("{DOCUMENT} @@ {QUERY}"));
@@ -173,17 +175,22 @@ pub(super) async fn search(
     // Excerpts are dear: they are made for the rows of the page alone, after the limit, and of
     // as much text as is searched.
     let page = format!(
-        "select {COLUMNS}, rank,
+        "with hits as (
+             select id, row_number() over (order by created_at desc, id desc) as age
+             from articles {condition}
+         ), page as (
+             select {COLUMNS}, case
+                 when age <= {RANKED} then ts_rank_cd({DOCUMENT}, {QUERY}, {NORMALIZATION})
+                 else 0::real end as rank
+             from hits join articles using (id)
+             order by rank desc, created_at desc, id desc limit {limit} offset {offset}
+         )
+         select {COLUMNS}, rank,
              left(ts_headline('pg_catalog.english',
                  translate(left(content, 100000), '{HIT_BEGINS}{HIT_ENDS}', ''), {QUERY},
                  'StartSel=\"{HIT_BEGINS}\", StopSel=\"{HIT_ENDS}\", MaxWords=40, MinWords=20'
              ), {EXCERPT_CHARACTERS})
-         from (
-             select {COLUMNS}, ts_rank_cd({DOCUMENT}, {QUERY}, {NORMALIZATION}) as rank
-             from articles {condition}
-             order by rank desc, created_at desc, id desc limit {limit} offset {offset}
-         ) as page
-         order by rank desc, created_at desc, id desc"
+         from page order by rank desc, created_at desc, id desc"
     );
     let (total, rows) = page_of(client, &count, &page, conditions, &wanted.page).await?;
     let hits = rows.iter().map(|row| Hit {

@@ -265,6 +265,34 @@ async fn articles_of_the_largest_size_are_written_and_found() {
     api.stop().await;
 }
 
+/// Ranking takes time for each hit, so there is a limit; nothing is left out behind it.
+#[tokio::test]
+async fn of_very_many_hits_the_youngest_are_ranked() {
+    let database = database().await;
+    let api = Api::start(&database, &[]).await;
+    let client = database.client().await;
+    client
+        .batch_execute(
+            "insert into articles (title, content, author, created_at)
+             select case when n in (1, 1000) then 'Needle' else 'Title' end, 'A needle', 'Ann',
+                    timestamptz '2026-01-01Z' + n * interval '1 s'
+             from generate_series(1, 2005) as n",
+        )
+        .await
+        .unwrap();
+    let first = find(&api, "needle").await;
+    assert_eq!(first.body["total_items"], 2005);
+    assert_eq!(first.body["items"][0]["id"], 1000);
+    assert_eq!(first.body["items"][1]["id"], 2005);
+    let last = api.get("/api/v1/articles/search?q=needle&page=201").await;
+    let items = last.body["items"].as_array().unwrap().iter();
+    let items: Vec<_> = items
+        .map(|hit| (hit["id"].as_i64().unwrap(), hit["rank"].as_f64().unwrap()))
+        .collect();
+    assert_eq!(items, [5, 4, 3, 2, 1].map(|id| (id, 0.0)));
+    api.stop().await;
+}
+
 #[tokio::test]
 async fn the_index_serves_the_search() {
     let database = database().await;
