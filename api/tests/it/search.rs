@@ -340,3 +340,25 @@ async fn the_migration_can_be_repeated() {
     client.batch_execute(search).await.unwrap();
     client.batch_execute(search).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_replica_gets_what_the_search_needs() {
+    let database = database().await;
+    let client = database.client().await;
+    // One of an earlier version has the table already.
+    let articles = include_str!("../../../sql/source/0001_articles.sql");
+    client.batch_execute(articles).await.unwrap();
+    api::prepare_replica(&client).await.unwrap();
+    api::prepare_replica(&client).await.unwrap();
+    let sql = "insert into articles (title, content, author) values ('Lamps', '', 'Ann')";
+    client.batch_execute(sql).await.unwrap();
+    let sql = "select count(*) from articles
+               where articles_document(title, content, author, tags) @@ to_tsquery('lamp')";
+    assert_eq!(
+        client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0),
+        1
+    );
+    let sql = "select indexdef from pg_indexes where indexname = 'articles_by_word'";
+    let index: String = client.query_one(sql, &[]).await.unwrap().get(0);
+    assert!(index.contains("USING gin"), "{index}");
+}
