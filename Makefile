@@ -1,7 +1,8 @@
 # `make help` lists the recipes. CARGO_TARGET_DIR, CARGO_FLAGS and the variables below are honoured.
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
-# Where tests keep what they fetch: Apache Kafka's jars, the registry's Python and Node clients.
+# Where tests keep what they fetch: Apache Kafka's jars, the registry's Python and Node clients,
+# Schemathesis.
 export LOCKSTEP_TEST_TOOLS ?= $(TARGET)/test-tools
 
 .PHONY: help check fmt test test-kafka prove demo

@@ -16,6 +16,7 @@ use crate::http::{
     header,
 };
 use crate::metrics::Metrics;
+use crate::openapi::OpenApi;
 use crate::role::Role;
 use crate::router::{self, Route};
 
@@ -23,6 +24,7 @@ use crate::router::{self, Route};
 pub(crate) struct Exchange {
     pub(crate) database: Arc<Database>,
     pub(crate) role: Role,
+    pub(crate) openapi: OpenApi,
     body_limit: usize,
     pub(crate) require_if_match: bool,
     token: Option<Secret>,
@@ -44,6 +46,7 @@ impl Exchange {
         Self {
             database,
             role,
+            openapi: OpenApi::of(config),
             body_limit: usize::try_from(config.api_body_bytes).unwrap_or(usize::MAX),
             require_if_match: config.api_require_if_match,
             token: config.api_token.clone(),

@@ -3,9 +3,11 @@
 use tokio_postgres::{Client, Error};
 
 /// In the order in which they apply; an applied one is never changed.
-const MIGRATIONS: [(i32, &str); 1] = [(1, ARTICLES)];
+const MIGRATIONS: [(i32, &str); 2] = [(1, ARTICLES), (2, SEARCH)];
 
 const ARTICLES: &str = include_str!("../../sql/source/0001_articles.sql");
+
+const SEARCH: &str = include_str!("../../sql/source/0002_search.sql");
 
 /// Applies the migrations that the database does not have yet. Several services may do so at once.
 ///
@@ -44,14 +46,16 @@ pub async fn migrate(client: &Client) -> Result<(), MigrateError> {
 /// # Errors
 /// When a statement fails.
 pub async fn prepare_replica(client: &Client) -> Result<(), MigrateError> {
-    let exists = "select to_regclass('articles') is not null";
-    let exists = client
-        .query_one(exists, &[])
-        .await
-        .map_err(MigrateError::Read)?;
-    if !exists.get::<_, bool>(0) {
-        let made = client.batch_execute(ARTICLES).await;
-        made.map_err(|source| MigrateError::Apply { number: 1, source })?;
+    for (number, sql, made) in [(1, ARTICLES, "articles"), (2, SEARCH, "articles_by_word")] {
+        let exists = "select to_regclass($1) is not null";
+        let exists = client
+            .query_one(exists, &[&made])
+            .await
+            .map_err(MigrateError::Read)?;
+        if !exists.get::<_, bool>(0) {
+            let made = client.batch_execute(sql).await;
+            made.map_err(|source| MigrateError::Apply { number, source })?;
+        }
     }
     Ok(())
 }

@@ -1,14 +1,17 @@
 //! What a path means, and who answers it.
 
 use crate::articles::{self, ArticleId};
+use crate::docs;
 use crate::exchange::Exchange;
 use crate::health;
 use crate::http::{HeaderValue, Kind, Method, Problem, Query, Reply, Request, StatusCode, header};
+use crate::openapi;
 
 /// A resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     Articles,
+    Search,
     Article(ArticleId),
     Publish(ArticleId),
     Archive(ArticleId),
@@ -18,6 +21,8 @@ pub(crate) enum Route {
     Ready,
     Metrics,
     Problem(Kind),
+    OpenApi,
+    Docs(docs::File),
 }
 
 impl Route {
@@ -27,8 +32,13 @@ impl Route {
             let kind = Kind::ALL.into_iter().find(|kind| kind.slug() == slug)?;
             return Some(Self::Problem(kind));
         }
-        if path == "/metrics" {
-            return Some(Self::Metrics);
+        match path {
+            "/metrics" => return Some(Self::Metrics),
+            openapi::PATH => return Some(Self::OpenApi),
+            _ => {}
+        }
+        if let Some(file) = docs::find(path) {
+            return Some(Self::Docs(file));
         }
         let mut segments = path.strip_prefix("/api/v1/")?.split('/');
         let route = (segments.next()?, segments.next(), segments.next());
@@ -37,6 +47,7 @@ impl Route {
         }
         match route {
             ("articles", None, None) => Some(Self::Articles),
+            ("articles", Some("search"), None) => Some(Self::Search),
             ("articles", Some(id), None) => id.parse().ok().map(Self::Article),
             ("articles", Some(id), Some("publish")) => id.parse().ok().map(Self::Publish),
             ("articles", Some(id), Some("archive")) => id.parse().ok().map(Self::Archive),
@@ -52,6 +63,7 @@ impl Route {
     pub(crate) fn template(self) -> &'static str {
         match self {
             Self::Articles => "/api/v1/articles",
+            Self::Search => "/api/v1/articles/search",
             Self::Article(_) => "/api/v1/articles/{id}",
             Self::Publish(_) => "/api/v1/articles/{id}/publish",
             Self::Archive(_) => "/api/v1/articles/{id}/archive",
@@ -61,11 +73,13 @@ impl Route {
             Self::Ready => "/api/v1/health/ready",
             Self::Metrics => "/metrics",
             Self::Problem(_) => "/problems/{kind}",
+            Self::OpenApi => openapi::PATH,
+            Self::Docs(file) => file.template(),
         }
     }
 
     /// The methods, for `Allow`. A replica takes no writes.
-    fn allow(self, takes_writes: bool) -> &'static str {
+    pub(crate) fn allow(self, takes_writes: bool) -> &'static str {
         match (self, takes_writes) {
             (Self::Articles, true) => "GET, HEAD, OPTIONS, POST",
             (Self::Article(_), true) => "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",
@@ -77,7 +91,7 @@ impl Route {
 
     /// Whether a GET shows articles, which a replica may not have yet.
     fn shows_articles(self) -> bool {
-        matches!(self, Self::Articles | Self::Article(_))
+        matches!(self, Self::Articles | Self::Search | Self::Article(_))
     }
 }
 
@@ -108,8 +122,8 @@ pub(crate) async fn dispatch(
     if method != Method::GET {
         exchange.authorize(&request.headers)?;
     }
-    if route != Route::Articles || method != Method::GET {
-        // Lists alone have parameters.
+    if !matches!(route, Route::Articles | Route::Search) || method != Method::GET {
+        // Lists and searches alone have parameters.
         Query::parse(&request.query).end()?;
     }
     let position = match route.shows_articles() && method == Method::GET {
@@ -132,6 +146,7 @@ async fn handle(
     match (route, method.as_str()) {
         (Route::Articles, "POST") => articles::create(exchange, request).await,
         (Route::Articles, _) => articles::list(exchange, request).await,
+        (Route::Search, _) => articles::search(exchange, request).await,
         (Route::Article(id), "PUT") => articles::replace(exchange, id, request).await,
         (Route::Article(id), "PATCH") => articles::patch(exchange, id, request).await,
         (Route::Article(id), "DELETE") => articles::delete(exchange, id, request).await,
@@ -144,6 +159,49 @@ async fn handle(
         (Route::Ready, _) => Ok(health::ready(exchange).await),
         (Route::Metrics, _) => exchange.metrics_page().await,
         (Route::Problem(kind), _) => Ok(kind.page()),
+        (Route::OpenApi, _) => exchange.openapi.answer(&request.headers),
+        (Route::Docs(file), _) => file.answer(&request.headers),
+    }
+}
+
+#[cfg(test)]
+impl Route {
+    /// One of each. A new variant asks for its place in the list.
+    pub(crate) fn examples() -> Vec<Self> {
+        let id = ArticleId::new(17);
+        let all = ["/docs", "/docs/viewer.js"].map(|path| docs::find(path).map(Self::Docs));
+        let mut routes: Vec<Self> = all.into_iter().flatten().collect();
+        routes.extend([
+            Self::Articles,
+            Self::Search,
+            Self::Article(id),
+            Self::Publish(id),
+            Self::Archive(id),
+            Self::Position,
+            Self::Health,
+            Self::Live,
+            Self::Ready,
+            Self::Metrics,
+            Self::Problem(Kind::Conflict),
+            Self::OpenApi,
+        ]);
+        let listed = |route: &Self| match route {
+            Self::Articles
+            | Self::Search
+            | Self::Article(_)
+            | Self::Publish(_)
+            | Self::Archive(_)
+            | Self::Position
+            | Self::Health
+            | Self::Live
+            | Self::Ready
+            | Self::Metrics
+            | Self::Problem(_)
+            | Self::OpenApi
+            | Self::Docs(_) => true,
+        };
+        routes.retain(listed);
+        routes
     }
 }
 
@@ -156,6 +214,7 @@ mod tests {
         let id: ArticleId = "17".parse().unwrap();
         for (path, expected) in [
             ("/api/v1/articles", Some(Route::Articles)),
+            ("/api/v1/articles/search", Some(Route::Search)),
             ("/api/v1/articles/17", Some(Route::Article(id))),
             ("/api/v1/articles/17/publish", Some(Route::Publish(id))),
             ("/api/v1/articles/17/archive", Some(Route::Archive(id))),
@@ -172,7 +231,12 @@ mod tests {
             ("/api/v1/articles/9223372036854775808", None),
             ("/api/v1/articles/17/publish/", None),
             ("/api/v1/articles/17/else", None),
+            ("/docs", docs::find("/docs").map(Route::Docs)),
+            ("/api/v1/openapi.json", Some(Route::OpenApi)),
             ("/problems/else", None),
+            ("/docs/", None),
+            ("/docs/index.html", None),
+            ("/docs/else", None),
             ("/", None),
             ("", None),
         ] {

@@ -15,5 +15,6 @@ pub mod process;
 pub mod proxy;
 pub mod random;
 pub mod registry;
+pub mod schemathesis;
 pub mod wait;
 pub mod workload;

@@ -80,7 +80,8 @@ pub(crate) fn patched(current: &Fields, patch: &Value) -> Result<Fields, Problem
         match (name.as_str(), value) {
             // Absent would mean "as it is", which is not what was asked for.
             ("status", Value::Null) => _ = members.insert(name.clone(), Value::Null),
-            (_, Value::Null) => _ = members.remove(name),
+            // What an article does not have is not removed but refused, as with any value.
+            (_, Value::Null) if members.contains_key(name) => _ = members.remove(name),
             (_, value) => _ = members.insert(name.clone(), value.clone()),
         }
     }
@@ -331,6 +332,34 @@ mod tests {
     }
 
     #[test]
+    fn the_description_has_these_limits() {
+        let document = crate::openapi::document();
+        let schemas = &document["components"]["schemas"];
+        for (schema, limit, expected) in [
+            ("Title", "maxLength", TITLE_CHARACTERS),
+            ("Author", "maxLength", AUTHOR_CHARACTERS),
+            ("Category", "maxLength", CATEGORY_CHARACTERS),
+            ("Content", "maxLength", CONTENT_BYTES),
+            ("Tags", "maxItems", TAGS),
+        ] {
+            assert_eq!(schemas[schema][limit], expected, "{schema}");
+        }
+        assert_eq!(schemas["Tags"]["items"]["maxLength"], TAG_CHARACTERS);
+        let mut names: Vec<&str> = schemas["ArticleReplacement"]["properties"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        names.extend(READ_ONLY);
+        names.sort_unstable();
+        let article = &schemas["Article"]["properties"];
+        let mut all: Vec<&String> = article.as_object().unwrap().keys().collect();
+        all.sort_unstable();
+        assert_eq!(all, names);
+    }
+
+    #[test]
     fn a_patch_tells_absent_from_null() {
         let same = patched(&current(), &json!({})).unwrap();
         assert_eq!(same, current());
@@ -348,6 +377,10 @@ mod tests {
         errors(
             patched(&current(), &json!({"views_count": 1})),
             &[("/views_count", "read_only")],
+        );
+        errors(
+            patched(&current(), &json!({"": null, "id": null})),
+            &[("/", "unknown"), ("/id", "read_only")],
         );
         errors(patched(&current(), &json!("x")), &[("", "type")]);
     }

@@ -5,7 +5,11 @@ pub(crate) use model::{Article, ArticleId, Fields, Status, rfc3339};
 
 mod input;
 
+mod filter;
+
 mod page;
+
+mod search;
 
 mod store;
 pub(crate) use store::{count_by_status, position_of_primary};
@@ -13,14 +17,16 @@ pub(crate) use store::{count_by_status, position_of_primary};
 mod views;
 pub(crate) use views::Views;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::exchange::Exchange;
 use crate::http::{
-    HeaderMap, HeaderValue, Kind, MediaType, Method, Preconditions, Problem, Reply, Request,
+    ETag, HeaderMap, HeaderValue, Kind, MediaType, Method, Preconditions, Problem, Reply, Request,
     StatusCode, content_type, header, require_acceptable,
 };
 use page::PageRequest;
+use search::SearchRequest;
 
 const JSON: &str = "application/json";
 
@@ -31,15 +37,28 @@ pub(crate) async fn list(exchange: &Exchange, request: Request) -> Result<Reply,
     let client = exchange.database.client().await?;
     let (total, items) = store::list(&client, &wanted).await?;
     let page = wanted.page_of(items, total);
-    let etag = page.etag();
-    let reply = match preconditions.is_known(&etag) {
+    let reply = known_or(&preconditions, &page.etag(), &page);
+    Ok(reply.with_text(header::LINK, &wanted.links(total)))
+}
+
+pub(crate) async fn search(exchange: &Exchange, request: Request) -> Result<Reply, Problem> {
+    require_acceptable(&request.headers, JSON)?;
+    let preconditions = Preconditions::of(&request.headers)?;
+    let wanted = SearchRequest::parse(&request.query)?;
+    let client = exchange.database.client().await?;
+    let (total, hits) = store::search(&client, &wanted).await?;
+    let page = wanted.page.page_of(hits, total);
+    let reply = known_or(&preconditions, &page.etag(), &page);
+    Ok(reply.with_text(header::LINK, &wanted.page.links(total)))
+}
+
+/// A page, unless the client has it already.
+fn known_or(preconditions: &Preconditions, etag: &ETag, page: &impl Serialize) -> Reply {
+    let reply = match preconditions.is_known(etag) {
         true => Reply::empty(StatusCode::NOT_MODIFIED),
-        false => Reply::json(StatusCode::OK, &page),
+        false => Reply::json(StatusCode::OK, page),
     };
-    let links = wanted.links(total);
-    Ok(reply
-        .with(header::ETAG, etag.header())
-        .with_text(header::LINK, &links))
+    reply.with(header::ETAG, etag.header())
 }
 
 pub(crate) async fn create(exchange: &Exchange, request: Request) -> Result<Reply, Problem> {

@@ -4,8 +4,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Serialize;
 
-use super::model::{Article, Status};
-use crate::http::{ETag, Problem, Query, encoded};
+use super::filter::Filter;
+use super::model::Article;
+use super::search::Hit;
+use crate::http::{ETag, Problem, Query};
 
 const PER_PAGE: i64 = 10;
 const PER_PAGE_MAX: i64 = 100;
@@ -18,15 +20,15 @@ const PAGE_MAX: i64 = 1_000_000;
 pub(crate) struct PageRequest {
     pub(crate) page: i64,
     pub(crate) per_page: i64,
-    pub(crate) status: Option<Status>,
-    pub(crate) category: Option<String>,
-    pub(crate) author: Option<String>,
+    pub(crate) filter: Filter,
+    /// What other pages' URLs begin with.
+    base: String,
 }
 
 /// The page that it gets.
 #[derive(Debug, Serialize)]
-pub(crate) struct Page {
-    items: Vec<Article>,
+pub(crate) struct Page<Item> {
+    items: Vec<Item>,
     page: i64,
     per_page: i64,
     total_items: i64,
@@ -36,28 +38,28 @@ pub(crate) struct Page {
 impl PageRequest {
     pub(crate) fn parse(query: &str) -> Result<Self, Problem> {
         let mut query = Query::parse(query);
+        let filter = Filter::take_with_ids(&mut query);
+        let request = Self::take(&mut query, "/api/v1/articles?".to_owned(), filter);
+        query.end()?;
+        Ok(request)
+    }
+
+    pub(super) fn take(query: &mut Query, base: String, filter: Filter) -> Self {
         let page = query.take("page", |text| number(text, PAGE_MAX));
         let per_page = query.take("per_page", |text| number(text, PER_PAGE_MAX));
-        let status = query.take("status", |text| {
-            Status::parse(text).ok_or("draft, published or archived".to_owned())
-        });
-        let category = query.take("category", filter);
-        let author = query.take("author", filter);
-        query.end()?;
-        Ok(Self {
+        Self {
             page: page.unwrap_or(1),
             per_page: per_page.unwrap_or(PER_PAGE),
-            status,
-            category,
-            author,
-        })
+            filter,
+            base,
+        }
     }
 
     pub(crate) fn offset(&self) -> i64 {
         (self.page - 1) * self.per_page
     }
 
-    pub(crate) fn page_of(&self, items: Vec<Article>, total: i64) -> Page {
+    pub(crate) fn page_of<Item>(&self, items: Vec<Item>, total: i64) -> Page<Item> {
         Page {
             items,
             page: self.page,
@@ -83,17 +85,9 @@ impl PageRequest {
     }
 
     fn link(&self, relation: &str, page: i64) -> String {
-        let mut url = format!("/api/v1/articles?page={page}&per_page={}", self.per_page);
-        for (name, value) in [
-            ("status", self.status.map(Status::as_str)),
-            ("category", self.category.as_deref()),
-            ("author", self.author.as_deref()),
-        ] {
-            if let Some(value) = value {
-                url.push_str(&format!("&{name}={}", encoded(value)));
-            }
-        }
-        format!("<{url}>; rel=\"{relation}\"")
+        let Self { base, per_page, .. } = self;
+        let filter = self.filter.parameters();
+        format!("<{base}page={page}&per_page={per_page}{filter}>; rel=\"{relation}\"")
     }
 
     fn pages(&self, total: i64) -> i64 {
@@ -101,12 +95,25 @@ impl PageRequest {
     }
 }
 
-impl Page {
-    /// Weak: the counts of views in it may be older.
+impl Page<Article> {
     pub(crate) fn etag(&self) -> ETag {
+        self.etag_of(self.items.iter())
+    }
+}
+
+impl Page<Hit> {
+    pub(crate) fn etag(&self) -> ETag {
+        self.etag_of(self.items.iter().map(|hit| &hit.article))
+    }
+}
+
+impl<Item> Page<Item> {
+    /// Weak: the counts of views in it may be older. A hit's rank and snippet follow from the
+    /// version of its article.
+    fn etag_of<'a>(&self, articles: impl Iterator<Item = &'a Article>) -> ETag {
         let mut hasher = DefaultHasher::new();
         (self.page, self.per_page, self.total_items).hash(&mut hasher);
-        for article in &self.items {
+        for article in articles {
             (article.id, article.version).hash(&mut hasher);
         }
         ETag::weak(format!("p{:016x}", hasher.finish()))
@@ -118,14 +125,6 @@ fn number(text: &str, max: i64) -> Result<i64, String> {
     match text.parse() {
         Ok(number) if digits && (1..=max).contains(&number) => Ok(number),
         _ => Err(format!("a number from 1 to {max}")),
-    }
-}
-
-/// A value that a category or an author can have.
-fn filter(text: &str) -> Result<String, String> {
-    match (1..=100).contains(&text.chars().count()) && !text.contains('\0') {
-        true => Ok(text.to_owned()),
-        false => Err("1 to 100 characters, none of them U+0000".to_owned()),
     }
 }
 
@@ -158,6 +157,27 @@ mod tests {
             "x=1",
         ] {
             assert!(PageRequest::parse(query).is_err(), "{query}");
+        }
+    }
+
+    #[test]
+    fn the_description_has_these_limits() {
+        let document = crate::openapi::document();
+        let parameters = &document["components"]["parameters"];
+        for (name, default, max) in [("Page", 1, PAGE_MAX), ("PerPage", PER_PAGE, PER_PAGE_MAX)] {
+            let schema = &parameters[name]["schema"];
+            assert_eq!(schema["default"], default);
+            assert_eq!(schema["minimum"], 1);
+            assert_eq!(schema["maximum"], max);
+            let member = match name {
+                "Page" => "page",
+                _ => "per_page",
+            };
+            for list in ["ArticlePage", "HitPage"] {
+                let schema = &document["components"]["schemas"][list]["properties"];
+                assert_eq!(schema[member]["maximum"], max, "{list}");
+                assert_eq!(schema["items"]["maxItems"], PER_PAGE_MAX, "{list}");
+            }
         }
     }
 

@@ -10,8 +10,10 @@ use futures_util::future::try_join;
 use tokio_postgres::Row;
 use tokio_postgres::types::{PgLsn, ToSql};
 
+use super::filter::Filter;
 use super::model::{Article, ArticleId, Fields, Status};
 use super::page::PageRequest;
+use super::search::{EXCERPT_CHARACTERS, HIT_BEGINS, HIT_ENDS, Hit, SearchRequest, snippet};
 use crate::database::{Database, QueryError};
 
 /// In the order in which [`article`] reads them.
@@ -137,46 +139,134 @@ pub(super) async fn list(
     client: &Object,
     wanted: &PageRequest,
 ) -> Result<(i64, Vec<Article>), QueryError> {
-    let status = wanted.status.map(Status::as_str);
-    let (limit, offset) = (wanted.per_page, wanted.offset());
-    // Only the conditions that are asked for, so that the planner sees which index fits: eight
-    // different statements at most.
-    let mut conditions: Vec<String> = Vec::new();
-    let mut values: Vec<&(dyn ToSql + Sync)> = Vec::new();
-    if let Some(status) = &status {
-        values.push(status);
-        conditions.push(format!("status = ${}", values.len()));
-    }
-    if let Some(category) = &wanted.category {
-        values.push(category);
-        conditions.push(format!("category = ${}", values.len()));
-    }
-    if let Some(author) = &wanted.author {
-        values.push(author);
-        conditions.push(format!("author = ${}", values.len()));
-    }
-    let condition = match conditions.is_empty() {
-        true => String::new(),
-        false => format!("where {}", conditions.join(" and ")),
-    };
+    let mut conditions = Conditions::default();
+    conditions.add_filter(&wanted.filter);
+    let condition = conditions.sql();
     let count = format!("select count(*) from articles {condition}");
+    let [limit, offset] = conditions.next_two();
     let page = format!(
-        "select {COLUMNS} from articles {condition} order by created_at desc, id desc limit ${} offset ${}",
-        values.len() + 1,
-        values.len() + 2
+        "select {COLUMNS} from articles {condition}
+         order by created_at desc, id desc limit {limit} offset {offset}"
     );
-    let (count, page) =
-        try_join(client.prepare_cached(&count), client.prepare_cached(&page)).await?;
-    let filters = values.clone();
-    values.push(&limit);
-    values.push(&offset);
-    // Both in one round trip.
+    let (total, rows) = page_of(client, &count, &page, conditions, wanted).await?;
+    Ok((total, rows.iter().map(article).collect()))
+}
+
+/// The number of articles that a text is found in, and one page of them, the best first.
+pub(super) async fn search(
+    client: &Object,
+    wanted: &SearchRequest,
+) -> Result<(i64, Vec<Hit>), QueryError> {
+    // As an expression of constants and parameters, so that the index articles_by_word can serve.
+    const QUERY: &str = "websearch_to_tsquery('pg_catalog.english', $1)";
+    const DOCUMENT: &str = "articles_document(title, content, author, tags)";
+    // Divided by the logarithm of the length, so that long texts do not win by being long, and
+    // brought into 0 to 1 (manual, "Ranking Search Results").
+    const NORMALIZATION: i32 = 1 | 32;
+    // To rank is to read the text again: a word that stands everywhere would take seconds.
+    const RANKED: i64 = 2000;
+    let mut conditions = Conditions::default();
+    conditions.values.push(Box::new(wanted.text.clone()));
+    conditions.terms.push(format!("{DOCUMENT} @@ {QUERY}"));
+    conditions.add_filter(&wanted.page.filter);
+    let condition = conditions.sql();
+    let count = format!("select count(*) from articles {condition}");
+    let [limit, offset] = conditions.next_two();
+    // Excerpts are dear: they are made for the rows of the page alone, after the limit, and of
+    // as much text as is searched.
+    let page = format!(
+        "with hits as (
+             select id, row_number() over (order by created_at desc, id desc) as age
+             from articles {condition}
+         ), page as (
+             select {COLUMNS}, case
+                 when age <= {RANKED} then ts_rank_cd({DOCUMENT}, {QUERY}, {NORMALIZATION})
+                 else 0::real end as rank
+             from hits join articles using (id)
+             order by rank desc, created_at desc, id desc limit {limit} offset {offset}
+         )
+         select {COLUMNS}, rank,
+             left(ts_headline('pg_catalog.english',
+                 translate(left(content, 100000), '{HIT_BEGINS}{HIT_ENDS}', ''), {QUERY},
+                 'StartSel=\"{HIT_BEGINS}\", StopSel=\"{HIT_ENDS}\", MaxWords=40, MinWords=20'
+             ), {EXCERPT_CHARACTERS})
+         from page order by rank desc, created_at desc, id desc"
+    );
+    let (total, rows) = page_of(client, &count, &page, conditions, &wanted.page).await?;
+    let hits = rows.iter().map(|row| Hit {
+        article: article(row),
+        rank: row.get(12),
+        snippet: snippet(row.get(13)),
+    });
+    Ok((total, hits.collect()))
+}
+
+/// The conditions of a query, and the values of their parameters. Only those that are asked for,
+/// so that the planner sees which index fits: sixteen different statements at most.
+#[derive(Default)]
+struct Conditions {
+    terms: Vec<String>,
+    values: Vec<Box<dyn ToSql + Send + Sync>>,
+}
+
+impl Conditions {
+    fn add_filter(&mut self, filter: &Filter) {
+        if let Some(status) = filter.status {
+            self.add("status = ", status.as_str());
+        }
+        if let Some(category) = &filter.category {
+            self.add("category = ", category.clone());
+        }
+        if let Some(author) = &filter.author {
+            self.add("author = ", author.clone());
+        }
+        if let Some(ids) = &filter.ids {
+            let ids: Vec<i64> = ids.iter().map(|id| id.number()).collect();
+            self.values.push(Box::new(ids));
+            self.terms.push(format!("id = any(${})", self.values.len()));
+        }
+    }
+
+    fn add(&mut self, comparison: &str, value: impl ToSql + Send + Sync + 'static) {
+        self.values.push(Box::new(value));
+        self.terms
+            .push(format!("{comparison}${}", self.values.len()));
+    }
+
+    fn sql(&self) -> String {
+        match self.terms.is_empty() {
+            true => String::new(),
+            false => format!("where {}", self.terms.join(" and ")),
+        }
+    }
+
+    /// The names of the parameters after these.
+    fn next_two(&self) -> [String; 2] {
+        let count = self.values.len();
+        [format!("${}", count + 1), format!("${}", count + 2)]
+    }
+}
+
+/// Counts and reads a page in one round trip.
+async fn page_of(
+    client: &Object,
+    count: &str,
+    page: &str,
+    conditions: Conditions,
+    wanted: &PageRequest,
+) -> Result<(i64, Vec<Row>), QueryError> {
+    let (count, page) = try_join(client.prepare_cached(count), client.prepare_cached(page)).await?;
+    let (limit, offset) = (wanted.per_page, wanted.offset());
+    let values = conditions.values.iter();
+    let filters: Vec<&(dyn ToSql + Sync)> = values.map(|value| &**value as _).collect();
+    let mut values = filters.clone();
+    values.extend([&limit as &(dyn ToSql + Sync), &offset]);
     let (count, rows) = try_join(
         client.query_one(&count, &filters),
         client.query(&page, &values),
     )
     .await?;
-    Ok((count.get(0), rows.iter().map(article).collect()))
+    Ok((count.get(0), rows))
 }
 
 /// Adds to the counts of views; ids that are gone are left out.

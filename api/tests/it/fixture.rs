@@ -8,6 +8,8 @@ use service::{Monitor, Shutdown};
 use testkit::postgres::Database;
 use tokio::task::JoinHandle;
 
+use crate::description;
+
 #[derive(Parser)]
 struct CommandLine {
     #[command(flatten)]
@@ -122,6 +124,7 @@ pub(crate) struct Answer {
 pub(crate) async fn answer(response: Response) -> Answer {
     let status = response.status().as_u16();
     let headers = response.headers().clone();
+    description::check(response.url().path(), status, &headers);
     let text = response.text().await.unwrap();
     let body = serde_json::from_str(&text).unwrap_or_default();
     Answer {

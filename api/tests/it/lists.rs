@@ -142,3 +142,37 @@ async fn an_unchanged_page_is_not_sent_again() {
     assert_eq!(ask().await.status, 200);
     api.stop().await;
 }
+
+#[tokio::test]
+async fn articles_are_listed_by_their_ids() {
+    let database = database().await;
+    let api = Api::start(&database, &[]).await;
+    for number in 1..=5 {
+        let mut body = draft(&number.to_string());
+        body["status"] = json!(["draft", "published"][number % 2]);
+        api.create(&body).await;
+    }
+    let list = api.get("/api/v1/articles?ids=2,5,3,99").await;
+    assert_eq!(titles(&list), ["5", "3", "2"]);
+    assert_eq!(list.body["total_items"], 3);
+    let list = api
+        .get("/api/v1/articles?ids=2%2C5%2C3&status=published&per_page=1")
+        .await;
+    assert_eq!(titles(&list), ["5"]);
+    let next = link(&list, "next").unwrap();
+    assert!(next.ends_with("&status=published&ids=2,5,3"), "{next}");
+    assert_eq!(titles(&api.get(&next).await), ["3"]);
+    let many: Vec<String> = (1..=101).map(|id| id.to_string()).collect();
+    let ids = |count: usize| format!("/api/v1/articles?ids={}", many[..count].join(","));
+    assert_eq!(api.get(&ids(100)).await.status, 200);
+    for wrong in [
+        ids(101).as_str(),
+        "/api/v1/articles?ids=1,1",
+        "/api/v1/articles?ids=",
+    ] {
+        let refused = api.get(wrong).await;
+        refused.problem(400, "malformed");
+        assert_eq!(refused.body["errors"][0]["parameter"], "ids");
+    }
+    api.stop().await;
+}

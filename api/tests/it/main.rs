@@ -2,14 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod description;
 mod fixture;
 
 mod articles;
 mod concurrency;
+mod contract;
+mod docs;
 mod lists;
 mod operation;
 mod oracle;
 mod problems;
 mod resilience;
+mod search;
 mod wal;
 mod wire;
