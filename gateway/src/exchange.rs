@@ -7,14 +7,13 @@ use prometheus::{Encoder, Registry, TextEncoder};
 use service::{Monitor, Secret, chain};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument;
-use warp::ws::WebSocket;
 
 use crate::config::Config;
 use crate::graphiql;
 use crate::health;
 use crate::http::{
-    Accepted, HeaderMap, HeaderName, HeaderValue, Method, Reply, Request, StatusCode, header,
-    minimum, request_id, wants_page,
+    Accepted, HeaderMap, HeaderName, HeaderValue, Method, Reply, Request, StatusCode, WebSocket,
+    header, minimum, request_id, wants_page,
 };
 use crate::metrics::Metrics;
 use crate::schema::{Operations, Protocol, Schema, Session, SocketService, admits, serve_socket};

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use async_graphql::parser::types::OperationType;
-use async_graphql::{BatchRequest, BatchResponse, Request, Response};
+use async_graphql::{BatchRequest, BatchResponse, Name, Request, Response, Variables};
 use futures_util::future::join_all;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::error::{code_of, coded};
@@ -13,6 +14,16 @@ use crate::metrics::Metrics;
 
 /// What came: one operation, or several.
 pub(crate) struct Operations(BatchRequest);
+
+/// A query string's. (The library's own reader does not know `operationName`.)
+#[derive(Deserialize)]
+struct Parameters {
+    #[serde(default)]
+    query: String,
+    #[serde(rename = "operationName")]
+    operation_name: Option<String>,
+    variables: Option<String>,
+}
 
 /// Why it cannot be read; for people.
 #[derive(Debug, thiserror::Error)]
@@ -41,12 +52,22 @@ pub(crate) struct Outcome {
 
 impl Operations {
     pub(crate) fn of_query(query: &str) -> Result<Self, Unreadable> {
-        let request = async_graphql::http::parse_query_string(query);
-        let request = request.map_err(|_| Unreadable::Query)?;
-        match request.query.is_empty() {
-            true => Err(Unreadable::Query),
-            false => Ok(Self(request.into())),
+        let parameters: Parameters =
+            serde_urlencoded::from_str(query).map_err(|_| Unreadable::Query)?;
+        if parameters.query.is_empty() {
+            return Err(Unreadable::Query);
         }
+        let json = |text: Option<String>| match text {
+            Some(text) => serde_json::from_str(&text).map_err(|_| Unreadable::Query),
+            None => Ok(Value::Object(serde_json::Map::new())),
+        };
+        let variables = json(parameters.variables)?;
+        if !variables.is_object() {
+            return Err(Unreadable::Query);
+        }
+        let mut request = Request::new(parameters.query).variables(Variables::from_json(variables));
+        request.operation_name = parameters.operation_name;
+        Ok(Self(request.into()))
     }
 
     pub(crate) fn of_body(body: &[u8], limit: usize) -> Result<Self, Unreadable> {
@@ -147,8 +168,9 @@ fn is_refusal(response: &Response) -> bool {
 fn kind(request: &mut Request) -> Option<OperationType> {
     let name = request.operation_name.clone();
     let document = request.parsed_query().ok()?;
-    let mut operations = document.operations.iter().filter(|(operation, _)| {
-        name.is_none() || name.as_deref() == operation.map(|name| name.as_str())
-    });
+    let mut operations = document
+        .operations
+        .iter()
+        .filter(|(operation, _)| name.is_none() || name.as_deref() == operation.map(Name::as_str));
     operations.next().map(|(_, operation)| operation.node.ty)
 }

@@ -25,7 +25,6 @@ impl Query {
 
     /// A page of the articles that fit all filters, the youngest first.
     #[graphql(complexity = "complexity(per_page, child_complexity)")]
-    #[expect(clippy::too_many_arguments, reason = "they are the field's arguments")]
     async fn articles(
         &self,
         context: &Context<'_>,

@@ -10,11 +10,11 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use serde_json::Value;
 use service::Secret;
 use tokio::sync::Semaphore;
-use warp::ws::WebSocket;
 
 use super::error::{coded, with_code};
 use super::operations::count;
 use super::{Schema, Session};
+use crate::http::WebSocket;
 use crate::metrics::Metrics;
 use crate::upstream::{Caller, Upstream};
 

@@ -30,15 +30,9 @@ async fn overloading_with_aliases_is_refused() {
         "TOO_MANY_ALIASES"
     );
     // Neither do fragments hide them.
-    let hidden = format!(
-        "query {{ articles {{ ...f ...f }} }} fragment f on ArticlePage {}",
-        &aliases(16)[24..aliases(16).len() - 2]
-    );
-    assert_eq!(
-        gateway.code(&hidden, json!({})).await,
-        "TOO_MANY_ALIASES",
-        "{hidden}"
-    );
+    let hidden: String = (0..16).map(|n| format!("a{n}: __typename ")).collect();
+    let hidden = format!("{{ articles {{ ...f ...f }} }} fragment f on ArticlePage {{ {hidden} }}");
+    assert_eq!(gateway.code(&hidden, json!({})).await, "TOO_MANY_ALIASES");
     let roots: String = (0..11)
         .map(|n| format!("a{n}: article(id: {n}) {{ id }} "))
         .collect();
@@ -110,10 +104,8 @@ async fn introspection_suggestions_and_the_page_can_be_switched_off() {
     let rest = Rest::start(&[]).await;
     let flags = ["--gateway-no-introspection", "--gateway-no-graphiql"];
     let gateway = Gateway::start(&rest.url, &flags).await;
-    assert_eq!(
-        gateway.code(INTROSPECTION, json!({})).await,
-        "GRAPHQL_VALIDATION_FAILED"
-    );
+    let schema = gateway.ask(INTROSPECTION).await;
+    assert_eq!(schema["data"]["__schema"], Value::Null);
     let typo = gateway.ask("{ artcles { items { id } } }").await;
     assert!(!typo.to_string().contains("articles\""), "{typo}");
     assert!(!typo.to_string().contains("Did you mean"), "{typo}");

@@ -342,7 +342,7 @@ async fn random_operations_leave_the_same_through_both() {
         assert_eq!(rest, graphql, "{operation:?} of {id}");
         changed += usize::from(rest < 300);
     }
-    assert!(changed > 150, "{changed} changes tell little");
+    assert!(changed > 80, "{changed} changes tell little");
     let (_, left) = left.get("?per_page=100").await;
     let (_, right) = right.get("?per_page=100").await;
     assert_eq!(left["total_items"], right["total_items"]);
