@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::database::Database;
 use crate::http::{
     Body, HeaderMap, HeaderName, HeaderValue, Kind, Method, Problem, Reply, Request, StatusCode,
-    header,
+    header, json,
 };
 use crate::metrics::Metrics;
 use crate::openapi::OpenApi;
@@ -88,14 +88,27 @@ impl Exchange {
         }
     }
 
-    /// Reads a body within half of the request's time, so that some is left for the work.
+    pub(crate) async fn read(&self, body: Body) -> Result<Vec<u8>, Problem> {
+        self.in_time(body.read(self.body_limit)).await
+    }
+
     pub(crate) async fn read_json(&self, body: Body) -> Result<Value, Problem> {
-        let read = tokio::time::timeout(self.time_limit / 2, body.json(self.body_limit)).await;
+        json(&self.read(body).await?)
+    }
+
+    pub(crate) async fn require_empty(&self, body: Body) -> Result<(), Problem> {
+        self.in_time(body.require_empty()).await
+    }
+
+    /// Waits for a body for half of the request's time, so that some is left for the work.
+    async fn in_time<T>(
+        &self,
+        read: impl Future<Output = Result<T, Problem>>,
+    ) -> Result<T, Problem> {
+        let read = tokio::time::timeout(self.time_limit / 2, read).await;
         read.unwrap_or_else(|_| {
-            Err(Problem::new(
-                Kind::TooSlow,
-                "the body did not arrive in time",
-            ))
+            let detail = "the body did not arrive in time";
+            Err(Problem::new(Kind::TooSlow, detail))
         })
     }
 

@@ -21,6 +21,7 @@ mod http;
 mod articles;
 mod docs;
 mod health;
+mod idempotency;
 mod metrics;
 mod openapi;
 

@@ -3,11 +3,14 @@
 use tokio_postgres::{Client, Error};
 
 /// In the order in which they apply; an applied one is never changed.
-const MIGRATIONS: [(i32, &str); 2] = [(1, ARTICLES), (2, SEARCH)];
+const MIGRATIONS: [(i32, &str); 3] = [(1, ARTICLES), (2, SEARCH), (3, IDEMPOTENCY)];
 
 const ARTICLES: &str = include_str!("../../sql/source/0001_articles.sql");
 
 const SEARCH: &str = include_str!("../../sql/source/0002_search.sql");
+
+/// Writes need it, so a replica does not.
+const IDEMPOTENCY: &str = include_str!("../../sql/source/0003_idempotency.sql");
 
 /// Applies the migrations that the database does not have yet. Several services may do so at once.
 ///

@@ -9,6 +9,7 @@ use crate::articles::{ArticleId, Views};
 use crate::config::{Config, Side};
 use crate::database::Database;
 use crate::http::{HeaderMap, Problem};
+use crate::idempotency;
 use crate::position;
 use crate::replica::Replica;
 
@@ -57,7 +58,10 @@ impl Role {
     /// Does what has to be done beside requests, until the stop.
     pub(crate) async fn attend(&self, stop: &Shutdown, database: &Database) {
         match self {
-            Self::Primary(views) => views.flush_until(stop, database).await,
+            Self::Primary(views) => {
+                let sweep = idempotency::sweep_until(stop, database);
+                tokio::join!(views.flush_until(stop, database), sweep);
+            }
             Self::Replica(replica) => replica.watch(stop).await,
         }
     }

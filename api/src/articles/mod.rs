@@ -17,14 +17,16 @@ pub(crate) use store::{count_by_status, position_of_primary};
 mod views;
 pub(crate) use views::Views;
 
+use deadpool_postgres::GenericClient;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::exchange::Exchange;
 use crate::http::{
     ETag, HeaderMap, HeaderValue, Kind, MediaType, Method, Preconditions, Problem, Reply, Request,
-    StatusCode, content_type, header, require_acceptable,
+    StatusCode, content_type, header, json, require_acceptable,
 };
+use crate::idempotency::{Attempt, Fingerprint, Key, attempt};
 use page::PageRequest;
 use search::SearchRequest;
 
@@ -64,10 +66,27 @@ fn known_or(preconditions: &Preconditions, etag: &ETag, page: &impl Serialize) -
 pub(crate) async fn create(exchange: &Exchange, request: Request) -> Result<Reply, Problem> {
     require_acceptable(&request.headers, JSON)?;
     require_json(&request.headers)?;
-    let body = exchange.read_json(request.body).await?;
-    let fields = input::new_article(body)?;
-    let client = exchange.database.client().await?;
-    let (article, position) = store::insert(&client, &fields).await?;
+    let key = Key::of(&request.headers)?;
+    let body = exchange.read(request.body).await?;
+    let fields = input::new_article(json(&body)?)?;
+    let mut client = exchange.database.client().await?;
+    let Some(key) = key else {
+        return insert(&client, &fields).await;
+    };
+    let fingerprint = Fingerprint::of_post(&request.path, &body);
+    let reply = match attempt(&mut client, key, fingerprint).await? {
+        Attempt::Repeated(reply) => reply,
+        Attempt::First(first) => {
+            let reply = insert(first.transaction(), &fields).await?;
+            first.succeed(reply).await?
+        }
+    };
+    // The commit is behind us, so this is the position that shows it.
+    Ok(reply.written_at(store::position(&client).await?))
+}
+
+async fn insert(client: &impl GenericClient, fields: &Fields) -> Result<Reply, Problem> {
+    let (article, position) = store::insert(client, fields).await?;
     let location = format!("/api/v1/articles/{}", article.id);
     let reply = reply(StatusCode::CREATED, &article).with_text(header::LOCATION, &location);
     Ok(reply.written_at(position))
@@ -101,7 +120,8 @@ pub(crate) async fn replace(
     require_json(&request.headers)?;
     let preconditions = preconditions(exchange, &request.headers)?;
     let body = exchange.read_json(request.body).await?;
-    change(exchange, id, &preconditions, |article| {
+    let client = exchange.database.client().await?;
+    change(&client, id, &preconditions, |article| {
         input::replacement(body.clone(), article.fields.status)
     })
     .await
@@ -119,7 +139,8 @@ pub(crate) async fn patch(
     }
     let preconditions = preconditions(exchange, &request.headers)?;
     let body: Value = exchange.read_json(request.body).await?;
-    change(exchange, id, &preconditions, |article| {
+    let client = exchange.database.client().await?;
+    change(&client, id, &preconditions, |article| {
         input::patched(&article.fields, &body)
     })
     .await
@@ -130,7 +151,7 @@ pub(crate) async fn publish(
     id: ArticleId,
     request: Request,
 ) -> Result<Reply, Problem> {
-    become_status(exchange, id, &request.headers, Status::Published).await
+    become_status(exchange, id, request, Status::Published).await
 }
 
 pub(crate) async fn archive(
@@ -138,7 +159,7 @@ pub(crate) async fn archive(
     id: ArticleId,
     request: Request,
 ) -> Result<Reply, Problem> {
-    become_status(exchange, id, &request.headers, Status::Archived).await
+    become_status(exchange, id, request, Status::Archived).await
 }
 
 pub(crate) async fn delete(
@@ -161,18 +182,33 @@ pub(crate) async fn delete(
 async fn become_status(
     exchange: &Exchange,
     id: ArticleId,
-    headers: &HeaderMap,
+    request: Request,
     status: Status,
 ) -> Result<Reply, Problem> {
-    require_acceptable(headers, JSON)?;
-    let preconditions = preconditions(exchange, headers)?;
-    change(exchange, id, &preconditions, |article| {
+    require_acceptable(&request.headers, JSON)?;
+    let preconditions = preconditions(exchange, &request.headers)?;
+    let key = Key::of(&request.headers)?;
+    exchange.require_empty(request.body).await?;
+    let decide = |article: &Article| {
         Ok(Fields {
             status,
             ..article.fields.clone()
         })
-    })
-    .await
+    };
+    let mut client = exchange.database.client().await?;
+    let Some(key) = key else {
+        return change(&client, id, &preconditions, decide).await;
+    };
+    let fingerprint = Fingerprint::of_post(&request.path, b"");
+    let reply = match attempt(&mut client, key, fingerprint).await? {
+        Attempt::Repeated(reply) => reply,
+        Attempt::First(first) => {
+            let reply = change(first.transaction(), id, &preconditions, decide).await?;
+            first.succeed(reply).await?
+        }
+    };
+    // The commit is behind us, so this is the position that shows it.
+    Ok(reply.written_at(store::position(&client).await?))
 }
 
 /// How often a change is tried again when others change the same article in between.
@@ -182,23 +218,22 @@ const ATTEMPTS: usize = 50;
 /// version. So nothing is locked, and whoever decides on an older version decides again. A change
 /// that changes nothing writes nothing.
 async fn change(
-    exchange: &Exchange,
+    client: &impl GenericClient,
     id: ArticleId,
     preconditions: &Preconditions,
     decide: impl Fn(&Article) -> Result<Fields, Problem>,
 ) -> Result<Reply, Problem> {
-    let client = exchange.database.client().await?;
     for _ in 0..ATTEMPTS {
-        let article = store::find(&client, id).await?.ok_or_else(absent)?;
+        let article = store::find(client, id).await?.ok_or_else(absent)?;
         preconditions.require(&article.etag())?;
         let fields = decide(&article)?;
         if fields == article.fields {
             // What was read may be another's write of this moment.
-            let position = store::position(&client).await?;
+            let position = store::position(client).await?;
             return Ok(reply(StatusCode::OK, &article).written_at(position));
         }
         article.fields.status.require_step_to(fields.status)?;
-        if let Some((changed, position)) = store::update(&client, &article, &fields).await? {
+        if let Some((changed, position)) = store::update(client, &article, &fields).await? {
             return Ok(reply(StatusCode::OK, &changed).written_at(position));
         }
     }

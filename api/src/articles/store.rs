@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use change::Lsn;
 use chrono::{DateTime, Utc};
-use deadpool_postgres::Object;
+use deadpool_postgres::{GenericClient, Object};
 use futures_util::future::try_join;
 use tokio_postgres::Row;
 use tokio_postgres::types::{PgLsn, ToSql};
@@ -28,7 +28,10 @@ static INSERT: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-pub(super) async fn insert(client: &Object, fields: &Fields) -> Result<(Article, Lsn), QueryError> {
+pub(super) async fn insert(
+    client: &impl GenericClient,
+    fields: &Fields,
+) -> Result<(Article, Lsn), QueryError> {
     let statement = client.prepare_cached(&INSERT).await?;
     let status = fields.status.as_str();
     let values: [&(dyn ToSql + Sync); 6] = [
@@ -46,7 +49,10 @@ pub(super) async fn insert(client: &Object, fields: &Fields) -> Result<(Article,
 static FIND: LazyLock<String> =
     LazyLock::new(|| format!("select {COLUMNS} from articles where id = $1"));
 
-pub(super) async fn find(client: &Object, id: ArticleId) -> Result<Option<Article>, QueryError> {
+pub(super) async fn find(
+    client: &impl GenericClient,
+    id: ArticleId,
+) -> Result<Option<Article>, QueryError> {
     let statement = client.prepare_cached(&FIND).await?;
     let row = client.query_opt(&statement, &[&id.number()]).await?;
     Ok(row.as_ref().map(article))
@@ -66,7 +72,7 @@ static UPDATE: LazyLock<String> = LazyLock::new(|| {
 
 /// Writes new fields, unless the article is no longer the version that was read.
 pub(super) async fn update(
-    client: &Object,
+    client: &impl GenericClient,
     read: &Article,
     fields: &Fields,
 ) -> Result<Option<(Article, Lsn)>, QueryError> {
@@ -103,7 +109,7 @@ const POSITION: &str = "
            else pg_current_wal_flush_lsn() end - 1";
 
 /// Where DB1 stands: what was read before is not younger.
-pub(super) async fn position(client: &Object) -> Result<Lsn, QueryError> {
+pub(super) async fn position(client: &impl GenericClient) -> Result<Lsn, QueryError> {
     let statement = client.prepare_cached(POSITION).await?;
     Ok(lsn(&client.query_one(&statement, &[]).await?))
 }
@@ -120,8 +126,9 @@ pub(crate) async fn position_of_primary(
 }
 
 /// Runs a statement that commits, and tells where DB1 stood right after: both in one round trip.
+/// Within a transaction, the position says nothing of the write.
 async fn written<T>(
-    client: &Object,
+    client: &impl GenericClient,
     write: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<(T, Lsn), QueryError> {
     let statement = client.prepare_cached(POSITION).await?;

@@ -5,7 +5,6 @@ use std::fmt;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use serde_json::Value;
 
 use super::{HeaderMap, Kind, Problem, header};
 
@@ -28,19 +27,8 @@ impl Body {
         }
     }
 
-    /// Reads it as JSON. A limit while reading, since a chunked body does not say its length.
-    pub(crate) async fn json(self, limit: usize) -> Result<Value, Problem> {
-        let bytes = self.read(limit).await?;
-        if bytes.is_empty() {
-            return Err(Problem::new(
-                Kind::Malformed,
-                "the body is empty, JSON was expected",
-            ));
-        }
-        serde_json::from_slice(&bytes).map_err(|error| malformed(&error))
-    }
-
-    async fn read(mut self, limit: usize) -> Result<Vec<u8>, Problem> {
+    /// Reads all of it. A limit while reading, since a chunked body does not say its length.
+    pub(crate) async fn read(mut self, limit: usize) -> Result<Vec<u8>, Problem> {
         let too_large = || {
             let detail = format!("a body may have {limit} bytes");
             Problem::new(Kind::TooLarge, detail)
@@ -62,19 +50,17 @@ impl Body {
         }
         Ok(bytes)
     }
-}
 
-/// Where and how the text is not JSON. The parser's own text is left out: it quotes the input.
-fn malformed(error: &serde_json::Error) -> Problem {
-    let what = match error.classify() {
-        serde_json::error::Category::Eof => "the JSON text ends early",
-        _ => "the body is not JSON",
-    };
-    let (line, column) = (error.line(), error.column());
-    Problem::new(
-        Kind::Malformed,
-        format!("{what}, at line {line} column {column}"),
-    )
+    /// Refuses a body where none is read: to ignore it would be to ignore what a client wants.
+    pub(crate) async fn require_empty(mut self) -> Result<(), Problem> {
+        while let Some(chunk) = self.chunks.next().await {
+            if !chunk.is_ok_and(|chunk| chunk.is_empty()) {
+                let detail = "this request takes no body";
+                return Err(Problem::new(Kind::Malformed, detail));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Debug for Body {

@@ -14,10 +14,12 @@ pub(crate) enum Kind {
     NotAcceptable,
     TooSlow,
     Conflict,
+    KeyInUse,
     PreconditionFailed,
     TooLarge,
     UnsupportedMediaType,
     Validation,
+    KeyReused,
     PreconditionRequired,
     Internal,
     Unavailable,
@@ -33,7 +35,7 @@ pub(super) struct Entry {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Malformed,
         Self::Unauthorized,
         Self::NotFound,
@@ -41,10 +43,12 @@ impl Kind {
         Self::NotAcceptable,
         Self::TooSlow,
         Self::Conflict,
+        Self::KeyInUse,
         Self::PreconditionFailed,
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::Validation,
+        Self::KeyReused,
         Self::PreconditionRequired,
         Self::Internal,
         Self::Unavailable,
@@ -76,10 +80,12 @@ impl Kind {
             Self::NotAcceptable => NOT_ACCEPTABLE,
             Self::TooSlow => TOO_SLOW,
             Self::Conflict => CONFLICT,
+            Self::KeyInUse => KEY_IN_USE,
             Self::PreconditionFailed => PRECONDITION_FAILED,
             Self::TooLarge => TOO_LARGE,
             Self::UnsupportedMediaType => UNSUPPORTED_MEDIA_TYPE,
             Self::Validation => VALIDATION,
+            Self::KeyReused => KEY_REUSED,
             Self::PreconditionRequired => PRECONDITION_REQUIRED,
             Self::Internal => INTERNAL,
             Self::Unavailable => UNAVAILABLE,
@@ -137,6 +143,14 @@ const CONFLICT: Entry = Entry {
     explanation: "An article goes from draft to published to archived, or from draft to archived.",
 };
 
+const KEY_IN_USE: Entry = Entry {
+    slug: "idempotency-key-in-use",
+    status: StatusCode::CONFLICT,
+    title: "A request with this key is under way",
+    explanation: "Another request with the same Idempotency-Key has not ended. Repeat this one after \
+                  the time in Retry-After: it is then answered as the other was.",
+};
+
 const PRECONDITION_FAILED: Entry = Entry {
     slug: "precondition-failed",
     status: StatusCode::PRECONDITION_FAILED,
@@ -163,6 +177,14 @@ const VALIDATION: Entry = Entry {
     status: StatusCode::UNPROCESSABLE_ENTITY,
     title: "Some fields are not valid",
     explanation: "The member `errors` lists each field, by JSON pointer, with what is wrong.",
+};
+
+const KEY_REUSED: Entry = Entry {
+    slug: "idempotency-key-reused",
+    status: StatusCode::UNPROCESSABLE_ENTITY,
+    title: "The key belongs to another request",
+    explanation: "Within the last 24 hours, a request with the same Idempotency-Key had another path \
+                  or another body. Take a new key for each request that is not a repetition.",
 };
 
 const PRECONDITION_REQUIRED: Entry = Entry {

@@ -3,6 +3,9 @@
 mod body;
 pub(crate) use body::Body;
 
+mod json;
+pub(crate) use json::json;
+
 mod negotiation;
 pub(crate) use negotiation::{MediaType, content_type, require_acceptable};
 

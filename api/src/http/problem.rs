@@ -74,6 +74,14 @@ impl Problem {
         }
     }
 
+    /// Fields of a body that is not well formed.
+    pub(super) fn malformed_at(errors: Vec<FieldError>) -> Self {
+        Self {
+            errors,
+            ..Self::new(Kind::Malformed, "the body is not well formed, see errors")
+        }
+    }
+
     /// Query parameters.
     pub(crate) fn bad_parameters(errors: Vec<FieldError>) -> Self {
         Self {

@@ -76,7 +76,7 @@ async fn services_that_start_together_migrate_once() {
     let client = database.client().await;
     let sql = "select count(*) from articles_migrations";
     let applied: i64 = client.query_one(sql, &[]).await.unwrap().get(0);
-    assert_eq!(applied, 2);
+    assert_eq!(applied, 3);
     // With everything applied, a role that may create nothing can start the service.
     client
         .batch_execute(

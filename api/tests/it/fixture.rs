@@ -84,8 +84,26 @@ impl Api {
         answer(self.request("GET", path).send().await.unwrap()).await
     }
 
+    /// Null stands for no body.
     pub(crate) async fn send(&self, method: &str, path: &str, body: &Value) -> Answer {
-        answer(self.request(method, path).json(body).send().await.unwrap()).await
+        self.send_with(&[], method, path, body).await
+    }
+
+    pub(crate) async fn send_with(
+        &self,
+        headers: &[(&str, &str)],
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> Answer {
+        let mut request = self.request(method, path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if !body.is_null() {
+            request = request.json(body);
+        }
+        answer(request.send().await.unwrap()).await
     }
 
     pub(crate) async fn send_if(
@@ -95,8 +113,8 @@ impl Api {
         path: &str,
         body: &Value,
     ) -> Answer {
-        let request = self.request(method, path).header(header::IF_MATCH, etag);
-        answer(request.json(body).send().await.unwrap()).await
+        self.send_with(&[("if-match", etag)], method, path, body)
+            .await
     }
 
     /// Creates an article and returns it.

@@ -9,6 +9,7 @@ mod articles;
 mod concurrency;
 mod contract;
 mod docs;
+mod idempotency;
 mod lists;
 mod operation;
 mod oracle;
