@@ -71,17 +71,18 @@ impl File {
             .unwrap_or((asset.media_type, ""));
         require_acceptable(headers, media_type)?;
         let etag = ETag::strong(asset.etag());
-        let known = Preconditions::of(headers)?.is_known(&etag);
-        let reply = match known {
-            true => Reply::empty(StatusCode::NOT_MODIFIED),
-            false => Reply::of_type(StatusCode::OK, asset.media_type, asset.bytes.to_vec()),
+        let tag = etag.header();
+        let reply = Reply::of_type(StatusCode::OK, asset.media_type, asset.bytes.to_vec());
+        let reply = match Preconditions::of(headers)?.is_known(&etag.into()) {
+            true => reply.not_modified(),
+            false => reply,
         };
         let cache = match self.0 < OURS {
             true => "no-cache",
             false => "public, max-age=31536000, immutable",
         };
         Ok(reply
-            .with(header::ETAG, etag.header())
+            .with(header::ETAG, tag)
             .with(header::CACHE_CONTROL, HeaderValue::from_static(cache))
             .with(POLICY, HeaderValue::from_static(SOURCES)))
     }

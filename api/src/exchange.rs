@@ -12,8 +12,8 @@ use uuid::Uuid;
 use crate::config::Config;
 use crate::database::Database;
 use crate::http::{
-    Body, HeaderMap, HeaderName, HeaderValue, Kind, Method, Problem, Reply, Request, StatusCode,
-    header, json,
+    Body, Encoding, HeaderMap, HeaderName, HeaderValue, Kind, Method, Problem, Reply, Request,
+    StatusCode, header, json,
 };
 use crate::metrics::Metrics;
 use crate::openapi::OpenApi;
@@ -34,6 +34,8 @@ pub(crate) struct Exchange {
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 
 impl Exchange {
     pub(crate) fn new(
@@ -59,7 +61,11 @@ impl Exchange {
     pub(crate) async fn answer(&self, request: Request) -> Reply {
         let start = Instant::now();
         let id = request_id(&request.headers);
-        let span = tracing::info_span!("request", %id);
+        let span = tracing::info_span!("request", %id, traceparent = tracing::field::Empty);
+        if let Some(parent) = trace_parent(&request.headers) {
+            span.record("traceparent", parent);
+        }
+        let encoding = Encoding::of(&request.headers);
         let method = request.method.clone();
         let route = Route::find(&request.path);
         let path = request.path.clone();
@@ -75,7 +81,7 @@ impl Exchange {
             .answered(template, &method, reply.status, elapsed);
         let status = reply.status.as_u16();
         span.in_scope(|| tracing::debug!(%method, template, status, ?elapsed, "answered"));
-        finished(reply, &id)
+        encoding.apply(finished(reply, &id)).await
     }
 
     async fn within_time(&self, route: Option<Route>, request: Request) -> Result<Reply, Problem> {
@@ -174,6 +180,26 @@ fn request_id(headers: &HeaderMap) -> String {
     }
 }
 
+/// Where a trace has come from (W3C Trace Context, section 3.2), so that our log can be joined to it.
+fn trace_parent(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(&TRACE_PARENT).iter();
+    let text = values.next()?.to_str().ok()?;
+    let mut parts = text.split('-');
+    let is_fit = [2, 32, 16, 2].into_iter().all(|length| {
+        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        // Ids of zeros are none.
+        let is_set = |part: &str| length == 2 || part.bytes().any(|byte| byte != b'0');
+        let part = parts.next().unwrap_or_default();
+        part.len() == length && part.bytes().all(hex) && is_set(part)
+    });
+    // A version to come may add parts; the first has none, and ff never is one.
+    let is_known = match text.get(..2) {
+        Some("00") => parts.next().is_none(),
+        version => version != Some("ff"),
+    };
+    (is_fit && is_known && text.len() <= 128 && values.next().is_none()).then_some(text)
+}
+
 fn finished(reply: Reply, id: &str) -> Reply {
     let mut reply = reply.with_text(REQUEST_ID, id).with(
         header::X_CONTENT_TYPE_OPTIONS,
@@ -221,5 +247,31 @@ mod tests {
         assert_eq!(of(HeaderValue::from_static("a b")).len(), 36);
         assert_eq!(of(HeaderValue::from_static("")).len(), 36);
         assert_eq!(of(HeaderValue::from_bytes(&[b'a'; 129]).unwrap()).len(), 36);
+    }
+
+    #[test]
+    fn a_trace_is_taken_over_when_it_is_one() {
+        let of = |value| {
+            let headers = HeaderMap::from_iter([(TRACE_PARENT, HeaderValue::from_static(value))]);
+            trace_parent(&headers).is_some()
+        };
+        assert!(of(
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        ));
+        assert!(of(
+            "cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more"
+        ));
+        for unfit in [
+            "",
+            "00",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+            "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ] {
+            assert!(!of(unfit), "{unfit}");
+        }
     }
 }

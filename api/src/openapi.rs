@@ -38,9 +38,10 @@ impl OpenApi {
 
     pub(crate) fn answer(&self, headers: &HeaderMap) -> Result<Reply, Problem> {
         require_acceptable(headers, MEDIA_TYPE)?;
-        let reply = match Preconditions::of(headers)?.is_known(&self.etag) {
-            true => Reply::empty(StatusCode::NOT_MODIFIED),
-            false => Reply::of_type(StatusCode::OK, MEDIA_TYPE, self.bytes.clone()),
+        let reply = Reply::of_type(StatusCode::OK, MEDIA_TYPE, self.bytes.clone());
+        let reply = match Preconditions::of(headers)?.is_known(&self.etag.clone().into()) {
+            true => reply.not_modified(),
+            false => reply,
         };
         Ok(reply.with(header::ETAG, self.etag.header()))
     }

@@ -39,7 +39,7 @@ pub(crate) async fn list(exchange: &Exchange, request: Request) -> Result<Reply,
     let client = exchange.database.client().await?;
     let (total, items) = store::list(&client, &wanted).await?;
     let page = wanted.page_of(items, total);
-    let reply = known_or(&preconditions, &page.etag(), &page);
+    let reply = known_or(&preconditions, page.etag(), &page);
     Ok(reply.with_text(header::LINK, &wanted.links(total)))
 }
 
@@ -50,17 +50,17 @@ pub(crate) async fn search(exchange: &Exchange, request: Request) -> Result<Repl
     let client = exchange.database.client().await?;
     let (total, hits) = store::search(&client, &wanted).await?;
     let page = wanted.page.page_of(hits, total);
-    let reply = known_or(&preconditions, &page.etag(), &page);
+    let reply = known_or(&preconditions, page.etag(), &page);
     Ok(reply.with_text(header::LINK, &wanted.page.links(total)))
 }
 
 /// A page, unless the client has it already.
-fn known_or(preconditions: &Preconditions, etag: &ETag, page: &impl Serialize) -> Reply {
-    let reply = match preconditions.is_known(etag) {
-        true => Reply::empty(StatusCode::NOT_MODIFIED),
-        false => Reply::json(StatusCode::OK, page),
-    };
-    reply.with(header::ETAG, etag.header())
+fn known_or(preconditions: &Preconditions, etag: ETag, page: &impl Serialize) -> Reply {
+    let reply = Reply::json(StatusCode::OK, page).with(header::ETAG, etag.header());
+    match preconditions.is_known(&etag.into()) {
+        true => reply.not_modified(),
+        false => reply,
+    }
 }
 
 pub(crate) async fn create(exchange: &Exchange, request: Request) -> Result<Reply, Problem> {
@@ -101,14 +101,14 @@ pub(crate) async fn read(
     let preconditions = Preconditions::of(&request.headers)?;
     let client = exchange.database.client().await?;
     let article = store::find(&client, id).await?.ok_or_else(absent)?;
-    if preconditions.is_known(&article.etag()) {
-        let not_modified = Reply::empty(StatusCode::NOT_MODIFIED);
-        return Ok(not_modified.with(header::ETAG, article.etag().header()));
+    let reply = reply(StatusCode::OK, &article);
+    if preconditions.is_known(&article.as_version()) {
+        return Ok(reply.not_modified());
     }
     if request.method == Method::GET {
         exchange.role.count_view(id);
     }
-    Ok(reply(StatusCode::OK, &article))
+    Ok(reply)
 }
 
 pub(crate) async fn replace(
@@ -171,7 +171,7 @@ pub(crate) async fn delete(
     let client = exchange.database.client().await?;
     for _ in 0..ATTEMPTS {
         let article = store::find(&client, id).await?.ok_or_else(absent)?;
-        preconditions.require(&article.etag())?;
+        preconditions.require(&article.as_version())?;
         if let Some(position) = store::delete(&client, &article).await? {
             return Ok(Reply::empty(StatusCode::NO_CONTENT).written_at(position));
         }
@@ -225,7 +225,7 @@ async fn change(
 ) -> Result<Reply, Problem> {
     for _ in 0..ATTEMPTS {
         let article = store::find(client, id).await?.ok_or_else(absent)?;
-        preconditions.require(&article.etag())?;
+        preconditions.require(&article.as_version())?;
         let fields = decide(&article)?;
         if fields == article.fields {
             // What was read may be another's write of this moment.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 
-use crate::http::{ETag, Kind, Problem};
+use crate::http::{ETag, Kind, Problem, Version, http_date};
 
 /// An article's number: positive, given by the database, never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -119,11 +119,15 @@ impl Article {
         ETag::strong(format!("v{}", self.version))
     }
 
-    /// As `Last-Modified` has it (RFC 9110, section 5.6.7).
     pub(crate) fn last_modified(&self) -> String {
-        self.updated_at
-            .format("%a, %d %b %Y %H:%M:%S GMT")
-            .to_string()
+        http_date(self.updated_at)
+    }
+
+    pub(crate) fn as_version(&self) -> Version {
+        Version {
+            etag: self.etag(),
+            modified: Some(self.updated_at),
+        }
     }
 }
 

@@ -1,7 +1,10 @@
-//! Entity tags and the preconditions on them (RFC 9110, sections 8.8.3 and 13).
+//! Entity tags, dates, and the preconditions on them (RFC 9110, sections 8.8 and 13).
 
 use std::fmt;
 
+use chrono::{DateTime, Utc};
+
+use super::date::parse_http_date;
 use super::{HeaderMap, HeaderName, HeaderValue, Kind, Problem, header};
 
 /// Which version of a resource a representation is of.
@@ -24,6 +27,20 @@ impl ETag {
         Self { weak: true, opaque }
     }
 
+    /// Reads one of ours, as it stands in a reply.
+    pub(super) fn parse(value: &HeaderValue) -> Option<Self> {
+        let mut tags = list(value.to_str().ok()?)?;
+        tags.pop()
+    }
+
+    /// Of the same version, compressed. A weak tag is of the content, however it is encoded.
+    pub(super) fn of_gzip(self) -> Self {
+        match self.weak {
+            true => self,
+            false => Self::strong(self.opaque + GZIP),
+        }
+    }
+
     pub(crate) fn header(&self) -> HeaderValue {
         HeaderValue::from_str(&self.to_string()).expect("our tags are letters and digits")
     }
@@ -37,6 +54,9 @@ impl ETag {
     }
 }
 
+/// Ends the tags of compressed representations. Clients may send it or not: it is the same version.
+const GZIP: &str = "-gzip";
+
 impl fmt::Display for ETag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let prefix = match self.weak {
@@ -47,11 +67,37 @@ impl fmt::Display for ETag {
     }
 }
 
-/// `If-Match` and `If-None-Match` of a request.
+/// What a request demands of the version that is there, or has of it already.
 #[derive(Debug, Default)]
 pub(crate) struct Preconditions {
     if_match: Option<Tags>,
+    if_unmodified_since: Option<DateTime<Utc>>,
     if_none_match: Option<Tags>,
+    if_modified_since: Option<DateTime<Utc>>,
+}
+
+/// What tells the versions of a resource apart.
+#[derive(Debug)]
+pub(crate) struct Version {
+    pub(crate) etag: ETag,
+    /// None where times say nothing, as of a page of a list.
+    pub(crate) modified: Option<DateTime<Utc>>,
+}
+
+impl Version {
+    /// `Last-Modified` has no more than seconds, so neither has the comparison with it.
+    fn is_after(&self, date: Option<DateTime<Utc>>) -> Option<bool> {
+        Some(self.modified?.timestamp() > date?.timestamp())
+    }
+}
+
+impl From<ETag> for Version {
+    fn from(etag: ETag) -> Self {
+        Self {
+            etag,
+            modified: None,
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -64,7 +110,9 @@ impl Preconditions {
     pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
         Ok(Self {
             if_match: tags(headers, &header::IF_MATCH)?,
+            if_unmodified_since: date(headers, &header::IF_UNMODIFIED_SINCE),
             if_none_match: tags(headers, &header::IF_NONE_MATCH)?,
+            if_modified_since: date(headers, &header::IF_MODIFIED_SINCE),
         })
     }
 
@@ -73,29 +121,52 @@ impl Preconditions {
         self.if_match.is_some()
     }
 
-    /// Whether the client has this representation already (a GET then answers 304).
-    pub(crate) fn is_known(&self, current: &ETag) -> bool {
+    /// Whether the client has this representation already (a GET then answers 304). Dates count
+    /// only without tags, which are exact.
+    pub(crate) fn is_known(&self, current: &Version) -> bool {
         match &self.if_none_match {
-            None => false,
-            Some(Tags::Any) => true,
-            Some(Tags::These(tags)) => tags.iter().any(|tag| tag.matches_weakly(current)),
+            None => current.is_after(self.if_modified_since) == Some(false),
+            Some(tags) => tags.include(&current.etag, ETag::matches_weakly),
         }
     }
 
     /// Refuses a change of another version than the one that the client means.
-    pub(crate) fn require(&self, current: &ETag) -> Result<(), Problem> {
-        let meant = match &self.if_match {
-            None | Some(Tags::Any) => true,
-            Some(Tags::These(tags)) => tags.iter().any(|tag| tag.matches_strongly(current)),
+    pub(crate) fn require(&self, current: &Version) -> Result<(), Problem> {
+        let is_meant = match &self.if_match {
+            None => current.is_after(self.if_unmodified_since) != Some(true),
+            Some(tags) => tags.include(&current.etag, ETag::matches_strongly),
         };
-        match meant && !self.is_known(current) {
+        let is_excluded = match &self.if_none_match {
+            None => false,
+            Some(tags) => tags.include(&current.etag, ETag::matches_weakly),
+        };
+        match is_meant && !is_excluded {
             true => Ok(()),
             false => {
-                let detail = format!("the current version is {current}");
+                let detail = format!("the current version is {}", current.etag);
                 Err(Problem::new(Kind::PreconditionFailed, detail)
-                    .with(header::ETAG, current.header()))
+                    .with(header::ETAG, current.etag.header()))
             }
         }
+    }
+}
+
+impl Tags {
+    fn include(&self, etag: &ETag, matches: impl Fn(&ETag, &ETag) -> bool) -> bool {
+        match self {
+            Self::Any => true,
+            Self::These(tags) => tags.iter().any(|tag| matches(tag, etag)),
+        }
+    }
+}
+
+/// A header that is no date, or several, is as none (RFC 9110, sections 13.1.3 and 13.1.4).
+fn date(headers: &HeaderMap, name: &HeaderName) -> Option<DateTime<Utc>> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    match values.next() {
+        None => parse_http_date(value.to_str().ok()?),
+        Some(_) => None,
     }
 }
 
@@ -131,7 +202,7 @@ fn list(text: &str) -> Option<Vec<ETag>> {
         let (opaque, after) = quoted.strip_prefix('"')?.split_once('"')?;
         tags.push(ETag {
             weak,
-            opaque: opaque.to_owned(),
+            opaque: opaque.strip_suffix(GZIP).unwrap_or(opaque).to_owned(),
         });
         match after.trim_start().strip_prefix(',') {
             Some(more) => rest = more.trim_start(),
@@ -145,8 +216,8 @@ fn list(text: &str) -> Option<Vec<ETag>> {
 mod tests {
     use super::*;
 
-    fn tag(opaque: &str) -> ETag {
-        ETag::strong(opaque.to_owned())
+    fn tag(opaque: &str) -> Version {
+        ETag::strong(opaque.to_owned()).into()
     }
 
     fn preconditions(name: HeaderName, values: &[&'static str]) -> Result<Preconditions, Problem> {
@@ -189,6 +260,51 @@ mod tests {
     fn if_none_match_forbids_a_change_of_what_is_there() {
         let preconditions = preconditions(header::IF_NONE_MATCH, &["*"]).unwrap();
         assert!(preconditions.require(&tag("v2")).is_err());
+    }
+
+    #[test]
+    fn a_compressed_representation_is_of_the_same_version() {
+        let etag = tag("v2").etag.of_gzip();
+        assert_eq!(etag.to_string(), "\"v2-gzip\"");
+        assert_eq!(ETag::parse(&etag.header()), Some(tag("v2").etag));
+        let weak = ETag::weak("p1".to_owned());
+        assert_eq!(weak.clone().of_gzip(), weak);
+        allows(&["\"v2-gzip\""], true);
+        allows(&["\"v1-gzip\""], false);
+        allows(&["W/\"v2-gzip\""], false);
+        let known = preconditions(header::IF_NONE_MATCH, &["W/\"v2-gzip\""]).unwrap();
+        assert!(known.is_known(&tag("v2")));
+    }
+
+    fn of_noon(pairs: &[(HeaderName, &'static str)]) -> (bool, bool) {
+        let pairs = pairs.iter().cloned();
+        let headers = pairs.map(|(name, value)| (name, HeaderValue::from_static(value)));
+        let preconditions = Preconditions::of(&headers.collect()).unwrap();
+        let version = Version {
+            modified: "2026-03-04T12:00:00.9Z".parse().ok(),
+            ..tag("v2")
+        };
+        (
+            preconditions.is_known(&version),
+            preconditions.require(&version).is_ok(),
+        )
+    }
+
+    #[test]
+    fn dates_count_to_the_second_and_only_without_tags() {
+        const BEFORE: &str = "Wed, 04 Mar 2026 11:59:59 GMT";
+        const SAME: &str = "Wed, 04 Mar 2026 12:00:00 GMT";
+        let (since, until) = (header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE);
+        assert_eq!(of_noon(&[(since.clone(), BEFORE)]), (false, true));
+        assert_eq!(of_noon(&[(since.clone(), SAME)]), (true, true));
+        assert_eq!(of_noon(&[(since.clone(), "yesterday")]), (false, true));
+        assert_eq!(of_noon(&[(until.clone(), BEFORE)]), (false, false));
+        assert_eq!(of_noon(&[(until.clone(), SAME)]), (false, true));
+        assert_eq!(of_noon(&[(until.clone(), "0")]), (false, true));
+        let with_tags = [(since, SAME), (header::IF_NONE_MATCH, "\"v1\"")];
+        assert_eq!(of_noon(&with_tags), (false, true));
+        let with_tags = [(until, BEFORE), (header::IF_MATCH, "\"v2\"")];
+        assert_eq!(of_noon(&with_tags), (false, true));
     }
 
     #[test]

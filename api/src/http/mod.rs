@@ -12,8 +12,14 @@ pub(crate) use negotiation::{MediaType, content_type, require_acceptable};
 mod query;
 pub(crate) use query::{Query, encoded};
 
+mod encoding;
+pub(crate) use encoding::Encoding;
+
+mod date;
+pub(crate) use date::http_date;
+
 mod etag;
-pub(crate) use etag::{ETag, Preconditions};
+pub(crate) use etag::{ETag, Preconditions, Version};
 
 mod kind;
 pub(crate) use kind::Kind;
@@ -63,6 +69,14 @@ impl Reply {
             ..Self::empty(status)
         };
         reply.with(header::CONTENT_TYPE, HeaderValue::from_static(media_type))
+    }
+
+    /// What a client has already. The body stays until the reply is encoded, which its tag depends on.
+    pub(crate) fn not_modified(self) -> Self {
+        Self {
+            status: StatusCode::NOT_MODIFIED,
+            ..self
+        }
     }
 
     pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {

@@ -232,9 +232,22 @@ async fn a_backend_that_dies_in_between_leaves_neither_row_nor_key() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_leaves_in_between_leaves_no_transaction_open() {
     let database = database().await;
+    let client = database.client().await;
+    api::migrate(&client).await.unwrap();
+    let old = "insert into lockstep.idempotency_keys (key, fingerprint, status, body, created_at)
+               values ('old', sha256('x'), 201, '', now() - interval '25 hours')";
+    client.batch_execute(old).await.unwrap();
     // One connection, so that the next request gets the one that was left.
     let flags = ["--api-connections", "1"];
     let api = Arc::new(Api::start(&database, &flags).await);
+    // The sweep needs the connection too, and would wait for the lock with it.
+    wait::until("the first sweep is over", async || {
+        match keys(&database).await {
+            0 => Ok(()),
+            left => Err(left),
+        }
+    })
+    .await;
     let holder = hold(&database).await;
     let first = tokio::spawn({
         let api = Arc::clone(&api);
