@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prometheus::{Encoder, Registry, TextEncoder};
-use service::{Monitor, Secret, chain};
+use service::{Health, Monitor, Secret, chain};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument;
 
@@ -30,6 +30,7 @@ pub(crate) struct Exchange {
     body_limit: usize,
     time_limit: Duration,
     registry: Registry,
+    health: Health,
 }
 
 /// Sockets at once; each holds some tens of kilobytes.
@@ -102,6 +103,7 @@ impl Exchange {
             body_limit: config.limits.gateway_body_bytes,
             time_limit: config.gateway_timeout_seconds,
             registry: monitor.metrics,
+            health: monitor.health,
         }
     }
 
@@ -156,7 +158,7 @@ impl Exchange {
             Route::Graphql => self.operate(request, &method, id).await,
             Route::Asset(name) if self.graphiql => graphiql::file(name, &request.headers),
             Route::Asset(_) => Reply::error(StatusCode::NOT_FOUND, "NOT_FOUND", "no such file"),
-            Route::Health => health::report(upstream, id).await,
+            Route::Health => health::report(upstream, &self.health, id).await,
             Route::Live => health::live(),
             Route::Ready => health::ready(upstream, id).await,
             Route::Metrics => self.metrics_page(),

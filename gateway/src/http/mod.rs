@@ -12,4 +12,4 @@ pub(crate) use request::{Request, minimum, request_id};
 
 pub(crate) use warp::http::header;
 pub(crate) use warp::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-pub(crate) use warp::ws::WebSocket;
+pub(crate) use warp::ws::{Message, WebSocket};
