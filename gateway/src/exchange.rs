@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prometheus::{Encoder, Registry, TextEncoder};
+use service::http::request_id;
 use service::{Health, Monitor, Secret, chain};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument;
@@ -13,7 +14,7 @@ use crate::graphiql;
 use crate::health;
 use crate::http::{
     Accepted, HeaderMap, HeaderName, HeaderValue, Method, Reply, Request, StatusCode, WebSocket,
-    header, minimum, request_id, wants_page,
+    header, minimum, wants_page,
 };
 use crate::metrics::Metrics;
 use crate::schema::{Operations, Protocol, Schema, Session, SocketService, admits, serve_socket};

@@ -11,6 +11,7 @@ use futures_util::SinkExt;
 use futures_util::stream::{self, BoxStream, SplitSink, StreamExt};
 use serde_json::Value;
 use service::Secret;
+use service::http::carries_token;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, interval_at, timeout};
 use tokio_util::sync::PollSender;
@@ -139,23 +140,7 @@ fn greet(
 
 /// Whether an `Authorization` carries the token, if there is one.
 pub(crate) fn admits(token: Option<&Secret>, authorization: Option<&str>) -> bool {
-    let Some(token) = token else {
-        return true;
-    };
-    let given = authorization.and_then(|header| {
-        let (scheme, token) = header.split_at_checked(7)?;
-        scheme.eq_ignore_ascii_case("bearer ").then_some(token)
-    });
-    given.is_some_and(|given| same(given.as_bytes(), token.expose().as_bytes()))
-}
-
-/// Compares in a time that does not tell how much of a guess was right.
-fn same(given: &[u8], token: &[u8]) -> bool {
-    let differences = given
-        .iter()
-        .zip(token)
-        .fold(0, |bits, (left, right)| bits | (left ^ right));
-    given.len() == token.len() && differences == 0
+    token.is_none_or(|token| carries_token(authorization.map(str::as_bytes), token))
 }
 
 /// The schema, for one socket's operations.
