@@ -1,15 +1,12 @@
 //! Writes. They run one after the other, as GraphQL demands, and go to the primary.
 
 use async_graphql::{Context, ID, Object, Result};
-use serde_json::json;
 
 use super::article::Article;
-use super::error::failed;
+use super::error::{bad_input, failed, gone};
 use super::input::{CreateArticleInput, UpdateArticleInput};
 use super::query::number;
 use super::session::{session, upstream};
-use crate::upstream::Failure;
-
 pub(crate) struct Mutation;
 
 #[Object]
@@ -22,7 +19,7 @@ impl Mutation {
     ) -> Result<Article> {
         let caller = session(context)?.caller();
         let created = upstream(context)?.create(caller, &input.body()).await;
-        created.map(Article).map_err(failed)
+        created.map(Article::from).map_err(failed)
     }
 
     /// Changes what `input` names of an article.
@@ -36,9 +33,9 @@ impl Mutation {
         let caller = session(context)?.caller();
         let upstream = upstream(context)?;
         let updated = upstream
-            .update(caller, existing(&id)?, &input.patch(), if_match.as_deref())
+            .update(caller, existing(&id)?, &input.patch(), tag(&if_match)?)
             .await;
-        updated.map(Article).map_err(failed)
+        updated.map(Article::from).map_err(failed)
     }
 
     /// Deletes an article; true when it is gone.
@@ -51,7 +48,7 @@ impl Mutation {
         let caller = session(context)?.caller();
         let upstream = upstream(context)?;
         let deleted = upstream
-            .delete(caller, existing(&id)?, if_match.as_deref())
+            .delete(caller, existing(&id)?, tag(&if_match)?)
             .await;
         deleted.map(|()| true).map_err(failed)
     }
@@ -68,9 +65,9 @@ impl Mutation {
         let caller = session(context)?.caller();
         let upstream = upstream(context)?;
         let published = upstream
-            .publish(caller, existing(&id)?, if_match.as_deref())
+            .publish(caller, existing(&id)?, tag(&if_match)?)
             .await;
-        published.map(Article).map_err(failed)
+        published.map(Article::from).map_err(failed)
     }
 
     /// Puts an article away.
@@ -85,20 +82,22 @@ impl Mutation {
         let caller = session(context)?.caller();
         let upstream = upstream(context)?;
         let archived = upstream
-            .archive(caller, existing(&id)?, if_match.as_deref())
+            .archive(caller, existing(&id)?, tag(&if_match)?)
             .await;
-        archived.map(Article).map_err(failed)
+        archived.map(Article::from).map_err(failed)
     }
 }
 
 /// An id that no article can have is as one whose article is gone.
 fn existing(id: &ID) -> Result<i64> {
-    number(id)?.ok_or_else(|| {
-        failed(Failure::Problem(json!({
-            "type": "/problems/not-found",
-            "title": "There is nothing here",
-            "status": 404,
-            "detail": "there is no such article",
-        })))
-    })
+    number(id)?.ok_or_else(|| gone("there is no such article"))
+}
+
+/// An etag that a header can carry; REST says whether it is one.
+fn tag(if_match: &Option<String>) -> Result<Option<&str>> {
+    let tag = if_match.as_deref();
+    match tag.is_none_or(|tag| tag.bytes().all(|byte| (b' '..=b'~').contains(&byte))) {
+        true => Ok(tag),
+        false => Err(bad_input("ifMatch is no etag")),
+    }
 }
