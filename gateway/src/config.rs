@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use service::Secret;
 
+use crate::changes::Config as ChangesConfig;
+
 /// The settings of the gateway.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
@@ -74,6 +76,9 @@ pub struct Config {
 
     #[command(flatten)]
     pub limits: Limits,
+
+    #[command(flatten)]
+    pub changes: ChangesConfig,
 }
 
 /// What an operation may ask for. GraphiQL's introspection passes the defaults.

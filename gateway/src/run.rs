@@ -5,9 +5,11 @@ use std::sync::Arc;
 use service::listener::{self, ListenError, Protection};
 use service::{Monitor, Shutdown};
 
+use crate::changes::{Changes, follow};
 use crate::config::Config;
 use crate::exchange::Exchange;
 use crate::metrics::Metrics;
+use crate::replication::Replication;
 use crate::schema::{self, Parts};
 use crate::server;
 use crate::upstream::{BuildError, Upstream};
@@ -39,12 +41,22 @@ pub async fn run(config: Config, monitor: Monitor, shutdown: Shutdown) -> Result
     let upstream = Arc::new(Upstream::new(&config, &metrics)?);
     let listener = listener::bind(address, FLAG).await?;
     tracing::info!(%address, rest = config.gateway_rest, "serving GraphQL");
+    let changes = Changes::new();
     let parts = Parts {
         upstream: Arc::clone(&upstream),
+        replication: Arc::new(Replication::new(Arc::clone(&upstream), changes.clone())),
+        changes: config.changes.kafka.is_some().then(|| changes.clone()),
     };
     let schema = schema::build(&config, parts);
+    let health = monitor.health.clone();
     let exchange = Exchange::new(&config, monitor, metrics, schema, upstream);
-    server::serve(Arc::new(exchange), listener, &shutdown).await;
+    let served = server::serve(Arc::new(exchange), listener, &shutdown);
+    let followed = async {
+        if let Some(brokers) = &config.changes.kafka {
+            follow(&config.changes, brokers, &changes, &health, &shutdown).await;
+        }
+    };
+    tokio::join!(served, followed);
     Ok(())
 }
 

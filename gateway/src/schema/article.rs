@@ -1,8 +1,11 @@
 //! Articles as fields.
 
-use async_graphql::{Enum, ID, Object};
+use async_graphql::{Context, Enum, ID, Object, Result};
+use change::Lsn;
 
+use super::error::gone;
 use super::scalar::DateTime;
+use super::session::{load, session};
 use crate::upstream;
 
 /// Where an article is in its life: from draft to published to archived, or from draft to archived.
@@ -15,66 +18,95 @@ pub(crate) enum ArticleStatus {
 }
 
 /// An article of the blog.
-pub(crate) struct Article(pub(crate) upstream::Article);
+pub(crate) struct Article {
+    fields: upstream::Article,
+    /// Where the content is not among the fields: the position that a read has to have.
+    content_since: Option<Lsn>,
+}
+
+impl From<upstream::Article> for Article {
+    fn from(fields: upstream::Article) -> Self {
+        Self {
+            fields,
+            content_since: None,
+        }
+    }
+}
+
+impl Article {
+    /// As a change left it that said nothing about the content.
+    pub(crate) fn without_content(fields: upstream::Article, position: Lsn) -> Self {
+        Self {
+            fields,
+            content_since: Some(position),
+        }
+    }
+}
 
 #[Object]
 impl Article {
     /// Given by the service, never used again.
     async fn id(&self) -> ID {
-        self.0.id.into()
+        self.fields.id.into()
     }
 
     /// 1 to 200 characters.
     async fn title(&self) -> &str {
-        &self.0.title
+        &self.fields.title
     }
 
     /// Up to 1 MiB of text.
-    async fn content(&self) -> &str {
-        &self.0.content
+    async fn content(&self, context: &Context<'_>) -> Result<String> {
+        let Some(position) = self.content_since else {
+            return Ok(self.fields.content.clone());
+        };
+        session(context)?.caller().sees(position);
+        let read = load(context, self.fields.id).await?;
+        read.map(|article| article.content)
+            .ok_or_else(|| gone("the article was deleted before its content was read"))
     }
 
     /// 1 to 100 characters.
     async fn author(&self) -> &str {
-        &self.0.author
+        &self.fields.author
     }
 
     /// 1 to 100 characters, where the article has one.
     async fn category(&self) -> Option<&str> {
-        self.0.category.as_deref()
+        self.fields.category.as_deref()
     }
 
     /// Up to 20 different ones of 1 to 50 characters each.
     async fn tags(&self) -> &[String] {
-        &self.0.tags
+        &self.fields.tags
     }
 
     async fn status(&self) -> ArticleStatus {
-        self.0.status.into()
+        self.fields.status.into()
     }
 
     /// How often the article was read through REST, as of a second ago.
     async fn views_count(&self) -> i64 {
-        self.0.views_count
+        self.fields.views_count
     }
 
     async fn created_at(&self) -> DateTime {
-        DateTime(self.0.created_at)
+        DateTime(self.fields.created_at)
     }
 
     /// When a client last changed it; views are no change.
     async fn updated_at(&self) -> DateTime {
-        DateTime(self.0.updated_at)
+        DateTime(self.fields.updated_at)
     }
 
     /// Set when the article becomes published.
     async fn published_at(&self) -> Option<DateTime> {
-        self.0.published_at.map(DateTime)
+        self.fields.published_at.map(DateTime)
     }
 
     /// The version, for `ifMatch` of a mutation. Only the answers of mutations have it.
     async fn etag(&self) -> Option<&str> {
-        self.0.etag.as_deref()
+        self.fields.etag.as_deref()
     }
 }
 
@@ -84,7 +116,7 @@ pub(crate) struct SearchResult(pub(crate) upstream::Found);
 #[Object]
 impl SearchResult {
     async fn article(&self) -> Article {
-        Article(self.0.article.clone())
+        self.0.article.clone().into()
     }
 
     /// How well it fits: higher is better; comparable within one search only.

@@ -21,8 +21,22 @@ pub(crate) fn failed(failure: Failure) -> async_graphql::Error {
 
 /// An argument that cannot be meant.
 pub(crate) fn bad_input(message: impl Into<String>) -> async_graphql::Error {
+    with_code_of(message, "BAD_USER_INPUT")
+}
+
+/// Something that is not there (any more).
+pub(crate) fn gone(message: impl Into<String>) -> async_graphql::Error {
+    with_code_of(message, "NOT_FOUND")
+}
+
+/// Something that this gateway was not set up for.
+pub(crate) fn unavailable(message: impl Into<String>) -> async_graphql::Error {
+    with_code_of(message, "SUBSCRIPTIONS_UNAVAILABLE")
+}
+
+pub(crate) fn with_code_of(message: impl Into<String>, code: &'static str) -> async_graphql::Error {
     let error = async_graphql::Error::new(message);
-    error.extend_with(|_, extensions| extensions.set("code", "BAD_USER_INPUT"))
+    error.extend_with(|_, extensions| extensions.set("code", code))
 }
 
 /// An error of a whole request.

@@ -25,28 +25,40 @@ use query::Query;
 mod mutation;
 use mutation::Mutation;
 
+mod replication;
+
+mod subscription;
+use subscription::Subscriptions;
+
 use std::sync::Arc;
 
-use async_graphql::EmptySubscription;
-
+use crate::changes::Changes;
 use crate::config::Config;
+use crate::replication::Replication;
 use crate::upstream::Upstream;
 use limits::Guard;
 
 /// The schema with all that its fields need.
-pub(crate) type Schema = async_graphql::Schema<Query, Mutation, EmptySubscription>;
+pub(crate) type Schema = async_graphql::Schema<Query, Mutation, Subscriptions>;
 
 /// What fields are resolved with.
 pub(crate) struct Parts {
     pub(crate) upstream: Arc<Upstream>,
+    pub(crate) replication: Arc<Replication>,
+    /// None where no Kafka is named.
+    pub(crate) changes: Option<Changes>,
 }
 
 pub(crate) fn build(config: &Config, parts: Parts) -> Schema {
-    let mut schema = Schema::build(Query, Mutation, EmptySubscription)
+    let mut schema = Schema::build(Query, Mutation, Subscriptions)
         .data(parts.upstream)
+        .data(parts.replication)
         .limit_depth(config.limits.gateway_depth)
         .limit_complexity(config.limits.gateway_complexity)
         .extension(Guard(config.limits));
+    if let Some(changes) = parts.changes {
+        schema = schema.data(changes);
+    }
     if config.gateway_no_introspection {
         schema = schema.disable_introspection().disable_suggestions();
     }
@@ -55,7 +67,5 @@ pub(crate) fn build(config: &Config, parts: Parts) -> Schema {
 
 /// The schema as clients see it, in GraphQL's definition language.
 pub fn sdl() -> String {
-    Schema::build(Query, Mutation, EmptySubscription)
-        .finish()
-        .sdl()
+    Schema::build(Query, Mutation, Subscriptions).finish().sdl()
 }

@@ -1,15 +1,12 @@
 //! Writes. They run one after the other, as GraphQL demands, and go to the primary.
 
 use async_graphql::{Context, ID, Object, Result};
-use serde_json::json;
 
 use super::article::Article;
-use super::error::failed;
+use super::error::{failed, gone};
 use super::input::{CreateArticleInput, UpdateArticleInput};
 use super::query::number;
 use super::session::{session, upstream};
-use crate::upstream::Failure;
-
 pub(crate) struct Mutation;
 
 #[Object]
@@ -22,7 +19,7 @@ impl Mutation {
     ) -> Result<Article> {
         let caller = session(context)?.caller();
         let created = upstream(context)?.create(caller, &input.body()).await;
-        created.map(Article).map_err(failed)
+        created.map(Article::from).map_err(failed)
     }
 
     /// Changes what `input` names of an article.
@@ -38,7 +35,7 @@ impl Mutation {
         let updated = upstream
             .update(caller, existing(&id)?, &input.patch(), if_match.as_deref())
             .await;
-        updated.map(Article).map_err(failed)
+        updated.map(Article::from).map_err(failed)
     }
 
     /// Deletes an article; true when it is gone.
@@ -70,7 +67,7 @@ impl Mutation {
         let published = upstream
             .publish(caller, existing(&id)?, if_match.as_deref())
             .await;
-        published.map(Article).map_err(failed)
+        published.map(Article::from).map_err(failed)
     }
 
     /// Puts an article away.
@@ -87,18 +84,11 @@ impl Mutation {
         let archived = upstream
             .archive(caller, existing(&id)?, if_match.as_deref())
             .await;
-        archived.map(Article).map_err(failed)
+        archived.map(Article::from).map_err(failed)
     }
 }
 
 /// An id that no article can have is as one whose article is gone.
 fn existing(id: &ID) -> Result<i64> {
-    number(id)?.ok_or_else(|| {
-        failed(Failure::Problem(json!({
-            "type": "/problems/not-found",
-            "title": "There is nothing here",
-            "status": 404,
-            "detail": "there is no such article",
-        })))
-    })
+    number(id)?.ok_or_else(|| gone("there is no such article"))
 }

@@ -11,7 +11,7 @@ pub(crate) struct ArticlePage(pub(crate) upstream::Page<upstream::Article>);
 #[Object]
 impl ArticlePage {
     async fn items(&self) -> Vec<Article> {
-        self.0.items.iter().cloned().map(Article).collect()
+        self.0.items.iter().cloned().map(Article::from).collect()
     }
 
     async fn page_info(&self) -> PageInfo {

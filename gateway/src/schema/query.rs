@@ -1,11 +1,15 @@
 //! Reads.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, ID, Object, Result};
 
 use super::article::{Article, ArticleStatus};
 use super::error::{bad_input, failed};
 use super::page::{ArticlePage, SearchPage, complexity};
+use super::replication::ReplicationReport;
 use super::session::{load, session, upstream};
+use crate::replication::Replication;
 use crate::upstream::{List, Search};
 
 pub(crate) struct Query;
@@ -20,7 +24,7 @@ impl Query {
             Err(error) => return Some(Err(error)),
         };
         let found = load(context, id).await.transpose()?;
-        Some(found.map(Article))
+        Some(found.map(Article::from))
     }
 
     /// A page of the articles that fit all filters, the youngest first.
@@ -59,6 +63,12 @@ impl Query {
         let search = Search { q: query, list };
         let page = upstream(context)?.search(caller, &search).await;
         page.map(SearchPage).map_err(failed)
+    }
+
+    /// How far each stage of the pipeline is, which copies what is written to the replica.
+    async fn replication(&self, context: &Context<'_>) -> Result<ReplicationReport> {
+        let replication = context.data::<Arc<Replication>>()?;
+        Ok(ReplicationReport(replication.report().await))
     }
 }
 

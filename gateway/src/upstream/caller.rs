@@ -43,6 +43,11 @@ impl Caller {
         self.change(|positions| positions.minimum)
     }
 
+    /// The client has been shown something of `position`: what it reads from now on has it.
+    pub(crate) fn sees(&self, position: Lsn) {
+        self.change(|positions| positions.minimum = positions.minimum.max(Some(position)));
+    }
+
     /// A write stands at `position`: what is read from now on has it.
     pub(crate) fn wrote(&self, position: Lsn) {
         self.change(|positions| {

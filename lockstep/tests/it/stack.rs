@@ -17,6 +17,7 @@ pub(crate) fn ports() -> Vec<String> {
         "registry",
         "api",
         "replica",
+        "gateway",
         "cdc-metrics",
         "applier-metrics",
     ]
@@ -67,6 +68,10 @@ impl Stack {
 
     pub(crate) fn replica(&self) -> String {
         format!("http://127.0.0.1:{}", self.port("replica"))
+    }
+
+    pub(crate) fn graphql(&self) -> String {
+        format!("http://127.0.0.1:{}/graphql", self.port("gateway"))
     }
 
     pub(crate) fn kafka(&self) -> String {

@@ -67,6 +67,15 @@ pub(super) struct Ports {
     )]
     pub(super) replica_port: u16,
 
+    /// Port of GraphQL
+    #[arg(
+        long,
+        env = "LOCKSTEP_GATEWAY_PORT",
+        value_name = "PORT",
+        default_value_t = 4000
+    )]
+    pub(super) gateway_port: u16,
+
     /// Port of capture's metrics and health
     #[arg(
         long,
@@ -93,6 +102,10 @@ impl Ports {
 
     pub(super) fn replica_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.replica_port)
+    }
+
+    pub(super) fn gateway_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.gateway_port)
     }
 }
 
@@ -145,6 +158,7 @@ impl Config {
         let ports = &self.ports;
         let mut wanted = vec![
             Wanted::new(ports.api_port, "REST API", "--api-port"),
+            Wanted::new(ports.gateway_port, "GraphQL gateway", "--gateway-port"),
             Wanted::new(
                 ports.replica_port,
                 "REST API of the target",

@@ -11,16 +11,18 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 const ASK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Returns once the REST APIs, capture and apply all say that they reach what they need. Cancel-safe.
+/// Returns once the REST APIs, the gateway, capture and apply all say that they reach what they need. Cancel-safe.
 ///
 /// # Errors
 /// When no HTTP client can be made.
 pub(super) async fn wait(ports: &Ports) -> anyhow::Result<()> {
     let client = Client::builder().timeout(ANSWER_LIMIT).build()?;
+    let gateway = format!("{}/health/ready", ports.gateway_url());
     let monitors = [ports.cdc_metrics_port, ports.applier_metrics_port];
     let apis = [ports.api_url(), ports.replica_url()];
     let mut urls = Vec::from(apis.map(|url| format!("{url}/api/v1/health")));
     urls.extend(monitors.map(|port| format!("http://{}/readyz", loopback(port))));
+    urls.push(gateway);
     for url in urls {
         loop {
             let answer = client.get(&url).send().await;

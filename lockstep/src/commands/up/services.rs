@@ -1,4 +1,4 @@
-//! What runs in this process: broker, registry, capture, apply, REST API.
+//! What runs in this process: broker, registry, capture, apply, REST APIs, GraphQL.
 
 use anyhow::Context;
 use clap::{Args, FromArgMatches};
@@ -195,6 +195,29 @@ pub(super) fn replica(
     screen::line(&format!("replica   http://{listen}/api/v1/articles"));
     parts.add("the REST API of the target", move |stop| async move {
         Ok(api::run(settings, Monitor::new(), stop).await?)
+    });
+    Ok(())
+}
+
+/// # Errors
+/// When a setting is refused.
+pub(super) fn gateway(
+    config: &Config,
+    endpoints: &Endpoints,
+    parts: &mut Parts,
+) -> anyhow::Result<()> {
+    let listen = loopback(config.ports.gateway_port);
+    let settings: gateway::Config = settings(&[
+        ("--gateway-listen", &listen.to_string()),
+        ("--gateway-rest", &config.ports.api_url()),
+        ("--gateway-replica", &config.ports.replica_url()),
+        ("--kafka", &endpoints.kafka),
+        ("--registry", &endpoints.registry),
+        ("--prefix", &endpoints.names.prefix),
+    ])?;
+    screen::line(&format!("graphql   http://{listen}/graphql"));
+    parts.add("the GraphQL gateway", move |stop| async move {
+        Ok(gateway::run(settings, Monitor::new(), stop).await?)
     });
     Ok(())
 }
