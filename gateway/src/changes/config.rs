@@ -5,6 +5,7 @@ use service::KafkaOption;
 
 /// Where changes come from.
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
 pub struct Config {
     /// Kafka brokers to start from, host:port separated by commas; without them there are no
     /// subscriptions

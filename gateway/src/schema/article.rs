@@ -104,7 +104,8 @@ impl Article {
         self.fields.published_at.map(DateTime)
     }
 
-    /// The version, for `ifMatch` of a mutation. Only the answers of mutations have it.
+    /// The version, for `ifMatch` of a mutation. Answers of mutations and changes have it, lists do
+    /// not.
     async fn etag(&self) -> Option<&str> {
         self.fields.etag.as_deref()
     }

@@ -3,7 +3,7 @@
 use async_graphql::{Context, ID, Object, Result};
 
 use super::article::Article;
-use super::error::{failed, gone};
+use super::error::{bad_input, failed, gone};
 use super::input::{CreateArticleInput, UpdateArticleInput};
 use super::query::number;
 use super::session::{session, upstream};
@@ -33,7 +33,7 @@ impl Mutation {
         let caller = session(context)?.caller();
         let upstream = upstream(context)?;
         let updated = upstream
-            .update(caller, existing(&id)?, &input.patch(), if_match.as_deref())
+            .update(caller, existing(&id)?, &input.patch(), tag(&if_match)?)
             .await;
         updated.map(Article::from).map_err(failed)
     }
@@ -48,7 +48,7 @@ impl Mutation {
         let caller = session(context)?.caller();
         let upstream = upstream(context)?;
         let deleted = upstream
-            .delete(caller, existing(&id)?, if_match.as_deref())
+            .delete(caller, existing(&id)?, tag(&if_match)?)
             .await;
         deleted.map(|()| true).map_err(failed)
     }
@@ -65,7 +65,7 @@ impl Mutation {
         let caller = session(context)?.caller();
         let upstream = upstream(context)?;
         let published = upstream
-            .publish(caller, existing(&id)?, if_match.as_deref())
+            .publish(caller, existing(&id)?, tag(&if_match)?)
             .await;
         published.map(Article::from).map_err(failed)
     }
@@ -82,7 +82,7 @@ impl Mutation {
         let caller = session(context)?.caller();
         let upstream = upstream(context)?;
         let archived = upstream
-            .archive(caller, existing(&id)?, if_match.as_deref())
+            .archive(caller, existing(&id)?, tag(&if_match)?)
             .await;
         archived.map(Article::from).map_err(failed)
     }
@@ -91,4 +91,13 @@ impl Mutation {
 /// An id that no article can have is as one whose article is gone.
 fn existing(id: &ID) -> Result<i64> {
     number(id)?.ok_or_else(|| gone("there is no such article"))
+}
+
+/// An etag that a header can carry; REST says whether it is one.
+fn tag(if_match: &Option<String>) -> Result<Option<&str>> {
+    let tag = if_match.as_deref();
+    match tag.is_none_or(|tag| tag.bytes().all(|byte| (b' '..=b'~').contains(&byte))) {
+        true => Ok(tag),
+        false => Err(bad_input("ifMatch is no etag")),
+    }
 }

@@ -1,5 +1,10 @@
 //! What is told as it happens.
 
+#![expect(
+    clippy::unused_async,
+    reason = "the library wants resolvers to be async"
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 

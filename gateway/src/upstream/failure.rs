@@ -6,7 +6,7 @@ use serde_json::Value;
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// REST refused: the problem (RFC 9457) says why.
-    #[error("{}", detail(.0))]
+    #[error("{}", told(.0))]
     Problem(Value),
     #[error("the REST API did not answer in time")]
     TimedOut,
@@ -18,11 +18,25 @@ pub(crate) enum Failure {
     Unreadable,
 }
 
-fn detail(problem: &Value) -> &str {
-    let text = |member: &str| problem[member].as_str();
-    text("detail")
-        .or(text("title"))
-        .unwrap_or("the REST API refused")
+/// The problem in words, with each field that is wrong: `title: at least 1 character`.
+fn told(problem: &Value) -> String {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let fields: Vec<String> = problem["errors"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|error| {
+            let place = text(&error["pointer"]).or(text(&error["parameter"]))?;
+            let place = place.trim_start_matches('/');
+            Some(format!("{place}: {}", text(&error["detail"])?))
+        })
+        .collect();
+    match fields.is_empty() {
+        false => fields.join("; "),
+        true => text(&problem["detail"])
+            .or(text(&problem["title"]))
+            .unwrap_or_else(|| "the REST API refused".to_owned()),
+    }
 }
 
 impl Failure {
@@ -61,5 +75,24 @@ impl Failure {
     /// Whether a replica has not got what the request asks for: it is well, and late.
     pub(crate) fn is_behind(&self) -> bool {
         self.slug() == Some("behind")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_problem_is_told_by_its_fields() {
+        let mut problem = json!({"title": "Some fields are not valid", "detail": "see errors"});
+        assert_eq!(Failure::Problem(problem.clone()).to_string(), "see errors");
+        problem["errors"] = json!([
+            {"pointer": "/title", "detail": "at least 1 character"},
+            {"parameter": "page", "detail": "a number"}
+        ]);
+        let told = Failure::Problem(problem).to_string();
+        assert_eq!(told, "title: at least 1 character; page: a number");
     }
 }

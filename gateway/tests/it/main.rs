@@ -6,6 +6,7 @@ mod fixture;
 
 mod abuse;
 mod articles;
+mod fuzz;
 mod http;
 mod outages;
 mod schema;

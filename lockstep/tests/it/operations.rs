@@ -29,77 +29,63 @@ const ARTICLES: u64 = 150;
 impl Caller {
     async fn operate(&mut self) {
         let id = self.random.below(ARTICLES) + 1;
-        let path = format!("/{id}");
         match self.random.below(20) {
-            0..3 => {
-                let fields = self.fields();
-                self.rest("create", Method::POST, "", Some(fields)).await;
-            }
+            choice @ 0..14 => self.ask_rest(choice, id).await,
+            choice => self.ask_graphql(choice, id).await,
+        }
+    }
+
+    async fn ask_rest(&mut self, choice: u64, id: u64) {
+        let path = format!("/{id}");
+        let (what, method, path, body) = match choice {
+            0..3 => ("create", Method::POST, String::new(), Some(self.fields())),
             3 | 4 => {
                 let fields = json!({ "title": self.text(), "tags": ["a", self.text()] });
-                self.rest("patch", Method::PATCH, &path, Some(fields)).await;
+                ("patch", Method::PATCH, path, Some(fields))
             }
-            5 => {
-                self.rest("empty patch", Method::PATCH, &path, Some(json!({})))
-                    .await
-            }
-            6 => {
-                let fields = self.fields();
-                self.rest("put", Method::PUT, &path, Some(fields)).await;
-            }
-            7 => {
-                self.rest("stale", Method::PATCH, &path, Some(json!({"title": "?"})))
-                    .await
-            }
-            8 => {
-                self.rest("publish", Method::POST, &format!("{path}/publish"), None)
-                    .await
-            }
-            9 => {
-                self.rest("archive", Method::POST, &format!("{path}/archive"), None)
-                    .await
-            }
-            10 => self.rest("delete", Method::DELETE, &path, None).await,
-            11 => self.rest("read", Method::GET, &path, None).await,
-            12 => self.rest("list", Method::GET, "?per_page=3", None).await,
-            13 => {
-                self.rest("search", Method::GET, "/search?q=lorem", None)
-                    .await
-            }
+            5 => ("empty patch", Method::PATCH, path, Some(json!({}))),
+            6 => ("put", Method::PUT, path, Some(self.fields())),
+            7 => ("stale", Method::PATCH, path, Some(json!({"title": "?"}))),
+            8 => ("publish", Method::POST, path + "/publish", None),
+            9 => ("archive", Method::POST, path + "/archive", None),
+            10 => ("delete", Method::DELETE, path, None),
+            11 => ("read", Method::GET, path, None),
+            12 => ("list", Method::GET, "?per_page=3".to_owned(), None),
+            _ => ("search", Method::GET, "/search?q=lorem".to_owned(), None),
+        };
+        self.rest(what, method, &path, body).await;
+    }
+
+    async fn ask_graphql(&mut self, choice: u64, id: u64) {
+        let mut variables = json!({ "id": id });
+        let (what, query) = match choice {
             14 | 15 => {
-                let input = self.fields();
+                variables = json!({ "input": self.fields() });
                 let mutation = "mutation($input: CreateArticleInput!) \
                                 { createArticle(input: $input) { id } }";
-                self.graphql("createArticle", mutation, json!({ "input": input }))
-                    .await;
+                ("createArticle", mutation)
             }
             16 => {
-                let input = json!({ "title": self.text(), "category": null });
+                variables["input"] = json!({ "title": self.text(), "category": null });
                 let mutation = "mutation($id: ID!, $input: UpdateArticleInput!) \
                                 { updateArticle(id: $id, input: $input) { title category } }";
-                self.graphql(
-                    "updateArticle",
-                    mutation,
-                    json!({ "id": id, "input": input }),
-                )
-                .await;
+                ("updateArticle", mutation)
             }
-            17 => {
-                let mutation = "mutation($id: ID!) { deleteArticle(id: $id) }";
-                self.graphql("deleteArticle", mutation, json!({ "id": id }))
-                    .await;
-            }
+            17 => (
+                "deleteArticle",
+                "mutation($id: ID!) { deleteArticle(id: $id) }",
+            ),
             18 => {
                 let mutation = "mutation($id: ID!) { publishArticle(id: $id) { status } }";
-                self.graphql("publishArticle", mutation, json!({ "id": id }))
-                    .await;
+                ("publishArticle", mutation)
             }
             _ => {
-                let query =
-                    "query($id: ID!) { article(id: $id) { title } articles { items { id } } }";
-                self.graphql("query", query, json!({ "id": id })).await;
+                let query = "query($id: ID!) \
+                             { article(id: $id) { title } articles { items { id } } }";
+                ("query", query)
             }
-        }
+        };
+        self.graphql(what, query, variables).await;
     }
 
     async fn rest(&mut self, what: &str, method: Method, path: &str, body: Option<Value>) {

@@ -120,7 +120,7 @@ async fn an_edit_by_sql_reaches_a_subscriber() {
     // Several in one transaction, in their order; through REST as through SQL.
     source
         .batch_execute(
-            "begin; update articles set title = 'a'; update articles set title = 'b';
+            "begin; update articles set title = 'a', content = ''; update articles set title = 'b';
              delete from articles; commit",
         )
         .await

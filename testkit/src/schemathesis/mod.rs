@@ -15,8 +15,8 @@ pub struct Verdict {
 }
 
 /// Runs `schemathesis run` on the description at `location` with more arguments, and with what stands
-/// in the folder `settings`: `schemathesis.toml`, and `schemathesis_formats.py` for the formats that
-/// the description makes up. It tries the same at every run.
+/// in the folder `settings`: `schemathesis.toml`, and `schemathesis_hooks.py` for formats that the
+/// description makes up and for checks of its own. It tries the same at every run.
 ///
 /// # Panics
 /// When Schemathesis is not there and cannot be installed.
@@ -25,9 +25,9 @@ pub async fn run(location: &str, settings: &Path, arguments: &[&str]) -> Verdict
     // Nothing of an earlier run, and nothing that lies around in the tree, may count.
     let folder = tempfile::tempdir().expect("make a temporary folder");
     let mut command = Command::new(program);
-    let formats = settings.join("schemathesis_formats.py");
-    if formats.exists() {
-        command.env("SCHEMATHESIS_HOOKS", formats);
+    let hooks = settings.join("schemathesis_hooks.py");
+    if hooks.exists() {
+        command.env("SCHEMATHESIS_HOOKS", hooks);
     }
     let output = command
         .arg("--config-file")
@@ -35,10 +35,6 @@ pub async fn run(location: &str, settings: &Path, arguments: &[&str]) -> Verdict
         .args(["run", location, "--no-color", "--generation-deterministic"])
         .args(arguments)
         .current_dir(folder.path())
-        .env(
-            "SCHEMATHESIS_HOOKS",
-            settings.join("schemathesis_formats.py"),
-        )
         .env("HYPOTHESIS_STORAGE_DIRECTORY", folder.path())
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("COLUMNS", "120")
