@@ -5,7 +5,7 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # Schemathesis.
 export LOCKSTEP_TEST_TOOLS ?= $(TARGET)/test-tools
 
-.PHONY: help check fmt test test-kafka prove demo
+.PHONY: help check fmt test test-kafka prove bench demo
 .DEFAULT_GOAL := help
 
 help: ## list the recipes
@@ -26,12 +26,16 @@ test: ## every test, with the real servers; installs what they need
 
 test-kafka: ## the tests that use Kafka, against Apache Kafka instead of the local broker
 	tools/install-needs kafka
-	LOCKSTEP_TEST_KAFKA=apache cargo test $(CARGO_FLAGS) --workspace --exclude api --exclude service --test it
+	LOCKSTEP_TEST_KAFKA=apache cargo test $(CARGO_FLAGS) --workspace --exclude api --exclude gateway --exclude service --test it
 	LOCKSTEP_TEST_KAFKA=apache cargo run -q $(CARGO_FLAGS) -p testkit --bin with-kafka -- cargo test $(CARGO_FLAGS) -p local --test kafka
 
 prove: ## the promises at full length: a minute of pgbench under kill -9
 	tools/install-needs test
 	tools/prove
+
+bench: ## how fast REST and GraphQL answer, beside the same statements by pgbench
+	tools/install-needs bench
+	bench/rest/run
 
 demo: ## everything on this machine under a live load; DEMO_SECONDS=20 ends it with a comparison
 	@tools/install-needs demo

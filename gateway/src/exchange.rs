@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prometheus::{Encoder, Registry, TextEncoder};
-use service::{Monitor, Secret, chain};
+use service::http::request_id;
+use service::{Health, Monitor, Secret, chain};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument;
 
@@ -13,7 +14,7 @@ use crate::graphiql;
 use crate::health;
 use crate::http::{
     Accepted, HeaderMap, HeaderName, HeaderValue, Method, Reply, Request, StatusCode, WebSocket,
-    header, minimum, request_id, wants_page,
+    header, minimum, wants_page,
 };
 use crate::metrics::Metrics;
 use crate::schema::{Operations, Protocol, Schema, Session, SocketService, admits, serve_socket};
@@ -30,6 +31,7 @@ pub(crate) struct Exchange {
     body_limit: usize,
     time_limit: Duration,
     registry: Registry,
+    health: Health,
 }
 
 /// Sockets at once; each holds some tens of kilobytes.
@@ -102,6 +104,7 @@ impl Exchange {
             body_limit: config.limits.gateway_body_bytes,
             time_limit: config.gateway_timeout_seconds,
             registry: monitor.metrics,
+            health: monitor.health,
         }
     }
 
@@ -156,7 +159,7 @@ impl Exchange {
             Route::Graphql => self.operate(request, &method, id).await,
             Route::Asset(name) if self.graphiql => graphiql::file(name, &request.headers),
             Route::Asset(_) => Reply::error(StatusCode::NOT_FOUND, "NOT_FOUND", "no such file"),
-            Route::Health => health::report(upstream, id).await,
+            Route::Health => health::report(upstream, &self.health, id).await,
             Route::Live => health::live(),
             Route::Ready => health::ready(upstream, id).await,
             Route::Metrics => self.metrics_page(),

@@ -1,14 +1,27 @@
 //! Whether the gateway is well. No token is asked for, and nothing is cached.
 
 use serde_json::{Map, Value, json};
+use service::Health;
 
 use crate::http::{Reply, StatusCode};
 use crate::upstream::{Caller, Upstream};
 
-/// The state of everything the gateway needs.
-pub(crate) async fn report(upstream: &Upstream, id: &str) -> Reply {
-    let checks = checks(upstream, id).await;
-    let (status, word) = match is_well(&checks) {
+/// The state of everything the gateway needs, Kafka for subscriptions among it.
+pub(crate) async fn report(upstream: &Upstream, health: &Health, id: &str) -> Reply {
+    let mut checks = checks(upstream, id).await;
+    for (name, reason) in health.failing() {
+        checks.insert(name.to_owned(), reason.into());
+    }
+    page(&checks)
+}
+
+/// Whether requests should be sent here: without Kafka there are no subscriptions, but all else.
+pub(crate) async fn ready(upstream: &Upstream, id: &str) -> Reply {
+    page(&checks(upstream, id).await)
+}
+
+fn page(checks: &Map<String, Value>) -> Reply {
+    let (status, word) = match is_well(checks) {
         true => (StatusCode::OK, OK),
         false => (StatusCode::SERVICE_UNAVAILABLE, "failing"),
     };
@@ -19,11 +32,6 @@ pub(crate) async fn report(upstream: &Upstream, id: &str) -> Reply {
 /// Whether the process answers at all: restarting it would not bring REST back.
 pub(crate) fn live() -> Reply {
     Reply::json(StatusCode::OK, "application/json", &json!({ "status": OK }))
-}
-
-/// Whether requests should be sent here.
-pub(crate) async fn ready(upstream: &Upstream, id: &str) -> Reply {
-    report(upstream, id).await
 }
 
 const OK: &str = "ok";

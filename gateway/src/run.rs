@@ -5,7 +5,7 @@ use std::sync::Arc;
 use service::listener::{self, ListenError, Protection};
 use service::{Monitor, Shutdown};
 
-use crate::changes::{Changes, follow};
+use crate::changes::{Changes, DEPENDENCY, follow};
 use crate::config::Config;
 use crate::exchange::Exchange;
 use crate::metrics::Metrics;
@@ -49,6 +49,9 @@ pub async fn run(config: Config, monitor: Monitor, shutdown: Shutdown) -> Result
     };
     let schema = schema::build(&config, parts);
     let health = monitor.health.clone();
+    if config.changes.kafka.is_some() {
+        health.set(DEPENDENCY, Err("not connected yet".to_owned()));
+    }
     let exchange = Exchange::new(&config, monitor, metrics, schema, upstream);
     let served = server::serve(Arc::new(exchange), listener, &shutdown);
     let followed = async {

@@ -28,7 +28,6 @@ pub(crate) async fn follow(
     health: &Health,
     stop: &Shutdown,
 ) {
-    health.set(DEPENDENCY, Err("not connected yet".to_owned()));
     let mut follower = match Follower::new(config, brokers, changes) {
         Ok(follower) => follower,
         Err(error) => {
@@ -38,14 +37,25 @@ pub(crate) async fn follow(
         }
     };
     let mut backoff = Backoff::default();
+    let mut said = String::new();
     while !stop.is_requested() {
-        let lost = tokio::select! {
+        let ended = tokio::select! {
             biased;
             () = stop.requested() => return,
-            lost = follower.attempt(health, &mut backoff) => lost,
+            ended = follower.run(health, &mut backoff) => ended,
         };
-        tracing::warn!(error = lost, "cannot follow the changes, trying again");
-        health.set(DEPENDENCY, Err(lost));
+        let (is_early, reason) = match ended {
+            Ok(reason) => (false, reason),
+            Err(error) => (matches!(error, KafkaError::NoTopic(_)), chain(&error)),
+        };
+        // Each reason once: an outage has many attempts.
+        match (reason == said, is_early) {
+            (true, _) => {}
+            (false, true) => tracing::info!(reason, "waiting for capture"),
+            (false, false) => tracing::warn!(reason, "cannot follow the changes, trying again"),
+        }
+        health.set(DEPENDENCY, Err(reason.clone()));
+        said = reason;
         backoff.pause(stop).await;
     }
 }
@@ -81,14 +91,7 @@ impl<'a> Follower<'a> {
         })
     }
 
-    /// From connecting until something is in the way; why.
-    async fn attempt(&mut self, health: &Health, backoff: &mut Backoff) -> String {
-        match self.run(health, backoff).await {
-            Ok(never) => never,
-            Err(error) => chain(&error),
-        }
-    }
-
+    /// From connecting until something is in the way; what.
     async fn run(&mut self, health: &Health, backoff: &mut Backoff) -> Result<String, KafkaError> {
         let consumer = Consumer::new(self.config, self.brokers)?;
         self.find_partitions(&consumer).await?;

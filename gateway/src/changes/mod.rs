@@ -14,4 +14,4 @@ mod registry;
 mod kafka;
 
 mod follow;
-pub(crate) use follow::follow;
+pub(crate) use follow::{DEPENDENCY, follow};

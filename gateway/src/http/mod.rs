@@ -8,8 +8,8 @@ mod reply;
 pub(crate) use reply::Reply;
 
 mod request;
-pub(crate) use request::{Request, minimum, request_id};
+pub(crate) use request::{Request, minimum};
 
 pub(crate) use warp::http::header;
 pub(crate) use warp::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-pub(crate) use warp::ws::WebSocket;
+pub(crate) use warp::ws::{Message, WebSocket};

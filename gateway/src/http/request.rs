@@ -6,9 +6,9 @@ use bytes::Bytes;
 use change::Lsn;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use uuid::Uuid;
+use service::http::cookie;
 
-use super::{HeaderMap, Method, StatusCode, header};
+use super::{HeaderMap, Method, StatusCode};
 
 pub(crate) struct Request {
     pub(crate) method: Method,
@@ -41,15 +41,6 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// The client's id for the request, when it is fit for headers and logs; else one of ours.
-pub(crate) fn request_id(headers: &HeaderMap) -> String {
-    let fit = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/+=".contains(&byte);
-    match text(headers, "x-request-id") {
-        Some(id) if (1..=128).contains(&id.len()) && id.bytes().all(fit) => id.to_owned(),
-        _ => Uuid::new_v4().to_string(),
-    }
-}
-
 /// The position that the client wants to be shown, by header or by cookie.
 pub(crate) fn minimum(headers: &HeaderMap) -> Result<Option<Lsn>, &'static str> {
     if headers.contains_key("lockstep-min-position") {
@@ -59,14 +50,8 @@ pub(crate) fn minimum(headers: &HeaderMap) -> Result<Option<Lsn>, &'static str> 
             None => Err("lockstep-min-position is no LSN such as 0/16B3748"),
         };
     }
-    let cookies = headers.get_all(header::COOKIE).iter();
-    let position = cookies
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(name, value)| (name == "lockstep-position").then_some(value));
     // Cookies may be anybody's: what is no position is none of ours.
-    Ok(position.and_then(parsed))
+    Ok(cookie(headers, "lockstep-position").and_then(parsed))
 }
 
 fn parsed(text: &str) -> Option<Lsn> {

@@ -1,28 +1,36 @@
 //! Operations over a WebSocket: the protocols graphql-transport-ws and graphql-ws.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_graphql::http::WebSocketProtocols;
 use async_graphql::{Data, Executor, Request, Response};
 use async_graphql_warp::GraphQLWebSocket;
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::SinkExt;
+use futures_util::stream::{self, BoxStream, SplitSink, StreamExt};
 use serde_json::Value;
 use service::Secret;
-use tokio::sync::Semaphore;
+use service::http::carries_token;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, interval_at, timeout};
+use tokio_util::sync::PollSender;
 
 use super::error::{coded, with_code};
 use super::operations::count;
 use super::{Schema, Session};
-use crate::http::WebSocket;
+use crate::http::{Message, WebSocket};
 use crate::metrics::Metrics;
 use crate::upstream::{Caller, Upstream};
 
 /// How many operations one socket may have under way.
 const OPERATIONS: usize = 20;
 
-/// A client that does not answer a ping is gone.
-const KEEPALIVE: Duration = Duration::from_secs(30);
+/// How often a client is asked whether it is still there. One that answers nothing twice is gone.
+const PING_INTERVAL: Duration = Duration::from_secs(25);
+
+/// Messages that wait for a slow client; then its subscriptions wait, and are told what they missed.
+const QUEUE: usize = 16;
 
 /// What a socket is served with.
 pub(crate) struct SocketService {
@@ -62,12 +70,54 @@ pub(crate) async fn serve(
     };
     let open = service.metrics.sockets().clone();
     open.inc();
-    GraphQLWebSocket::new(socket, executor, protocol.0)
-        .keepalive_timeout(KEEPALIVE)
-        .on_connection_init(move |payload| async move { greet(&service, caller, &payload) })
-        .serve()
-        .await;
+    // The library would hang up on a client that says nothing, and asks none: so we ask.
+    let (sink, stream) = socket.split();
+    let (queue, queued) = mpsc::channel(QUEUE);
+    let heard = Arc::new(AtomicBool::new(true));
+    let hears = Arc::clone(&heard);
+    let stream = stream.inspect(move |_| hears.store(true, Ordering::Relaxed));
+    let operations =
+        GraphQLWebSocket::new_with_pair(PollSender::new(queue), stream, executor, protocol.0)
+            .on_connection_init(move |payload| async move { greet(&service, caller, &payload) })
+            .serve();
+    let sent = send(queued, sink, &heard);
+    // Messages of the end are sent after the operations have ended, unless the client is gone.
+    tokio::select! {
+        biased;
+        () = sent => {}
+        () = async { operations.await; std::future::pending().await } => {}
+    }
     open.dec();
+}
+
+/// Sends what is queued, and asks in between whether the client is still there.
+async fn send(
+    mut queued: mpsc::Receiver<Message>,
+    mut sink: SplitSink<WebSocket, Message>,
+    heard: &AtomicBool,
+) {
+    let mut pings = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
+    loop {
+        let message = tokio::select! {
+            biased;
+            message = queued.recv() => match message {
+                Some(message) => message,
+                None => {
+                    _ = sink.close().await;
+                    return;
+                }
+            },
+            _ = pings.tick() => match heard.swap(false, Ordering::Relaxed) {
+                true => Message::ping(Vec::new()),
+                false => return,
+            },
+        };
+        // A client that takes nothing is gone, too.
+        match timeout(PING_INTERVAL * 2, sink.send(message)).await {
+            Ok(Ok(())) => {}
+            _ => return,
+        }
+    }
 }
 
 /// Checks the token, if one is asked for, and begins a session.
@@ -90,23 +140,7 @@ fn greet(
 
 /// Whether an `Authorization` carries the token, if there is one.
 pub(crate) fn admits(token: Option<&Secret>, authorization: Option<&str>) -> bool {
-    let Some(token) = token else {
-        return true;
-    };
-    let given = authorization.and_then(|header| {
-        let (scheme, token) = header.split_at_checked(7)?;
-        scheme.eq_ignore_ascii_case("bearer ").then_some(token)
-    });
-    given.is_some_and(|given| same(given.as_bytes(), token.expose().as_bytes()))
-}
-
-/// Compares in a time that does not tell how much of a guess was right.
-fn same(given: &[u8], token: &[u8]) -> bool {
-    let differences = given
-        .iter()
-        .zip(token)
-        .fold(0, |bits, (left, right)| bits | (left ^ right));
-    given.len() == token.len() && differences == 0
+    token.is_none_or(|token| carries_token(authorization.map(str::as_bytes), token))
 }
 
 /// The schema, for one socket's operations.

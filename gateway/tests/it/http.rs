@@ -130,6 +130,13 @@ async fn what_is_not_a_request_is_refused() {
         post("Application/JSON; charset=UTF-8", query).await.status,
         200
     );
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_there_and_what_is_not_allowed() {
+    let rest = Rest::start(&[]).await;
+    let gateway = Gateway::start(&rest.url, &[]).await;
     for (method, path, status, allow) in [
         ("PUT", "/graphql", 405, "GET, HEAD, OPTIONS, POST"),
         ("TRACE", "/graphql", 405, "GET, HEAD, OPTIONS, POST"),

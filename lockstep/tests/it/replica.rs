@@ -200,3 +200,41 @@ async fn a_replica_says_how_far_it_is_and_takes_no_writes() {
         .unwrap();
     assert_eq!(health["checks"], json!({"db": "ok", "replication": "ok"}));
 }
+
+/// The gateway writes to the primary and reads from the replica, with what it has written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_wrote_through_graphql_reads_the_write() {
+    let stack = Stack::start(&[]);
+    stack.ready(1).await;
+    let reader = Reader::new(&stack);
+    let ask = async |query: &str, position: Option<&str>| {
+        let request = reader.client.post(stack.graphql());
+        let request = request.json(&json!({ "query": query }));
+        let request = match position {
+            Some(position) => request.header("cookie", format!("lockstep-position={position}")),
+            None => request,
+        };
+        request.send().await.unwrap()
+    };
+    for n in 0..50 {
+        let create = format!(
+            "mutation {{ createArticle(input: {{title: \"{n}\", content: \"c\", author: \"a\"}}) {{ id }} }}"
+        );
+        let created = ask(&create, None).await;
+        let position = header(&created, "lockstep-position");
+        let created: Value = created.json().await.unwrap();
+        let id = created["data"]["createArticle"]["id"].as_str().unwrap();
+        let query = format!("{{ article(id: {id}) {{ title }} }}");
+        let read: Value = ask(&query, Some(&position)).await.json().await.unwrap();
+        assert_eq!(read["data"]["article"]["title"], n.to_string(), "{read}");
+    }
+    let gateway = stack.graphql().replace("/graphql", "/metrics");
+    let metrics = reqwest::get(gateway).await.unwrap().text().await.unwrap();
+    assert!(
+        metrics.contains("replica_fallbacks_total 0"),
+        "the primary had to stand in"
+    );
+    let calls = "upstream_requests_total{outcome=\"ok\",upstream=\"replica\"} ";
+    let calls = metrics.lines().find_map(|line| line.strip_prefix(calls));
+    assert!(calls.unwrap().parse::<u32>().unwrap() >= 50);
+}

@@ -2,12 +2,14 @@
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use testkit::wait;
+use testkit::process::Process;
+use testkit::{port, wait};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
+use crate::command;
 use crate::stack::Stack;
 
 /// A client that speaks graphql-transport-ws.
@@ -17,7 +19,11 @@ struct Subscriber {
 
 impl Subscriber {
     async fn connect(stack: &Stack) -> Self {
-        let url = stack.graphql().replace("http://", "ws://");
+        Self::connect_to(&stack.graphql()).await
+    }
+
+    async fn connect_to(graphql: &str) -> Self {
+        let url = graphql.replace("http://", "ws://");
         let mut request = url.into_client_request().expect("a URL");
         let protocol = "graphql-transport-ws".parse().expect("a header's value");
         request
@@ -220,4 +226,64 @@ async fn sockets_are_for_own_pages_and_known_protocols() {
         refused.to_string().contains("TOO_MANY_ALIASES"),
         "{refused}"
     );
+}
+
+/// All else dies and comes back; the gateway's subscribers see every change once, in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscriptions_outlive_the_death_of_all_else() {
+    let mut stack = Stack::start(&[]);
+    stack.ready(1).await;
+    let listen = format!("127.0.0.1:{}", port::free());
+    let arguments = [
+        "gateway".to_owned(),
+        format!("--gateway-listen={listen}"),
+        format!("--gateway-rest={}", stack.api()),
+        format!("--kafka={}", stack.kafka()),
+        format!("--registry={}", stack.registry()),
+    ];
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let gateway = Process::start(command::launch("gateway", &arguments));
+    // The client wants a provider even where it speaks no TLS; another test may have set it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let health = format!("http://{listen}/health");
+    wait::until(
+        "the gateway follows the topics",
+        async || match reqwest::get(&health).await {
+            Ok(answer) if answer.status().is_success() => Ok(()),
+            answer => Err((answer.map(|it| it.status()), gateway.output())),
+        },
+    )
+    .await;
+    let mut subscriber = Subscriber::connect_to(&format!("http://{listen}/graphql")).await;
+    let title = "subscription { articleChanged { article { title } } }";
+    subscriber.subscribe(title).await;
+
+    let mut written = 0;
+    let mut expected = 1;
+    for life in 1..=3 {
+        let source = stack.source().await;
+        if life == 1 {
+            let insert = "insert into articles (title, content, author) values ('0', 'c', 'a')";
+            source.batch_execute(insert).await.unwrap();
+            assert_eq!(
+                subscriber.next().await["data"]["articleChanged"]["article"]["title"],
+                "0"
+            );
+        }
+        for _ in 0..300 {
+            written += 1;
+            let update = format!("update articles set title = '{written}'");
+            source.batch_execute(&update).await.unwrap();
+        }
+        // Whatever is on its way now dies with all of them.
+        stack.process.kill_9();
+        stack.process.restart();
+        stack.ready(life + 1).await;
+        while expected <= written {
+            let change = subscriber.next().await;
+            let title = &change["data"]["articleChanged"]["article"]["title"];
+            assert_eq!(title, &json!(expected.to_string()), "{change}");
+            expected += 1;
+        }
+    }
 }

@@ -8,3 +8,6 @@ pub use encoding::{accepts_gzip, gzipped};
 
 mod asset;
 pub use asset::Asset;
+
+mod request;
+pub use request::{carries_token, cookie, request_id};
