@@ -102,6 +102,13 @@ impl Browser {
         chain.perform().await.expect("press a key with Control");
     }
 
+    /// Brings the top of the element to the top of the window.
+    pub async fn scroll_to(&self, css: &str) {
+        let script = "document.querySelector(arguments[0]).scrollIntoView({ behavior: 'instant' })";
+        self.shows(css).await;
+        self.run(script, vec![json!(css)]).await;
+    }
+
     /// Runs JavaScript in the page; `return` gives its value.
     pub async fn run(&self, script: &str, arguments: Vec<Value>) -> Value {
         let ran = self.driver.execute(script, arguments).await;
@@ -130,16 +137,16 @@ impl Browser {
         assert!(record.complaints.is_empty(), "{:?}", record.complaints);
     }
 
-    /// Keeps what the window shows as `name`.png in the folder that `LOCKSTEP_SCREENSHOTS` names;
+    /// Keeps what the window shows as `name`.png in the folder that `LOCKSTEP_TEST_SCREENSHOTS` names;
     /// nowhere when it names none.
     pub async fn keep(&self, name: &str) {
-        let Some(folder) = env::var_os("LOCKSTEP_SCREENSHOTS") else {
+        let Some(folder) = env::var_os("LOCKSTEP_TEST_SCREENSHOTS") else {
             return;
         };
         let folder = Path::new(&folder);
         assert!(
             folder.is_absolute(),
-            "LOCKSTEP_SCREENSHOTS must be an absolute path, as tests work in their package's folder"
+            "LOCKSTEP_TEST_SCREENSHOTS must be an absolute path, as tests work in their package's folder"
         );
         let path = folder.join(format!("{name}.png"));
         let kept = self.driver.screenshot(&path).await;
