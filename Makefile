@@ -5,7 +5,7 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # Schemathesis.
 export LOCKSTEP_TEST_TOOLS ?= $(TARGET)/test-tools
 
-.PHONY: help check fmt test test-kafka prove bench demo
+.PHONY: help check fmt test test-kafka prove bench demo screenshots
 .DEFAULT_GOAL := help
 
 help: ## list the recipes
@@ -28,6 +28,11 @@ test-kafka: ## the tests that use Kafka, against Apache Kafka instead of the loc
 	tools/install-needs kafka
 	LOCKSTEP_TEST_KAFKA=apache cargo test $(CARGO_FLAGS) --workspace --exclude api --exclude gateway --exclude service --test it
 	LOCKSTEP_TEST_KAFKA=apache cargo run -q $(CARGO_FLAGS) -p testkit --bin with-kafka -- cargo test $(CARGO_FLAGS) -p local --test kafka
+
+screenshots: ## renew the pictures of the web pages in docs/images
+	tools/install-needs test
+	mkdir -p docs/images
+	LOCKSTEP_TEST_SCREENSHOTS=$(CURDIR)/docs/images cargo test $(CARGO_FLAGS) -p lockstep --test it browser::
 
 prove: ## the promises at full length: a minute of pgbench under kill -9
 	tools/install-needs test

@@ -4,6 +4,7 @@
 //! Servers are started once per test process and end with it, even when it is killed
 //! ([`guardian`]); what must be a test's own (databases, topics, slots) gets a name of its own.
 
+pub mod browser;
 pub mod compare;
 pub mod guardian;
 mod household;

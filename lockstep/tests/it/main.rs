@@ -4,6 +4,7 @@ mod command;
 mod pipeline;
 mod stack;
 
+mod browser;
 mod input;
 mod kill;
 mod lossless;

@@ -45,7 +45,7 @@ pub async fn run(location: &str, settings: &Path, arguments: &[&str]) -> Verdict
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Verdict {
         code: output.status.code(),
-        output: text(&output.stdout) + &text(&output.stderr),
+        output: text(&output.stdout) + text(&output.stderr).as_str(),
     }
 }
 

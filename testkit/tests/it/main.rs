@@ -5,6 +5,8 @@
     reason = "clippy.toml allows it in test functions, not in what they share"
 )]
 
+mod browser;
+
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
