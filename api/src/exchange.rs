@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use prometheus::{Encoder, Registry, TextEncoder};
 use serde_json::Value;
+use service::http::{carries_token, request_id};
 use service::{Monitor, Secret, chain};
 use tracing::Instrument;
-use uuid::Uuid;
 
 use crate::config::Config;
 use crate::database::Database;
@@ -123,14 +123,10 @@ impl Exchange {
         let Some(token) = &self.token else {
             return Ok(());
         };
-        let header = headers
+        let given = headers
             .get(header::AUTHORIZATION)
             .map(HeaderValue::as_bytes);
-        let given = header.and_then(|header| {
-            let (scheme, token) = header.split_at_checked(7)?;
-            scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
-        });
-        match given.is_some_and(|given| same(given, token.expose().as_bytes())) {
+        match carries_token(given, token) {
             true => Ok(()),
             false => {
                 let challenge = HeaderValue::from_static("Bearer");
@@ -158,25 +154,6 @@ impl Exchange {
                 ))
             }
         }
-    }
-}
-
-/// Compares in a time that does not tell how much of a guess was right.
-fn same(given: &[u8], token: &[u8]) -> bool {
-    let differences = given
-        .iter()
-        .zip(token)
-        .fold(0, |bits, (left, right)| bits | (left ^ right));
-    given.len() == token.len() && differences == 0
-}
-
-/// The client's id for the request, when it is fit for headers and logs; else one of ours.
-fn request_id(headers: &HeaderMap) -> String {
-    let fit = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/+=".contains(&byte);
-    let given = headers.get(&REQUEST_ID).and_then(|id| id.to_str().ok());
-    match given {
-        Some(id) if (1..=128).contains(&id.len()) && id.bytes().all(fit) => id.to_owned(),
-        _ => Uuid::new_v4().to_string(),
     }
 }
 
@@ -231,23 +208,6 @@ pub(crate) fn method_label(method: &Method) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tokens_are_compared_whole() {
-        assert!(same(b"token", b"token"));
-        assert!(!same(b"toke", b"token"));
-        assert!(!same(b"tokens", b"token"));
-        assert!(!same(b"", b"token"));
-    }
-
-    #[test]
-    fn an_unfit_request_id_is_replaced() {
-        let of = |value| request_id(&HeaderMap::from_iter([(REQUEST_ID, value)]));
-        assert_eq!(of(HeaderValue::from_static("abc-1.2")), "abc-1.2");
-        assert_eq!(of(HeaderValue::from_static("a b")).len(), 36);
-        assert_eq!(of(HeaderValue::from_static("")).len(), 36);
-        assert_eq!(of(HeaderValue::from_bytes(&[b'a'; 129]).unwrap()).len(), 36);
-    }
 
     #[test]
     fn a_trace_is_taken_over_when_it_is_one() {

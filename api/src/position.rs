@@ -7,6 +7,7 @@
 use std::str::FromStr;
 
 use change::Lsn;
+use service::http::cookie;
 
 use crate::http::{HeaderMap, HeaderName, HeaderValue, Kind, Problem, Reply, header};
 
@@ -33,16 +34,7 @@ pub(crate) fn minimum(headers: &HeaderMap) -> Result<Option<Lsn>, Problem> {
         };
     }
     // Cookies may be anybody's: what is no position is none of ours.
-    Ok(cookie(headers).and_then(parsed))
-}
-
-fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let cookies = headers.get_all(header::COOKIE).iter();
-    cookies
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(name, value)| (name == COOKIE).then_some(value))
+    Ok(cookie(headers, COOKIE).and_then(parsed))
 }
 
 fn parsed(text: &str) -> Option<Lsn> {
