@@ -14,6 +14,7 @@ mod lists;
 mod operation;
 mod oracle;
 mod problems;
+mod representations;
 mod resilience;
 mod search;
 mod wal;
