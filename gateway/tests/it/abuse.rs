@@ -226,7 +226,7 @@ async fn no_nesting_brings_it_down() {
         gateway.code(&balanced, json!({})).await,
         "GRAPHQL_PARSE_FAILED"
     );
-    let variables = "[".repeat(30_000) + &"]".repeat(30_000);
+    let variables = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000));
     let body = format!(r#"{{"query": "{{ __typename }}", "variables": {variables}}}"#);
     let request = gateway.client.post(gateway.at("/graphql"));
     let refused = request
