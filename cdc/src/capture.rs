@@ -207,6 +207,9 @@ impl Capture {
         let Some(transaction) = self.transaction.take() else {
             return;
         };
+        // Commits come in their order. A keepalive says the same, but need not come: the source sends
+        // none to who has just reported that it received this.
+        self.horizon.rise(end_lsn.just_before());
         if transaction.is_empty() {
             self.progress.skipped(end_lsn);
         } else {
