@@ -43,8 +43,8 @@ const DEPENDENCY: &str = "replication";
 /// Between two looks while a request waits. A look takes a tenth of that.
 const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 
-/// Between two looks while nobody waits.
-const IDLE_INTERVAL: Duration = Duration::from_millis(500);
+/// Between two looks while nobody waits: how old the position is that others are told.
+const IDLE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A look that takes longer has lost its connection.
 const LOOK_LIMIT: Duration = Duration::from_secs(5);

@@ -132,7 +132,8 @@ fn lags(
     let applied = target.and_then(Option::as_ref);
     let capture = match (source, last) {
         (Some(source), Some(last)) => Lag {
-            bytes: Some(source.lsn.bytes_since(last.commit_lsn)),
+            // The log ends behind its last byte.
+            bytes: Some(source.lsn.just_before().bytes_since(last.commit_lsn)),
             seconds: Some(seconds(source.now, last.commit_time)),
         },
         _ => Lag::default(),
@@ -349,7 +350,7 @@ mod tests {
         );
         let text = report.to_string();
         assert!(text.starts_with("healthy, streaming\n"), "{text}");
-        assert!(text.contains("capture  100 B behind, 1 s"), "{text}");
+        assert!(text.contains("capture  99 B behind, 1 s"), "{text}");
         assert!(text.contains("apply    0 B behind, 0 s"), "{text}");
         assert!(text.contains("keep 2 h"), "{text}");
     }
