@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prometheus::{Encoder, Registry, TextEncoder};
-use service::http::request_id;
+use service::http::{accepts_gzip, gzipped, request_id};
 use service::{Health, Monitor, Secret, chain};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument;
@@ -362,17 +362,9 @@ async fn finished(mut reply: Reply, headers: &HeaderMap, id: &str) -> Reply {
     reply.headers.entry(header::CACHE_CONTROL).or_insert(unkept);
     if reply.body.len() >= COMPRESSED_BYTES {
         reply = reply.with(header::VARY, "accept, accept-encoding");
-        if service::http::accepts_gzip(headers) {
-            let body = std::mem::take(&mut reply.body);
-            // A page's scripts take some milliseconds, in which others are answered.
-            let compressed = tokio::task::spawn_blocking(move || service::http::gzipped(&body));
-            match compressed.await {
-                Ok(body) => {
-                    reply.body = body;
-                    reply = reply.with(header::CONTENT_ENCODING, "gzip");
-                }
-                Err(_) => reply.status = StatusCode::INTERNAL_SERVER_ERROR,
-            }
+        if accepts_gzip(headers) {
+            reply.body = gzipped(std::mem::take(&mut reply.body)).await;
+            reply = reply.with(header::CONTENT_ENCODING, "gzip");
         }
     }
     reply

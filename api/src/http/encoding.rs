@@ -7,9 +7,6 @@ use super::{ETag, HeaderMap, HeaderValue, Reply, StatusCode, header};
 /// Smaller bodies fit into one packet as they are.
 const WORTHWHILE_BYTES: usize = 1024;
 
-/// Compressing this much takes about a millisecond; with more, other requests would have to wait.
-const BRIEF_BYTES: usize = 128 * 1024;
-
 /// What a client takes besides the plain form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
@@ -47,7 +44,7 @@ impl Encoding {
             reply
                 .headers
                 .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-            reply.body = compressed(reply.body).await;
+            reply.body = gzipped(reply.body).await;
         }
         reply
     }
@@ -59,12 +56,4 @@ fn mark(headers: &mut HeaderMap) {
     if let Some(etag) = etag {
         headers.insert(header::ETAG, etag.of_gzip().header());
     }
-}
-
-async fn compressed(body: Vec<u8>) -> Vec<u8> {
-    if body.len() <= BRIEF_BYTES {
-        return gzipped(&body);
-    }
-    let work = tokio::task::spawn_blocking(move || gzipped(&body));
-    work.await.expect("compressing does not panic")
 }

@@ -1,5 +1,7 @@
 //! Media types that a client accepts and sends (RFC 9110, sections 8.3 and 12.5.1).
 
+use service::http::is_refusal;
+
 use super::{HeaderMap, Kind, Problem, header};
 
 /// A media type of a body, as far as it matters here.
@@ -51,14 +53,6 @@ fn specificity(range: &str, offered: &str) -> Option<usize> {
     } else {
         None
     }
-}
-
-/// Whether a parameter is the weight 0.
-fn is_refusal(parameter: &str) -> bool {
-    let weight = parameter
-        .strip_prefix("q=")
-        .or(parameter.strip_prefix("Q="));
-    weight.is_some_and(|weight| weight.parse::<f32>().is_ok_and(|weight| weight == 0.0))
 }
 
 /// The body's media type, when it is one of ours and neither compressed nor in another charset.

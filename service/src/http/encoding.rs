@@ -24,15 +24,30 @@ pub fn accepts_gzip(headers: &HeaderMap) -> bool {
     by_wildcard
 }
 
-fn is_refusal(parameter: &str) -> bool {
+/// Whether a parameter of a choice is the weight 0 (RFC 9110, section 12.4.2).
+pub fn is_refusal(parameter: &str) -> bool {
     let weight = parameter
         .strip_prefix("q=")
         .or(parameter.strip_prefix("Q="));
     weight.is_some_and(|weight| weight.parse::<f32>().is_ok_and(|weight| weight == 0.0))
 }
 
-/// `body` in gzip's format (RFC 1952).
-pub fn gzipped(body: &[u8]) -> Vec<u8> {
+/// Compressing this much takes about a millisecond; with more, other requests would have to wait.
+const BRIEF_BYTES: usize = 128 * 1024;
+
+/// `body` in gzip's format (RFC 1952). A long one is compressed beside the threads that serve.
+///
+/// # Panics
+/// When the runtime ends meanwhile.
+pub async fn gzipped(body: Vec<u8>) -> Vec<u8> {
+    if body.len() <= BRIEF_BYTES {
+        return compressed(&body);
+    }
+    let work = tokio::task::spawn_blocking(move || compressed(&body));
+    work.await.expect("compressing does not panic")
+}
+
+fn compressed(body: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 3), Compression::fast());
     encoder
         .write_all(body)
@@ -67,15 +82,17 @@ mod tests {
         assert!(!accepts_gzip(&HeaderMap::new()));
     }
 
-    #[test]
-    fn what_is_compressed_comes_back() {
-        let body = b"a body, a body, a body".repeat(100);
-        let mut back = Vec::new();
-        let compressed = gzipped(&body);
-        GzDecoder::new(compressed.as_slice())
-            .read_to_end(&mut back)
-            .unwrap();
-        assert_eq!(back, body);
-        assert!(compressed.len() < body.len() / 10);
+    #[tokio::test]
+    async fn what_is_compressed_comes_back() {
+        for repetitions in [100, BRIEF_BYTES] {
+            let body = b"a body, a body, a body".repeat(repetitions);
+            let mut back = Vec::new();
+            let compressed = gzipped(body.clone()).await;
+            GzDecoder::new(compressed.as_slice())
+                .read_to_end(&mut back)
+                .unwrap();
+            assert_eq!(back, body);
+            assert!(compressed.len() < body.len() / 10);
+        }
     }
 }

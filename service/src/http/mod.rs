@@ -4,7 +4,7 @@ mod server;
 pub use server::serve_http;
 
 mod encoding;
-pub use encoding::{accepts_gzip, gzipped};
+pub use encoding::{accepts_gzip, gzipped, is_refusal};
 
 mod asset;
 pub use asset::Asset;
