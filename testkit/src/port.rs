@@ -1,6 +1,7 @@
 //! Ports for servers that must come back on the same one.
 
-use std::net::TcpListener;
+use std::io::ErrorKind;
+use std::net::TcpStream;
 use std::process;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -20,15 +21,28 @@ pub fn free() -> u16 {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let offset = (u32::from(start) + u32::from(step)) % u32::from(COUNT);
         let port = FIRST + u16::try_from(offset).expect("less than COUNT");
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if refused(port) {
             return port;
         }
     }
     panic!("no free port from {FIRST} to {}", FIRST + COUNT);
 }
 
+/// Asks by connecting. A listener would be an answer, too, but not one that is surely gone when
+/// this returns: a process that another thread starts meanwhile holds a copy of it from its fork
+/// to its exec, and whoever was given the port finds it in use.
+fn refused(port: u16) -> bool {
+    matches!(TcpStream::connect(("127.0.0.1", port)), Err(error) if error.kind() == ErrorKind::ConnectionRefused)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+    use std::process::Command;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -37,5 +51,20 @@ mod tests {
         let _held = TcpListener::bind(("127.0.0.1", free())).unwrap();
         let later: Vec<u16> = (0..100).map(|_| free()).collect();
         assert!(!later.contains(&first));
+    }
+
+    #[test]
+    fn a_port_is_free_although_processes_are_started_meanwhile() {
+        let enough = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&enough);
+        let starter = thread::spawn(move || {
+            while !until.load(Ordering::Relaxed) {
+                assert!(Command::new("true").status().unwrap().success());
+            }
+        });
+        let bound = (0..2_000).all(|_| TcpListener::bind(("127.0.0.1", free())).is_ok());
+        enough.store(true, Ordering::Relaxed);
+        starter.join().unwrap();
+        assert!(bound);
     }
 }
