@@ -13,7 +13,10 @@ use tokio_postgres::{Client, Row};
 use crate::consume::{Link, Source};
 
 /// The tables that the applier keeps on the target; running it again changes nothing.
-pub const SQL: &str = include_str!("../../sql/target/progress.sql");
+pub const SQL: &str = concat!(
+    include_str!("../../sql/target/progress.sql"),
+    include_str!("../../sql/target/operations.sql"),
+);
 
 /// How far a pipeline is.
 #[derive(Clone, Debug, PartialEq, Eq)]

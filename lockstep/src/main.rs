@@ -1,13 +1,8 @@
 //! The `lockstep` command: settings, telemetry, run, exit code.
 
-mod catalog;
 mod cli;
 mod commands;
 mod demo;
-mod endpoints;
-mod kafka;
-mod progress;
-mod registry;
 mod screen;
 
 use std::process::ExitCode;

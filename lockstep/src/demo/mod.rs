@@ -14,8 +14,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use load::{Load, Tally};
 use observer::Observer;
 
-use crate::commands::verify::{Comparison, Pair, Progress};
-use crate::endpoints::Endpoints;
+use operate::endpoints::Endpoints;
+use operate::verify::{Comparison, Pair};
+
+use crate::commands::verify::Progress;
 use crate::screen::{self, StatusLine};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -147,7 +149,7 @@ async fn conclude(endpoints: &Endpoints, tally: &Tally) -> anyhow::Result<ExitCo
         .meet(&endpoints.names.pipeline, CATCH_UP_LIMIT, |_| {})
         .await
         .context("wait for the target")?;
-    let comparisons = pair.compare(&tables, &mut progress).await?;
+    let comparisons = pair.compare(&tables, |text| progress.say(text)).await?;
     progress.finish();
     let different: Vec<&Comparison> = comparisons.iter().filter(|it| !it.is_equal()).collect();
     if different.is_empty() {

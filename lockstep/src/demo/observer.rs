@@ -7,9 +7,9 @@ use service::postgres::{Connection, connect};
 use tokio::time::Instant;
 
 use super::load::Tally;
-use crate::catalog::{self, PublishedTable};
-use crate::endpoints::Endpoints;
-use crate::progress::{self, Phase};
+use operate::catalog::{self, PublishedTable};
+use operate::endpoints::Endpoints;
+use operate::progress::{self, Phase};
 
 pub(super) struct Observer {
     source: Connection,
@@ -57,7 +57,7 @@ impl Observer {
             .await
             .context(step)?
             .get(0);
-        let shown = |size: i64| crate::screen::bytes(u64::try_from(size).unwrap_or_default());
+        let shown = |size: i64| operate::units::bytes(u64::try_from(size).unwrap_or_default());
         Ok(format!(
             "first snapshot: {} of {} are on the target",
             shown(target),

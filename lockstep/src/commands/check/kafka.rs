@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use super::finding::Finding;
-use crate::endpoints::Endpoints;
-use crate::kafka::Kafka;
-use crate::screen;
+use operate::endpoints::Endpoints;
+use operate::kafka::Kafka;
 
 /// Kafka's own default. A row that does not fit stops the pipeline, so less is asking for trouble.
 const MESSAGE_BYTES_MIN: u64 = 1_000_000;
@@ -43,13 +42,16 @@ fn message_bytes(limit: Option<u64>) -> Finding {
         Some(limit) if limit < MESSAGE_BYTES_MIN => Finding::fail(
             "kafka",
             CHECK,
-            screen::bytes(limit),
+            operate::units::bytes(limit),
             "raise message.max.bytes: a row that does not fit into a record stops the pipeline",
         ),
         Some(limit) => Finding::ok(
             "kafka",
             CHECK,
-            format!("{}: a larger row stops the pipeline", screen::bytes(limit)),
+            format!(
+                "{}: a larger row stops the pipeline",
+                operate::units::bytes(limit)
+            ),
         ),
     }
 }

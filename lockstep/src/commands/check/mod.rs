@@ -14,8 +14,8 @@ use service::postgres::{Connection, Dsn, connect};
 
 use finding::{Finding, State};
 
-use crate::endpoints::{Endpoints, EndpointsConfig};
 use crate::screen;
+use operate::endpoints::{Endpoints, EndpointsConfig};
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]

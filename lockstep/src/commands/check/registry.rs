@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::finding::Finding;
-use crate::registry;
+use operate::registry;
 
 pub(super) async fn examine(url: &str, limit: Duration) -> Finding {
     match registry::reach(url, limit).await {

@@ -5,8 +5,8 @@ use change::{TableName, quoted};
 use tokio_postgres::{Client, Row};
 
 use super::finding::Finding;
-use crate::catalog::{self, Identity, PublishedTable};
-use crate::endpoints::Names;
+use operate::catalog::{self, Identity, PublishedTable};
+use operate::endpoints::Names;
 
 /// The oldest version whose pgoutput streams transactions in progress.
 const OLDEST: i32 = 140_000;

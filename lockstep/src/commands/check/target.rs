@@ -6,7 +6,7 @@ use tokio_postgres::{Client, Row};
 
 use super::finding::Finding;
 use super::source::{encoding, version};
-use crate::catalog::{self, Identity, PublishedTable, TargetTable};
+use operate::catalog::{self, Identity, PublishedTable, TargetTable};
 
 pub(super) async fn examine(
     client: &Client,
@@ -196,7 +196,7 @@ mod tests {
     use change::TableName;
 
     use super::*;
-    use crate::catalog::{Column, TargetColumn};
+    use operate::catalog::{Column, TargetColumn};
 
     fn published() -> PublishedTable {
         PublishedTable {

@@ -14,9 +14,9 @@ use change::quoted;
 use service::postgres::connect;
 use tokio_postgres::Client;
 
-use crate::catalog;
-use crate::endpoints::{Endpoints, EndpointsConfig};
 use crate::screen;
+use operate::catalog;
+use operate::endpoints::{Endpoints, EndpointsConfig};
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]

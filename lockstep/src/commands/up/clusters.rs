@@ -10,8 +10,8 @@ use service::postgres::{Dsn, connect};
 use super::Config;
 use super::folder::Folder;
 use super::parts::Parts;
-use crate::endpoints::Database;
 use crate::screen;
+use operate::endpoints::Database;
 
 /// Where source and target are, whoever runs them.
 pub(super) struct Clusters {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use crate::endpoints::{self, Endpoints};
+use operate::endpoints::{self, Endpoints};
 
 /// The data directory, held by this process:
 ///

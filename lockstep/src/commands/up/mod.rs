@@ -27,8 +27,8 @@ use parts::Parts;
 use ports::Ports;
 
 use crate::demo;
-use crate::endpoints::{Database, Endpoints, Names};
 use crate::screen;
+use operate::endpoints::{Database, Endpoints, Names};
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]

@@ -13,8 +13,8 @@ use super::folder::Folder;
 use super::parts::Parts;
 use super::ports::loopback;
 use crate::commands::monitored;
-use crate::endpoints::Endpoints;
 use crate::screen;
+use operate::endpoints::Endpoints;
 
 /// A row may be larger than Kafka's default of 1 MB, and nobody is there to raise it.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;

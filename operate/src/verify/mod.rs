@@ -1,4 +1,4 @@
-//! `lockstep verify`: whether the target holds the source's rows.
+//! Whether the target holds the source's rows.
 //!
 //! ```text
 //! heartbeat on the source at H -> wait until the target has applied H -> hash every table on both
@@ -8,124 +8,32 @@
 //! pieces it likes. Writes on the source must rest meanwhile: what commits after H would be counted
 //! on one side only.
 
-pub(crate) mod digest;
-pub(crate) mod rendezvous;
+pub mod digest;
+pub mod rendezvous;
 mod verdict;
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use change::Lsn;
-use serde_json::json;
 use service::postgres::{Dsn, connect};
 use tokio_postgres::Client;
 
 use digest::Digest;
-pub(crate) use verdict::{Comparison, Side};
+pub use verdict::{Comparison, Side};
 
 use crate::catalog::{self, PublishedTable};
-use crate::endpoints::EndpointsConfig;
-use crate::screen::{self, StatusLine};
-
-#[derive(Debug, clap::Args)]
-#[group(skip)]
-pub(crate) struct Config {
-    #[command(flatten)]
-    endpoints: EndpointsConfig,
-
-    /// Compare this table only, as schema.table; repeatable
-    #[arg(long, value_name = "TABLE")]
-    table: Vec<String>,
-
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-
-    /// Seconds that the target has to catch up with the source
-    #[arg(
-        long,
-        env = "LOCKSTEP_VERIFY_DEADLINE",
-        value_name = "SECONDS",
-        default_value_t = 300
-    )]
-    deadline: u64,
-}
-
-/// # Errors
-/// When a side cannot be read, or the target does not catch up in time; a difference is an answer.
-pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
-    let endpoints = config.endpoints.resolve()?;
-    let mut progress = Progress::new(config.json);
-    let deadline = Duration::from_secs(config.deadline);
-    let pair = Pair::connect(&endpoints.source, &endpoints.target).await?;
-    let tables = pair
-        .tables(&endpoints.names.publication, &config.table)
-        .await?;
-    let lsn = pair
-        .meet(&endpoints.names.pipeline, deadline, |behind| {
-            progress.say(&format!("the target is {} behind", screen::bytes(behind)));
-        })
-        .await?;
-    let comparisons = pair.compare(&tables, &mut progress).await?;
-    progress.finish();
-    report(lsn, &comparisons, config.json)?;
-    Ok(match comparisons.iter().all(Comparison::is_equal) {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    })
-}
-
-fn report(lsn: Lsn, comparisons: &[Comparison], as_json: bool) -> anyhow::Result<()> {
-    let equal = comparisons.iter().all(Comparison::is_equal);
-    if as_json {
-        let report = json!({ "equal": equal, "lsn": lsn.to_string(), "tables": comparisons });
-        screen::line(&serde_json::to_string_pretty(&report)?);
-        return Ok(());
-    }
-    for comparison in comparisons {
-        screen::line(&comparison.to_string());
-    }
-    screen::line(&match equal {
-        true => format!("equal at {lsn}"),
-        false => format!("different at {lsn}"),
-    });
-    Ok(())
-}
-
-/// What a person reads while it takes its time; nothing beside JSON.
-pub(crate) struct Progress(Option<StatusLine>);
-
-impl Progress {
-    pub(crate) fn new(silent: bool) -> Self {
-        // Elsewhere than on a terminal, only the answer is wanted.
-        let line = StatusLine::new();
-        Self((!silent && line.is_terminal()).then_some(line))
-    }
-
-    fn say(&mut self, text: &str) {
-        if let Some(line) = &mut self.0 {
-            line.show(text);
-        }
-    }
-
-    pub(crate) fn finish(&mut self) {
-        if let Some(line) = &mut self.0 {
-            line.clear();
-        }
-    }
-}
 
 /// Connections to both sides, for one comparison.
-pub(crate) struct Pair {
-    pub(crate) source: service::postgres::Connection,
-    pub(crate) target: service::postgres::Connection,
+pub struct Pair {
+    pub source: service::postgres::Connection,
+    pub target: service::postgres::Connection,
 }
 
 impl Pair {
     /// # Errors
     /// When a side cannot be reached.
-    pub(crate) async fn connect(source: &Dsn, target: &Dsn) -> anyhow::Result<Self> {
+    pub async fn connect(source: &Dsn, target: &Dsn) -> anyhow::Result<Self> {
         let pair = Self {
             source: connect(source, "lockstep verify").await?,
             target: connect(target, "lockstep verify").await?,
@@ -142,7 +50,7 @@ impl Pair {
     ///
     /// # Errors
     /// As [`rendezvous::meet`].
-    pub(crate) async fn meet(
+    pub async fn meet(
         &self,
         pipeline: &str,
         deadline: Duration,
@@ -155,7 +63,7 @@ impl Pair {
     ///
     /// # Errors
     /// When a named table is not published.
-    pub(crate) async fn tables(
+    pub async fn tables(
         &self,
         publication: &str,
         named: &[String],
@@ -173,22 +81,23 @@ impl Pair {
         Ok(published.into_iter().filter(wanted).collect())
     }
 
-    /// Compares the tables one after the other, each side of one at the same time.
+    /// Compares the tables one after the other, each side of one at the same time. `report` is told
+    /// which, and how far.
     ///
     /// # Errors
     /// When a side cannot be read.
-    pub(crate) async fn compare(
+    pub async fn compare(
         &self,
         tables: &[PublishedTable],
-        progress: &mut Progress,
+        mut report: impl FnMut(&str),
     ) -> anyhow::Result<Vec<Comparison>> {
         let mut comparisons = Vec::with_capacity(tables.len());
         for (number, table) in tables.iter().enumerate() {
             let title = format!("{} of {}: {}", number + 1, tables.len(), table.name);
-            progress.say(&title);
+            report(&title);
             let (source, target) = tokio::try_join!(
                 side(&self.source, "source", table, |done, all| {
-                    progress.say(&format!("{title}, {} %", done * 100 / all));
+                    report(&format!("{title}, {} %", done * 100 / all));
                 }),
                 side(&self.target, "target", table, |_, _| {})
             )?;

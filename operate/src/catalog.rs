@@ -6,25 +6,25 @@ use tokio_postgres::{Client, Row};
 
 /// A table that the publication publishes, as the source has it.
 #[derive(Clone, Debug)]
-pub(crate) struct PublishedTable {
-    pub(crate) name: TableName,
+pub struct PublishedTable {
+    pub name: TableName,
     /// Those that are published: generated ones, and those left out by a column list, are not.
-    pub(crate) columns: Vec<Column>,
-    pub(crate) identity: Identity,
+    pub columns: Vec<Column>,
+    pub identity: Identity,
     /// Whether updates and deletes are published.
-    pub(crate) changes_rows: bool,
+    pub changes_rows: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Column {
-    pub(crate) name: String,
+pub struct Column {
+    pub name: String,
     /// As `format_type` writes it: `numeric(10,2)`.
-    pub(crate) type_name: String,
+    pub type_name: String,
 }
 
 /// What tells one row of a table from another in the stream (manual, "Replica Identity").
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Identity {
+pub enum Identity {
     /// By these columns.
     Key(Vec<String>),
     /// All columns of the old row are sent, and there is no primary key among them.
@@ -32,7 +32,7 @@ pub(crate) enum Identity {
     None,
 }
 
-pub(crate) async fn has_publication(client: &Client, publication: &str) -> anyhow::Result<bool> {
+pub async fn has_publication(client: &Client, publication: &str) -> anyhow::Result<bool> {
     let query = "select 1 from pg_publication where pubname = $1";
     let row = client.query_opt(query, &[&publication]).await;
     Ok(row.context("look the publication up")?.is_some())
@@ -43,10 +43,7 @@ pub(crate) async fn has_publication(client: &Client, publication: &str) -> anyho
 ///
 /// # Errors
 /// When the catalog cannot be read.
-pub(crate) async fn published(
-    client: &Client,
-    publication: &str,
-) -> anyhow::Result<Vec<PublishedTable>> {
+pub async fn published(client: &Client, publication: &str) -> anyhow::Result<Vec<PublishedTable>> {
     let query = match has_publication(client, publication).await? {
         true => PUBLISHED,
         false => PUBLISHABLE,
@@ -124,25 +121,25 @@ fn published_table(row: &Row) -> PublishedTable {
 
 /// A table on the target.
 #[derive(Clone, Debug)]
-pub(crate) struct TargetTable {
-    pub(crate) columns: Vec<TargetColumn>,
+pub struct TargetTable {
+    pub columns: Vec<TargetColumn>,
     /// The columns, sorted, of every unique index that can find a row.
-    pub(crate) unique: Vec<Vec<String>>,
+    pub unique: Vec<Vec<String>>,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct TargetColumn {
-    pub(crate) name: String,
-    pub(crate) type_name: String,
+pub struct TargetColumn {
+    pub name: String,
+    pub type_name: String,
     /// NOT NULL, and nothing fills it in.
-    pub(crate) must_be_given: bool,
+    pub must_be_given: bool,
 }
 
 /// The table of that name on the target; `None` when there is none.
 ///
 /// # Errors
 /// When the catalog cannot be read.
-pub(crate) async fn target_table(
+pub async fn target_table(
     client: &Client,
     table: &TableName,
 ) -> anyhow::Result<Option<TargetTable>> {

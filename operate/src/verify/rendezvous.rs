@@ -17,7 +17,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// When a side cannot be asked, or the target is not there within `deadline`.
-pub(crate) async fn meet(
+pub async fn meet(
     source: &Client,
     target: &Client,
     pipeline: &str,

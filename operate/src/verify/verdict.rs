@@ -9,7 +9,7 @@ use super::digest::Digest;
 
 /// One table on both sides.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Comparison {
+pub struct Comparison {
     table: String,
     equal: bool,
     source: Side,
@@ -19,14 +19,14 @@ pub(crate) struct Comparison {
 /// What a side holds of a table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Side {
+pub enum Side {
     NoTable,
     NoColumn(String),
     Rows(Digest),
 }
 
 impl Comparison {
-    pub(crate) fn new(table: &TableName, source: Side, target: Side) -> Self {
+    pub fn new(table: &TableName, source: Side, target: Side) -> Self {
         Self {
             table: table.to_string(),
             equal: matches!((&source, &target), (Side::Rows(a), Side::Rows(b)) if a == b),
@@ -35,12 +35,12 @@ impl Comparison {
         }
     }
 
-    pub(crate) fn is_equal(&self) -> bool {
+    pub fn is_equal(&self) -> bool {
         self.equal
     }
 
     /// Rows on the source.
-    pub(crate) fn rows(&self) -> i64 {
+    pub fn rows(&self) -> i64 {
         match &self.source {
             Side::Rows(digest) => digest.rows,
             Side::NoTable | Side::NoColumn(_) => 0,

@@ -19,7 +19,7 @@ use crate::endpoints::Endpoints;
 
 /// A cluster, by its bootstrap servers.
 #[derive(Clone, Debug)]
-pub(crate) struct Kafka {
+pub struct Kafka {
     brokers: String,
     options: Vec<KafkaOption>,
     limit: Duration,
@@ -27,16 +27,16 @@ pub(crate) struct Kafka {
 
 /// What the cluster says about itself.
 #[derive(Clone, Debug)]
-pub(crate) struct Cluster {
-    pub(crate) brokers: usize,
-    pub(crate) topics: Vec<String>,
+pub struct Cluster {
+    pub brokers: usize,
+    pub topics: Vec<String>,
     /// The largest record batch that a topic takes unless it says otherwise.
-    pub(crate) message_max_bytes: Option<u64>,
+    pub message_max_bytes: Option<u64>,
 }
 
 impl Kafka {
     /// Every question is given up after `limit`.
-    pub(crate) fn new(endpoints: &Endpoints, limit: Duration) -> Self {
+    pub fn new(endpoints: &Endpoints, limit: Duration) -> Self {
         Self {
             brokers: endpoints.kafka.clone(),
             options: endpoints.kafka_options.clone(),
@@ -46,7 +46,7 @@ impl Kafka {
 
     /// # Errors
     /// When no broker answers in time.
-    pub(crate) async fn cluster(&self) -> anyhow::Result<Cluster> {
+    pub async fn cluster(&self) -> anyhow::Result<Cluster> {
         let (ids, topics) = self
             .blocking(|consumer, limit| {
                 let metadata = consumer.fetch_metadata(None, limit).map_err(unreachable)?;
@@ -71,7 +71,7 @@ impl Kafka {
     ///
     /// # Errors
     /// When no broker answers in time, or the record is not a commits record.
-    pub(crate) async fn last_commit(&self, topic: &str) -> anyhow::Result<Option<CommitRecord>> {
+    pub async fn last_commit(&self, topic: &str) -> anyhow::Result<Option<CommitRecord>> {
         let topic = topic.to_owned();
         let read = move |consumer: &BaseConsumer, limit| last_record(consumer, &topic, limit);
         let Some(record) = self.blocking(read).await? else {
@@ -85,7 +85,7 @@ impl Kafka {
     ///
     /// # Errors
     /// When no broker answers in time.
-    pub(crate) async fn retention_ms(&self, prefix: &str) -> anyhow::Result<Vec<(String, i64)>> {
+    pub async fn retention_ms(&self, prefix: &str) -> anyhow::Result<Vec<(String, i64)>> {
         let start = format!("{prefix}.");
         let topics = self
             .blocking(|consumer, limit| {

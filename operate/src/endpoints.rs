@@ -12,7 +12,7 @@ use service::postgres::{Dsn, DsnError};
 
 /// As settings name them; what is not named is looked up in the data directory of `lockstep up`.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct EndpointsConfig {
+pub struct EndpointsConfig {
     /// Database whose changes are copied, as a libpq URL
     #[arg(long, env = "LOCKSTEP_SOURCE", value_name = "DSN")]
     source: Option<Database>,
@@ -53,45 +53,45 @@ pub(crate) struct EndpointsConfig {
 
 /// What the pipeline's own things are called.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Names {
+pub struct Names {
     /// First part of the topics' names
     #[arg(long, env = "LOCKSTEP_PREFIX", default_value = "lockstep")]
-    pub(crate) prefix: String,
+    pub prefix: String,
 
     /// Replication slot on the source
     #[arg(long, env = "LOCKSTEP_SLOT", default_value = "lockstep")]
-    pub(crate) slot: String,
+    pub slot: String,
 
     /// Publication on the source
     #[arg(long, env = "LOCKSTEP_PUBLICATION", default_value = "lockstep")]
-    pub(crate) publication: String,
+    pub publication: String,
 
     /// Name of the progress on the target, and of the consumer group
     #[arg(long, env = "LOCKSTEP_PIPELINE", default_value = "lockstep")]
-    pub(crate) pipeline: String,
+    pub pipeline: String,
 }
 
 /// Where all four parts are.
 #[derive(Clone, Debug)]
-pub(crate) struct Endpoints {
-    pub(crate) source: Database,
-    pub(crate) target: Database,
-    pub(crate) kafka: String,
-    pub(crate) kafka_options: Vec<KafkaOption>,
-    pub(crate) registry: String,
-    pub(crate) names: Names,
+pub struct Endpoints {
+    pub source: Database,
+    pub target: Database,
+    pub kafka: String,
+    pub kafka_options: Vec<KafkaOption>,
+    pub registry: String,
+    pub names: Names,
 }
 
 /// A database by its connection string, whose text is kept for those to whom it is handed on.
 #[derive(Clone, Debug)]
-pub(crate) struct Database {
+pub struct Database {
     text: Secret,
     dsn: Dsn,
 }
 
 impl Database {
     /// May hold a password.
-    pub(crate) fn text(&self) -> &str {
+    pub fn text(&self) -> &str {
         self.text.expose()
     }
 }
@@ -116,12 +116,12 @@ impl Deref for Database {
 }
 
 /// The file in the data directory: a settings file, so that `--config` takes it too.
-pub(crate) const FILE: &str = "endpoints.toml";
+pub const FILE: &str = "endpoints.toml";
 
 impl EndpointsConfig {
     /// # Errors
     /// When a part is named neither by a setting nor by a running `lockstep up`.
-    pub(crate) fn resolve(self) -> anyhow::Result<Endpoints> {
+    pub fn resolve(self) -> anyhow::Result<Endpoints> {
         let file = Recorded::read(&self.data)?;
         let missing = |flag| {
             let data = self.data.display();

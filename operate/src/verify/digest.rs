@@ -14,15 +14,15 @@ use tokio_postgres::Client;
 use crate::catalog::{Column, PublishedTable};
 
 /// Shortest exact floats (any value above 0), and no local taste in dates, intervals, bytes, money.
-pub(crate) const FIXED_OUTPUT: &str = "
+pub const FIXED_OUTPUT: &str = "
 set extra_float_digits = 3; set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres';
 set timezone = 'UTC'; set bytea_output = 'hex'; set lc_monetary = 'C'; set xmloption = 'content';
 set search_path = pg_catalog; set statement_timeout = 0";
 
 /// Rows and the sums of their hashes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Digest {
-    pub(crate) rows: i64,
+pub struct Digest {
+    pub rows: i64,
     /// The sums of the first and of the last eight bytes of each row's MD5.
     #[serde(serialize_with = "as_text")]
     hash: (i128, i128),
@@ -36,7 +36,7 @@ const CHUNK_BLOCKS: i64 = 16_384;
 ///
 /// # Errors
 /// As Postgres.
-pub(crate) async fn of(
+pub async fn of(
     client: &Client,
     table: &PublishedTable,
     report: impl FnMut(i64, i64),

@@ -1,16 +1,13 @@
 //! `lockstep status`: where every stage stands.
 
-mod observation;
-mod report;
-
 use std::process::ExitCode;
 use std::time::Duration;
 
 use service::Shutdown;
 
-use report::Report;
+use operate::endpoints::EndpointsConfig;
+use operate::status::{self, Report};
 
-use crate::endpoints::{Endpoints, EndpointsConfig};
 use crate::screen;
 
 #[derive(Debug, clap::Args)]
@@ -37,9 +34,6 @@ pub(crate) struct Config {
     max_lag: u64,
 }
 
-/// Long enough for a broker elsewhere, short enough for a person who waits.
-const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// # Errors
@@ -47,7 +41,7 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let endpoints = config.endpoints.resolve()?;
     let max_lag = Duration::from_secs(config.max_lag);
-    let observe = || observe(&endpoints, max_lag);
+    let observe = || status::observe(&endpoints, max_lag);
     let mut report = observe().await;
     if config.watch {
         let shutdown = Shutdown::on_signals()?;
@@ -66,15 +60,6 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
-}
-
-async fn observe(endpoints: &Endpoints, max_lag: Duration) -> Report {
-    let (source, topics, target) = tokio::join!(
-        observation::source(endpoints),
-        observation::topics(endpoints, ANSWER_LIMIT),
-        observation::target(endpoints),
-    );
-    Report::new(source, topics, target, max_lag)
 }
 
 fn show(report: &Report, as_json: bool, redraw: bool) -> anyhow::Result<()> {

@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use super::observation::{Applied, Slot, Source, TopicsEnd};
 use crate::progress::Phase;
-use crate::screen;
+use crate::units;
 
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Report {
+pub struct Report {
     healthy: bool,
     /// `snapshotting` as long as the target does not show one state of the source.
     phase: Option<&'static str>,
@@ -94,7 +94,7 @@ impl Report {
         }
     }
 
-    pub(super) fn is_healthy(&self) -> bool {
+    pub fn is_healthy(&self) -> bool {
         self.healthy
     }
 }
@@ -231,13 +231,13 @@ fn number(value: Option<impl ToString>) -> String {
 
 fn size(value: Option<i64>) -> String {
     let count = value.and_then(|count| u64::try_from(count).ok());
-    count.map_or_else(|| UNKNOWN.to_owned(), screen::bytes)
+    count.map_or_else(|| UNKNOWN.to_owned(), units::bytes)
 }
 
 impl fmt::Display for Lag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.bytes {
-            Some(bytes) => write!(f, "{} behind, ", screen::bytes(bytes))?,
+            Some(bytes) => write!(f, "{} behind, ", units::bytes(bytes))?,
             None => write!(f, "{UNKNOWN} bytes behind, ")?,
         }
         write!(f, "{} s", number(self.seconds))

@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 ///
 /// # Errors
 /// Why not, with the address.
-pub(crate) async fn reach(url: &str, limit: Duration) -> anyhow::Result<()> {
+pub async fn reach(url: &str, limit: Duration) -> anyhow::Result<()> {
     let client = reqwest::Client::builder().timeout(limit).build()?;
     let url = format!("{}/subjects", url.trim_end_matches('/'));
     // The client's own error repeats the URL, credentials included.

@@ -1,0 +1,17 @@
+//! Operating a pipeline: what the commands and the console do with one that runs.
+//!
+//! - `endpoints`: where its parts are, and what they are called;
+//! - `catalog`, `kafka`, `registry`, `progress`: what each part says when it is asked;
+//! - `status`: what all of them say together;
+//! - `verify`: whether the target holds the source's rows.
+//!
+//! Nothing here prints: what takes long tells a callback how far it is.
+
+pub mod catalog;
+pub mod endpoints;
+pub mod kafka;
+pub mod progress;
+pub mod registry;
+pub mod status;
+pub mod units;
+pub mod verify;
