@@ -5,7 +5,9 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use service::settings::{self, SettingsError};
 use service::telemetry::TelemetryConfig;
 
-use crate::commands::{api, applier, cdc, check, gateway, setup, status, up, verify};
+use crate::commands::{
+    api, applier, cdc, check, gateway, schemas, setup, status, topics, up, verify,
+};
 
 /// Copies every committed change of one Postgres into another, in commit order, exactly once.
 #[derive(Debug, Parser)]
@@ -38,6 +40,10 @@ pub(crate) enum Command {
     Status(status::Config),
     /// Compare source and target, every row of every table
     Verify(verify::Config),
+    /// Browse the topics and the records in them
+    Topics(topics::Config),
+    /// Browse the schemas that records were written with
+    Schemas(schemas::Config),
 }
 
 impl Cli {
@@ -65,6 +71,7 @@ impl Command {
             Self::Up(_) | Self::Check(_) | Self::Setup(_) | Self::Status(_) | Self::Verify(_) => {
                 false
             }
+            Self::Topics(_) | Self::Schemas(_) => false,
         }
     }
 }

@@ -3,6 +3,8 @@
 //! - `endpoints`: where its parts are, and what they are called;
 //! - `catalog`, `kafka`, `registry`, `progress`: what each part says when it is asked;
 //! - `status`: what all of them say together;
+//! - `topics`: the records that stand in the topics;
+//! - `schemas`: what the registry keeps, and how its versions differ;
 //! - `verify`: whether the target holds the source's rows.
 //!
 //! Nothing here prints: what takes long tells a callback how far it is.
@@ -12,6 +14,8 @@ pub mod endpoints;
 pub mod kafka;
 pub mod progress;
 pub mod registry;
+pub mod schemas;
 pub mod status;
+pub mod topics;
 pub mod units;
 pub mod verify;

@@ -99,7 +99,9 @@ async fn check(client: &Connection, case: &Case, wrong: &mut String) -> usize {
         };
         let back = *fit == Fit::Exact || comes_back(mapping, image);
         let array_back = *fit == Fit::Exact || comes_back(array, array_image);
-        let printed = mapping.text(image).is_none_or(|text| text == row.get::<_, &str>(3));
+        let printed = mapping
+            .text(image)
+            .is_none_or(|text| text == row.get::<_, &str>(3));
         let array_printed = array.text(array_image);
         let array_printed = array_printed.is_none_or(|text| text == row.get::<_, &str>(4));
         if !(same && back && array_back && printed && array_printed) {

@@ -6,8 +6,10 @@ pub(crate) mod cdc;
 pub(crate) mod check;
 pub(crate) mod gateway;
 mod monitored;
+pub(crate) mod schemas;
 pub(crate) mod setup;
 pub(crate) mod status;
+pub(crate) mod topics;
 pub(crate) mod up;
 pub(crate) mod verify;
 
@@ -32,5 +34,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Setup(config) => setup::run(config).await,
         Command::Status(config) => status::run(config).await,
         Command::Verify(config) => verify::run(config).await,
+        Command::Topics(config) => topics::run(config).await,
+        Command::Schemas(config) => schemas::run(config).await,
     }
 }

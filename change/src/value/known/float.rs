@@ -19,7 +19,10 @@ pub(in crate::value) fn to_text(bits: u64) -> String {
             |text| text.parse() == Ok(value),
         );
         let sign = sign(f64::from_bits(bits));
-        format!("{sign}{}", laid_out(&digits.to_string(), exponent, PRECISION))
+        format!(
+            "{sign}{}",
+            laid_out(&digits.to_string(), exponent, PRECISION)
+        )
     })
 }
 
