@@ -78,7 +78,9 @@ pub async fn list(kafka: &Kafka, names: &Names, slice: &Slice) -> anyhow::Result
     let times = log.times(last.collect()).await?;
     let topic_names: Vec<String> = some.iter().map(|(name, _)| name.clone()).collect();
     let settings = kafka.settings(&topic_names).await.unwrap_or_default();
-    let lags = lags(kafka, &log, &topics, &names.pipeline).await?;
+    // As the applier calls its group, which it reports to for tools like this.
+    let group = format!("{}-applier", names.pipeline);
+    let lags = lags(kafka, &log, &topics, &group).await?;
     let found = Found { reach, times, lags };
     let mut settings = settings.into_iter();
     let topics = some.iter().map(|topic| {
