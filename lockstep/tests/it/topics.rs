@@ -241,7 +241,7 @@ async fn pages_join_in_either_direction_and_keys_are_found() {
         .pipeline
         .run(&["topics", "records", "public.none"])
         .await;
-    assert_eq!(none.code, Some(2), "{none:?}");
+    assert_eq!(none.code, Some(1), "{none:?}");
     assert!(none.stderr.contains("there is no topic"), "{none:?}");
 }
 
