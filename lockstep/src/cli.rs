@@ -6,7 +6,7 @@ use service::settings::{self, SettingsError};
 use service::telemetry::TelemetryConfig;
 
 use crate::commands::{
-    api, applier, cdc, check, gateway, schemas, setup, status, topics, up, verify,
+    api, applier, cdc, check, gateway, pause, resume, schemas, setup, status, topics, up, verify,
 };
 
 /// Copies every committed change of one Postgres into another, in commit order, exactly once.
@@ -44,6 +44,10 @@ pub(crate) enum Command {
     Topics(topics::Config),
     /// Browse the schemas that records were written with
     Schemas(schemas::Config),
+    /// Let apply rest between two transactions, or single tables wait
+    Pause(pause::Config),
+    /// Let a paused apply go on
+    Resume(resume::Config),
 }
 
 impl Cli {
@@ -68,10 +72,15 @@ impl Command {
         match self {
             Self::Cdc(_) | Self::Applier(_) | Self::Api(_) | Self::Gateway(_) => true,
             // `up` prints its parts' addresses itself.
-            Self::Up(_) | Self::Check(_) | Self::Setup(_) | Self::Status(_) | Self::Verify(_) => {
-                false
-            }
-            Self::Topics(_) | Self::Schemas(_) => false,
+            Self::Up(_)
+            | Self::Check(_)
+            | Self::Setup(_)
+            | Self::Status(_)
+            | Self::Verify(_)
+            | Self::Topics(_)
+            | Self::Schemas(_)
+            | Self::Pause(_)
+            | Self::Resume(_) => false,
         }
     }
 }

@@ -5,11 +5,15 @@
 //! - `status`: what all of them say together;
 //! - `topics`: the records that stand in the topics;
 //! - `schemas`: what the registry keeps, and how its versions differ;
+//! - `control`: letting apply, or a table, rest;
+//! - `audit`: who did what, and why;
 //! - `verify`: whether the target holds the source's rows.
 //!
 //! Nothing here prints: what takes long tells a callback how far it is.
 
+pub mod audit;
 pub mod catalog;
+pub mod control;
 pub mod endpoints;
 pub mod kafka;
 pub mod progress;

@@ -1,14 +1,18 @@
 //! The commands, one module each.
 
+mod actor;
 pub(crate) mod api;
 pub(crate) mod applier;
 pub(crate) mod cdc;
 pub(crate) mod check;
 pub(crate) mod gateway;
 mod monitored;
+pub(crate) mod pause;
+pub(crate) mod resume;
 pub(crate) mod schemas;
 pub(crate) mod setup;
 pub(crate) mod status;
+mod tables;
 pub(crate) mod topics;
 pub(crate) mod up;
 pub(crate) mod verify;
@@ -36,5 +40,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Verify(config) => verify::run(config).await,
         Command::Topics(config) => topics::run(config).await,
         Command::Schemas(config) => schemas::run(config).await,
+        Command::Pause(config) => pause::run(config).await,
+        Command::Resume(config) => resume::run(config).await,
     }
 }

@@ -1,6 +1,7 @@
 //! `lockstep schemas`: what the registry keeps of a table whose shape changes.
 
 use serde_json::{Value, json};
+use testkit::process::Process;
 use testkit::wait;
 
 use crate::pipeline::Pipeline;
@@ -8,10 +9,19 @@ use crate::pipeline::Pipeline;
 #[tokio::test(flavor = "multi_thread")]
 async fn versions_of_a_table_are_listed_compared_and_tested() {
     let pipeline = Pipeline::new().await;
+    let _services = changed_table(&pipeline).await;
+    let subject = format!("{}.public.t-value", pipeline.name());
+    second_version(&pipeline, &subject).await;
+    listed_and_compared(&pipeline, &subject).await;
+    tested(&pipeline, &subject).await;
+}
+
+/// A table whose shape changes while it is captured.
+async fn changed_table(pipeline: &Pipeline) -> [Process; 2] {
     let source = pipeline.source.client().await;
     let create = "create table t (id int primary key, a text, b int not null default 0)";
     source.batch_execute(create).await.expect("create a table");
-    let _services = [pipeline.cdc(), pipeline.applier()];
+    let services = [pipeline.cdc(), pipeline.applier()];
     pipeline.streaming().await;
     let target = pipeline.target.client().await;
     for side in [&target, &source] {
@@ -22,9 +32,12 @@ async fn versions_of_a_table_are_listed_compared_and_tested() {
         .batch_execute("insert into t values (1, 'x', 1.50)")
         .await
         .expect("insert a row");
-    let subject = format!("{}.public.t-value", pipeline.name());
+    services
+}
+
+async fn second_version(pipeline: &Pipeline, subject: &str) {
     let detail = wait::until("the second version is registered", async || {
-        let ran = pipeline.run(&["schemas", "show", "--json", &subject]).await;
+        let ran = pipeline.run(&["schemas", "show", "--json", subject]).await;
         let detail: Value = serde_json::from_str(&ran.well()).expect("JSON");
         match detail["versions"].as_u64() {
             Some(2) => Ok(detail),
@@ -39,7 +52,9 @@ async fn versions_of_a_table_are_listed_compared_and_tested() {
         "removed column b not null integer"
     ]);
     assert_eq!(detail["history"][0]["changes"], expected, "{detail:#}");
+}
 
+async fn listed_and_compared(pipeline: &Pipeline, subject: &str) {
     let listed = pipeline
         .run(&["schemas", "list", "--name", pipeline.name()])
         .await;
@@ -51,7 +66,7 @@ async fn versions_of_a_table_are_listed_compared_and_tested() {
     assert!(listed.contains(", table public.t"), "{listed}");
 
     let compared = pipeline
-        .run(&["schemas", "diff", &subject, "1", "2"])
+        .run(&["schemas", "diff", subject, "1", "2"])
         .await
         .well();
     assert!(
@@ -69,17 +84,19 @@ async fn versions_of_a_table_are_listed_compared_and_tested() {
         0,
         "{compared}"
     );
+}
 
+async fn tested(pipeline: &Pipeline, subject: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("schema");
     let file = file.to_str().expect("a name");
     let shown = pipeline
-        .run(&["schemas", "show", &subject, "--version=2"])
+        .run(&["schemas", "show", subject, "--version=2"])
         .await
         .well();
     std::fs::write(file, &shown).expect("write the schema");
     let tested = pipeline
-        .run(&["schemas", "test", &subject, file])
+        .run(&["schemas", "test", subject, file])
         .await
         .well();
     assert_eq!(tested, "compatible\n");
@@ -89,7 +106,7 @@ async fn versions_of_a_table_are_listed_compared_and_tested() {
     assert_eq!(ordinal["name"], "ordinal");
     ordinal["type"] = json!("string");
     std::fs::write(file, other.to_string()).expect("write the schema");
-    let tested = pipeline.run(&["schemas", "test", &subject, file]).await;
+    let tested = pipeline.run(&["schemas", "test", subject, file]).await;
     assert_eq!(tested.code, Some(1), "{tested:?}");
     assert!(tested.stdout.contains("TYPE_MISMATCH"), "{tested:?}");
 }
