@@ -27,7 +27,7 @@ pub(crate) struct Config {
 #[derive(Debug, clap::Subcommand)]
 enum Action {
     /// List the topics with what they hold and how far apply is in each
-    List(List),
+    List(Box<List>),
     /// Show records of a topic, decoded
     Records(Box<Records>),
 }
@@ -111,7 +111,7 @@ const VALUE_BYTES_MAX: usize = 64 * 1024;
 /// When Kafka or the registry does not answer.
 pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     match config.action {
-        Action::List(list) => show_list(list).await?,
+        Action::List(list) => show_list(*list).await?,
         Action::Records(records) => show_records(*records).await?,
     }
     Ok(ExitCode::SUCCESS)
