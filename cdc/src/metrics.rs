@@ -1,5 +1,6 @@
 //! What capture counts.
 
+use change::commit::CommitRecord;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// The metrics of capture. LSNs are gauges in bytes of the source's log.
@@ -11,6 +12,7 @@ pub(crate) struct Metrics {
     pub batches: IntCounter,
     pub received_lsn: IntGauge,
     pub published_lsn: IntGauge,
+    pub published_commit_time_seconds: IntGauge,
     pub confirmed_flush_lsn: IntGauge,
     pub snapshot_rows: IntCounter,
     pub snapshot_chunks_left: IntGauge,
@@ -48,6 +50,10 @@ impl Metrics {
                 "cdc_published_lsn",
                 "commit_lsn of the last commits record.",
             )?,
+            published_commit_time_seconds: gauge(
+                "cdc_published_commit_time_seconds",
+                "When the source committed what was published last, in seconds since 1970.",
+            )?,
             confirmed_flush_lsn: gauge(
                 "cdc_confirmed_flush_lsn",
                 "Up to where the source was told that it may forget.",
@@ -62,6 +68,13 @@ impl Metrics {
                 "Times that capture began again after a fault.",
             )?,
         })
+    }
+
+    /// `record` is the last one in the topic.
+    pub(crate) fn published(&self, record: &CommitRecord) {
+        self.published_lsn.set(gauge_value(record.commit_lsn));
+        self.published_commit_time_seconds
+            .set(record.commit_time / 1_000_000);
     }
 }
 

@@ -10,7 +10,7 @@ use super::batch::Batch;
 use super::tracker::Tracker;
 use crate::encode::Record;
 use crate::kafka::{Kafka, KafkaFault, Queued};
-use crate::metrics::{Metrics, gauge_value};
+use crate::metrics::Metrics;
 
 /// Who publishes, as every commits record says.
 #[derive(Clone, Debug)]
@@ -95,6 +95,7 @@ impl Chain {
     /// Goes on after `last` instead.
     pub(crate) fn follow(&mut self, last: &CommitRecord) {
         self.previous = last.commit_lsn;
+        self.metrics.published(last);
     }
 
     /// Writes a record of our epoch that changes nothing, and answers its offset: what a writer of a
@@ -173,9 +174,7 @@ impl Chain {
         self.metrics
             .transactions
             .inc_by(record.transactions.len() as u64);
-        self.metrics
-            .published_lsn
-            .set(gauge_value(record.commit_lsn));
+        self.metrics.published(record);
     }
 
     /// Sends a record of the commits topic, and answers its offset.
