@@ -1,4 +1,4 @@
-//! What the commands ask Kafka. The only module that names the client.
+//! What commands and console ask Kafka. The only module that names the client.
 
 use std::time::Duration;
 
