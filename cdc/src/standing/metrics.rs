@@ -49,7 +49,11 @@ impl Metrics {
                 "cdc_source_time_seconds",
                 "The source's clock when it was asked for the end of its log.",
             )?,
-            active: whole("cdc_slot_active", "1 while the slot has a reader.", &of_slot)?,
+            active: whole(
+                "cdc_slot_active",
+                "1 while the slot has a reader.",
+                &of_slot,
+            )?,
             wal_status: whole(
                 "cdc_slot_wal_status",
                 "1 for the slot's wal_status; missing when there is no slot.",
@@ -162,7 +166,11 @@ mod tests {
     fn unknown_has_no_value() {
         let registry = Registry::new();
         let metrics = Metrics::register(&registry, "s").unwrap();
-        let page = || TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        let page = || {
+            TextEncoder::new()
+                .encode_to_string(&registry.gather())
+                .unwrap()
+        };
         assert_eq!(page(), "");
         let mut standing = Standing {
             lsn: Lsn::new(4096),

@@ -77,7 +77,11 @@ impl Trail {
     pub fn age(&self, lsn: Lsn) -> Option<Duration> {
         let now = self.0.back()?.at;
         // The log ends behind its last byte.
-        let reached = self.0.iter().rev().find(|step| step.lsn.just_before() <= lsn)?;
+        let reached = self
+            .0
+            .iter()
+            .rev()
+            .find(|step| step.lsn.just_before() <= lsn)?;
         Some(Duration::from_micros(
             u64::try_from(now - reached.at).unwrap_or(0),
         ))

@@ -68,7 +68,9 @@ impl Watcher {
     async fn look(&mut self) -> Option<Standing> {
         let client = match self.client.take() {
             Some(client) => client,
-            None => connect(&self.config.source, "lockstep cdc watch").await.ok()?,
+            None => connect(&self.config.source, "lockstep cdc watch")
+                .await
+                .ok()?,
         };
         match look(&client, &self.slot).await {
             Ok(standing) => {
