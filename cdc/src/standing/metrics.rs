@@ -4,26 +4,26 @@
 use std::time::Duration;
 
 use change::Lsn;
-use prometheus::{GaugeVec, IntGaugeVec, Opts, Registry};
+use prometheus::{GaugeVec, Opts, Registry};
 
-use super::{Standing, Trail};
-use crate::metrics::gauge_value;
+use super::{Slot, Standing, Trail};
 
 /// As `pg_replication_slots` has them, and one for a slot that is not there.
 const WAL_STATUSES: [&str; 5] = ["reserved", "extended", "unreserved", "lost", MISSING];
 const MISSING: &str = "missing";
 
+/// All have the slot's name as a label, `wal_status` also the status.
 #[derive(Clone)]
 pub(super) struct Metrics {
     slot: String,
-    source_lsn: IntGaugeVec,
+    source_lsn: GaugeVec,
     source_time_seconds: GaugeVec,
-    active: IntGaugeVec,
-    wal_status: IntGaugeVec,
-    sent_lsn: IntGaugeVec,
-    confirmed_flush_lsn: IntGaugeVec,
-    retained_bytes: IntGaugeVec,
-    safe_wal_size_bytes: IntGaugeVec,
+    active: GaugeVec,
+    wal_status: GaugeVec,
+    sent_lsn: GaugeVec,
+    confirmed_flush_lsn: GaugeVec,
+    retained_bytes: GaugeVec,
+    safe_wal_size_bytes: GaugeVec,
     lost_in_seconds: GaugeVec,
 }
 
@@ -31,55 +31,39 @@ impl Metrics {
     /// # Errors
     /// When `registry` has a metric of the same name already.
     pub(super) fn register(registry: &Registry, slot: &str) -> Result<Self, prometheus::Error> {
-        let whole = |name: &str, help: &str, labels: &[&str]| {
-            let gauge = IntGaugeVec::new(Opts::new(name, help), labels)?;
+        let labelled = |name: &str, help: &str, labels: &[&str]| {
+            let gauge = GaugeVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(gauge.clone()))?;
             Ok::<_, prometheus::Error>(gauge)
         };
-        let fraction = |name: &str, help: &str| {
-            let gauge = GaugeVec::new(Opts::new(name, help), &["slot"])?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
-        };
-        let of_slot = ["slot"];
+        let gauge = |name: &str, help: &str| labelled(name, help, &["slot"]);
         Ok(Self {
             slot: slot.to_owned(),
-            source_lsn: whole("cdc_source_lsn", "End of the source's log.", &of_slot)?,
-            source_time_seconds: fraction(
+            source_lsn: gauge("cdc_source_lsn", "End of the source's log.")?,
+            source_time_seconds: gauge(
                 "cdc_source_time_seconds",
                 "The source's clock when it was asked for the end of its log.",
             )?,
-            active: whole(
-                "cdc_slot_active",
-                "1 while the slot has a reader.",
-                &of_slot,
-            )?,
-            wal_status: whole(
+            active: gauge("cdc_slot_active", "1 while the slot has a reader.")?,
+            wal_status: labelled(
                 "cdc_slot_wal_status",
                 "1 for the slot's wal_status; missing when there is no slot.",
                 &["slot", "status"],
             )?,
-            sent_lsn: whole(
+            sent_lsn: gauge(
                 "cdc_slot_sent_lsn",
                 "Up to where the source has decoded and sent.",
-                &of_slot,
             )?,
-            confirmed_flush_lsn: whole(
+            confirmed_flush_lsn: gauge(
                 "cdc_slot_confirmed_flush_lsn",
                 "Up to where the source knows that it may forget.",
-                &of_slot,
             )?,
-            retained_bytes: whole(
-                "cdc_slot_retained_bytes",
-                "WAL that the slot holds back.",
-                &of_slot,
-            )?,
-            safe_wal_size_bytes: whole(
+            retained_bytes: gauge("cdc_slot_retained_bytes", "WAL that the slot holds back.")?,
+            safe_wal_size_bytes: gauge(
                 "cdc_slot_safe_wal_size_bytes",
                 "WAL that may be written before the slot is in danger; none without a limit.",
-                &of_slot,
             )?,
-            lost_in_seconds: fraction(
+            lost_in_seconds: gauge(
                 "cdc_slot_lost_in_seconds",
                 "Until the slot loses WAL at the present rate; none while it keeps up.",
             )?,
@@ -87,72 +71,59 @@ impl Metrics {
     }
 
     pub(super) fn show(&self, standing: &Standing, trail: &Trail) {
-        self.whole(&self.source_lsn, Some(gauge_value(standing.lsn)));
-        self.fraction(
-            &self.source_time_seconds,
-            Some(standing.now as f64 / 1_000_000.0),
-        );
-        let slot = standing.slot.as_ref();
-        let known = slot.and_then(|slot| slot.wal_status.as_deref());
-        let status = match slot {
-            Some(_) => known,
-            None => Some(MISSING),
-        };
-        for name in WAL_STATUSES {
-            let value = i64::from(status == Some(name));
-            self.wal_status
-                .with_label_values(&[self.slot.as_str(), name])
-                .set(value);
-        }
-        let lsn = |lsn: Option<Lsn>| lsn.map(gauge_value);
-        self.whole(&self.active, slot.map(|slot| slot.active.into()));
-        self.whole(&self.sent_lsn, lsn(slot.and_then(|slot| slot.sent_lsn)));
-        self.whole(
-            &self.confirmed_flush_lsn,
-            lsn(slot.and_then(|slot| slot.confirmed_flush_lsn)),
-        );
-        self.whole(
-            &self.retained_bytes,
-            slot.and_then(|slot| slot.retained_bytes),
-        );
-        self.whole(
-            &self.safe_wal_size_bytes,
-            slot.and_then(|slot| slot.safe_wal_size),
-        );
+        self.set(&self.source_lsn, lsn(Some(standing.lsn)));
+        self.set(&self.source_time_seconds, Some(standing.now as f64 / 1e6));
         let lost_in = trail.lost_in().as_ref().map(Duration::as_secs_f64);
-        self.fraction(&self.lost_in_seconds, lost_in);
+        self.set(&self.lost_in_seconds, lost_in);
+        let slot = standing.slot.as_ref();
+        let status = slot.map_or(Some(MISSING), |slot| slot.wal_status.as_deref());
+        for name in WAL_STATUSES {
+            let labels = [self.slot.as_str(), name];
+            let value = f64::from(u8::from(status == Some(name)));
+            self.wal_status.with_label_values(&labels).set(value);
+        }
+        let none = Slot::default();
+        let shown = slot.unwrap_or(&none);
+        let active = slot.map(|slot| f64::from(u8::from(slot.active)));
+        self.set(&self.active, active);
+        self.set(&self.sent_lsn, lsn(shown.sent_lsn));
+        self.set(&self.confirmed_flush_lsn, lsn(shown.confirmed_flush_lsn));
+        self.set(&self.retained_bytes, bytes(shown.retained_bytes));
+        self.set(&self.safe_wal_size_bytes, bytes(shown.safe_wal_size));
     }
 
     /// The source does not answer.
     pub(super) fn forget(&self) {
-        self.wal_status.reset();
         for gauge in [
             &self.source_lsn,
+            &self.source_time_seconds,
             &self.active,
+            &self.wal_status,
             &self.sent_lsn,
             &self.confirmed_flush_lsn,
             &self.retained_bytes,
             &self.safe_wal_size_bytes,
+            &self.lost_in_seconds,
         ] {
             gauge.reset();
         }
-        self.source_time_seconds.reset();
-        self.lost_in_seconds.reset();
     }
 
-    fn whole(&self, gauge: &IntGaugeVec, value: Option<i64>) {
+    fn set(&self, gauge: &GaugeVec, value: Option<f64>) {
         match value {
             Some(value) => gauge.with_label_values(&[self.slot.as_str()]).set(value),
             None => gauge.reset(),
         }
     }
+}
 
-    fn fraction(&self, gauge: &GaugeVec, value: Option<f64>) {
-        match value {
-            Some(value) => gauge.with_label_values(&[self.slot.as_str()]).set(value),
-            None => gauge.reset(),
-        }
-    }
+/// Up to 8 PB of log a float is exact.
+fn lsn(lsn: Option<Lsn>) -> Option<f64> {
+    lsn.map(|lsn| lsn.as_u64() as f64)
+}
+
+fn bytes(count: Option<i64>) -> Option<f64> {
+    count.map(|count| count as f64)
 }
 
 #[cfg(test)]
