@@ -85,13 +85,17 @@ impl Observer {
     pub async fn look(&mut self) -> Report {
         let monitors = &self.endpoints.monitors;
         let http = self.http.as_ref();
-        let (source, topics, target, capture, apply) = tokio::join!(
-            within("the source", observation::source(&self.endpoints)),
-            within("Kafka", observation::topics(&self.endpoints, ANSWER_LIMIT)),
-            within("the target", observation::target(&self.endpoints)),
-            observation::service(http, &monitors.capture),
-            observation::service(http, &monitors.apply),
-        );
+        // On the heap: five conversations at once are much for a stack.
+        let asked = Box::pin(async {
+            tokio::join!(
+                within("the source", observation::source(&self.endpoints)),
+                within("Kafka", observation::topics(&self.endpoints, ANSWER_LIMIT)),
+                within("the target", observation::target(&self.endpoints)),
+                observation::service(http, &monitors.capture),
+                observation::service(http, &monitors.apply),
+            )
+        });
+        let (source, topics, target, capture, apply) = asked.await;
         if let Ok(source) = &source {
             self.trail.note(&source.standing);
         }
