@@ -10,8 +10,10 @@
 //! - `batch`: what is left of many changes when only the result counts;
 //! - `statement`, `target`: SQL, and the session that runs it;
 //! - `progress`: how far the target is, kept in the transaction that writes the rows;
+//! - `aside`: what is kept back, replayed and verified, as metrics;
 //! - `pipeline`: the loop that calls them.
 
+mod aside;
 mod batch;
 mod config;
 mod consume;

@@ -136,7 +136,13 @@ impl Metrics {
             batches: counter(BATCHES_TOTAL)?,
             missing_rows: counter(MISSING_ROWS_TOTAL)?,
             conflicts: counter(CONFLICTS_TOTAL)?,
-            retries: labelled(RETRIES_TOTAL, "dependency")?,
+            retries: {
+                let retries = labelled(RETRIES_TOTAL, "dependency")?;
+                for dependency in [KAFKA, REGISTRY, TARGET, PIPELINE] {
+                    retries.with_label_values(&[dependency]);
+                }
+                retries
+            },
             orphans: counter(ORPHAN_RECORDS_TOTAL)?,
             ignored_commits: counter(IGNORED_COMMITS_TOTAL)?,
             prefetched_bytes: gauge(PREFETCHED_BYTES)?,

@@ -8,4 +8,4 @@ mod watch;
 
 pub use look::{Slot, Standing, look};
 pub use trail::Trail;
-pub(crate) use watch::Watch;
+pub(crate) use watch::watch;

@@ -71,7 +71,7 @@ impl Observer {
             endpoints,
             max_lag,
             http: reqwest::Client::builder()
-                .timeout(ANSWER_LIMIT)
+                .timeout(ANSWER_LIMIT * 2)
                 .build()
                 .ok(),
             trail: Trail::default(),

@@ -168,9 +168,14 @@ fn places(seen: &Observation) -> Places {
     };
     Places {
         decoded: at(slot.and_then(|slot| slot.sent_lsn)),
-        acknowledged: Place {
-            lsn: last.map(|last| last.commit_lsn),
-            commit_time: last.map(|last| last.commit_time),
+        // The parts are not asked at one instant; what is applied was published.
+        acknowledged: match last {
+            Some(last) if applied.lsn < Some(last.commit_lsn) => Place {
+                lsn: Some(last.commit_lsn),
+                commit_time: Some(last.commit_time),
+            },
+            Some(_) => applied,
+            None => Place::default(),
         },
         confirmed: at(slot.and_then(|slot| slot.confirmed_flush_lsn)),
         applied,
