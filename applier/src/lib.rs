@@ -10,6 +10,8 @@
 //! - `batch`: what is left of many changes when only the result counts;
 //! - `statement`, `target`: SQL, and the session that runs it;
 //! - `progress`: how far the target is, kept in the transaction that writes the rows;
+//! - `control`: the rules that operators set;
+//! - `steps`: from portions to transactions on the target, by those rules;
 //! - `aside`: what is kept back, replayed and verified, as metrics;
 //! - `pipeline`: the loop that calls them.
 
@@ -17,6 +19,7 @@ mod aside;
 mod batch;
 mod config;
 mod consume;
+pub mod control;
 mod decode;
 mod error;
 mod kafka;
@@ -26,6 +29,7 @@ pub mod progress;
 mod registry;
 mod schemas;
 mod statement;
+mod steps;
 mod target;
 
 pub use config::Config;

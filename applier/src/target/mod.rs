@@ -9,4 +9,4 @@ mod session;
 mod statements;
 mod table;
 
-pub(crate) use session::Session;
+pub(crate) use session::{Outcome, Session};
