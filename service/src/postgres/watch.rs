@@ -28,7 +28,7 @@ impl Watch {
     pub fn start<T, A, N>(dsn: Dsn, application_name: &'static str, ask: A, mut told: N) -> Self
     where
         T: Send + 'static,
-        A: for<'a> Fn(&'a Client) -> Asking<'a, T> + Send + 'static,
+        A: for<'a> Fn(&'a Client) -> Asking<'a, T> + Send + Sync + 'static,
         N: FnMut(Option<T>) + Send + 'static,
     {
         Self(tokio::spawn(async move {
