@@ -170,7 +170,7 @@ fn places(seen: &Observation) -> Places {
         decoded: at(slot.and_then(|slot| slot.sent_lsn)),
         // The parts are not asked at one instant; what is applied was published.
         acknowledged: match last {
-            Some(last) if applied.lsn < Some(last.commit_lsn) => Place {
+            Some(last) if applied.lsn <= Some(last.commit_lsn) => Place {
                 lsn: Some(last.commit_lsn),
                 commit_time: Some(last.commit_time),
             },
