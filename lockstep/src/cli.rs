@@ -5,7 +5,9 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use service::settings::{self, SettingsError};
 use service::telemetry::TelemetryConfig;
 
-use crate::commands::{api, applier, cdc, check, gateway, setup, status, up, verify};
+use crate::commands::{
+    api, applier, cdc, check, gateway, pause, resume, setup, status, up, verify,
+};
 
 /// Copies every committed change of one Postgres into another, in commit order, exactly once.
 #[derive(Debug, Parser)]
@@ -38,6 +40,10 @@ pub(crate) enum Command {
     Status(status::Config),
     /// Compare source and target, every row of every table
     Verify(verify::Config),
+    /// Let apply rest between two transactions, or single tables wait
+    Pause(pause::Config),
+    /// Let a paused apply go on
+    Resume(resume::Config),
 }
 
 impl Cli {
@@ -62,9 +68,13 @@ impl Command {
         match self {
             Self::Cdc(_) | Self::Applier(_) | Self::Api(_) | Self::Gateway(_) => true,
             // `up` prints its parts' addresses itself.
-            Self::Up(_) | Self::Check(_) | Self::Setup(_) | Self::Status(_) | Self::Verify(_) => {
-                false
-            }
+            Self::Up(_)
+            | Self::Check(_)
+            | Self::Setup(_)
+            | Self::Status(_)
+            | Self::Verify(_)
+            | Self::Pause(_)
+            | Self::Resume(_) => false,
         }
     }
 }
