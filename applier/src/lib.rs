@@ -12,8 +12,10 @@
 //! - `progress`: how far the target is, kept in the transaction that writes the rows;
 //! - `control`: the rules that operators set;
 //! - `steps`: from portions to transactions on the target, by those rules;
+//! - `aside`: what is kept back, replayed and verified, as metrics;
 //! - `pipeline`: the loop that calls them.
 
+mod aside;
 mod batch;
 mod config;
 mod consume;
