@@ -14,8 +14,10 @@
 //! - `conflicts`: what to do with changes that the target refuses;
 //! - `dead_letters`: what operators do with those that were set aside;
 //! - `steps`: from portions to transactions on the target, by those rules;
+//! - `aside`: what is kept back, replayed and verified, as metrics;
 //! - `pipeline`: the loop that calls them.
 
+mod aside;
 mod batch;
 mod config;
 mod conflicts;
