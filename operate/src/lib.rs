@@ -6,6 +6,7 @@
 //! - `topics`: the records that stand in the topics;
 //! - `schemas`: what the registry keeps, and how its versions differ;
 //! - `control`: letting apply, or a table, rest;
+//! - `dead_letters`: changes that apply has set aside;
 //! - `audit`: who did what, and why;
 //! - `verify`: whether the target holds the source's rows.
 //!
@@ -14,6 +15,7 @@
 pub mod audit;
 pub mod catalog;
 pub mod control;
+pub mod dead_letters;
 pub mod endpoints;
 pub mod kafka;
 pub mod progress;
