@@ -11,9 +11,10 @@ use crate::capture::{Capture, HEARTBEAT_PREFIX};
 use crate::config::Config;
 use crate::error::Error;
 use crate::kafka;
-use crate::metrics::{Metrics, gauge_value};
+use crate::metrics::Metrics;
 use crate::publish::Committer;
 use crate::source::{Event, SourceError};
+use crate::standing;
 use crate::wire::replication::Reply;
 
 /// How long a slot may be in use by somebody else: a predecessor that was killed is noticed by its
@@ -30,6 +31,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// When a human must act. Faults that pass by themselves are retried inside.
 pub async fn run(config: Config, monitor: Monitor, shutdown: Shutdown) -> Result<(), Error> {
     let metrics = Metrics::new(&monitor.metrics)?;
+    let _watch = standing::watch(&config, &monitor.metrics)?;
     for dependency in [SOURCE, REGISTRY, kafka::DEPENDENCY] {
         monitor
             .health
@@ -99,7 +101,8 @@ impl Pipeline<'_> {
                 }
                 () = sleep_until(status_due.into()) => {
                     let flush_lsn = capture.progress.flush_lsn();
-                    self.context.metrics.confirmed_flush_lsn.set(gauge_value(flush_lsn));
+                    self.context.metrics.confirmed_flush_lsn.set_lsn(flush_lsn);
+                    self.context.metrics.spooled(capture.spool.usage());
                     capture.link.status(flush_lsn).await?;
                 }
                 () = sleep_until(silence_ends.into()) => {
@@ -116,10 +119,8 @@ impl Pipeline<'_> {
                     take(&mut capture, event).await?;
                 }
             }
-            self.context
-                .metrics
-                .received_lsn
-                .set(gauge_value(capture.link.received_lsn()));
+            let received_lsn = capture.link.received_lsn();
+            self.context.metrics.received_lsn.set_lsn(received_lsn);
             hand_over(&mut capture, &mut committer)?;
         }
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use operate::endpoints::Endpoints;
 
+use crate::actions::Once;
 use crate::config::Config;
 use crate::link::Link;
 use crate::live::Live;
@@ -16,6 +17,7 @@ pub(crate) struct Console {
     pub(crate) endpoints: Endpoints,
     pub(crate) sessions: Sessions,
     pub(crate) live: Live,
+    pub(crate) once: Once,
     pub(crate) started: SystemTime,
 }
 
@@ -29,6 +31,7 @@ impl Console {
             endpoints,
             sessions: Sessions::new(config.console_user.clone(), &here),
             live: Live::new(Duration::from_secs(config.max_lag)),
+            once: Once::default(),
             started: SystemTime::now(),
         }
     }

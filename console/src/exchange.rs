@@ -9,6 +9,7 @@ use service::{Health, Monitor, Shutdown, chain};
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 
+use crate::actions;
 use crate::api;
 use crate::assets::Assets;
 use crate::config::Config;
@@ -152,8 +153,17 @@ impl Exchange {
             let detail = "the form's token is missing or old: load the page again";
             return Reply::problem(StatusCode::FORBIDDEN, detail);
         }
+        let key = request.header("idempotency-key").or(fields.one("key"));
         match path {
             ["sign-out"] => self.sign_out(&request.headers),
+            ["actions", name] => {
+                let answer = actions::run(&self.console, &caller, name, &fields, key).await;
+                self.page(Some(&caller), pages::answered(answer))
+            }
+            ["api", "v1", "actions", name] => {
+                let answer = actions::run(&self.console, &caller, name, &fields, key).await;
+                api::answered(answer)
+            }
             _ => Reply::problem(StatusCode::NOT_FOUND, "there is nothing to post to here"),
         }
     }

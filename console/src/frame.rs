@@ -1,6 +1,7 @@
 //! What every page has around it.
 
 use maud::{DOCTYPE, Markup, html};
+use uuid::Uuid;
 
 use crate::assets::Assets;
 use crate::http::StatusCode;
@@ -173,6 +174,18 @@ fn who(caller: &Caller) -> Markup {
                     button.quiet { "Sign out" }
                 }
             }
+        }
+    }
+}
+
+/// A form whose button does something: with the caller's token, and a key by which it is done once
+/// however often it is sent.
+pub(crate) fn action_form(caller: &Caller, action: &str, content: Markup) -> Markup {
+    html! {
+        form.action method="post" action={ "/actions/" (action) } {
+            input type="hidden" name="csrf" value=(caller.csrf);
+            input type="hidden" name="key" value=(Uuid::new_v4());
+            (content)
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The operator's console: web pages and an HTTP API of a running pipeline.
 //!
 //! A request comes in by `server`, passes the `gate` (host, origin), gets a caller by `users` and
-//! `sessions`, and is answered by `exchange`: a page of `pages` in its `frame`, a
-//! stream of `events`, or the same in JSON by `api`. What pages show of the pipeline
+//! `sessions`, and is answered by `exchange`: a page of `pages` in its `frame`, an
+//! action of `actions`, a stream of `events`, or the same in JSON by `api`. What pages show of the pipeline
 //! they take from `live`, which looks once a second and remembers, so that they work while a part
 //! of it is away.
 
@@ -40,6 +40,8 @@ mod frame;
 mod widgets;
 
 mod pages;
+
+mod actions;
 
 mod api;
 

@@ -25,6 +25,12 @@ pub(crate) struct Caller {
     pub(crate) signed_in: bool,
 }
 
+impl Caller {
+    pub(crate) fn may(&self, role: Role) -> bool {
+        self.role >= role
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Sessions {
     users: Vec<User>,
@@ -229,6 +235,7 @@ mod tests {
         let token = sessions.sign_in("ann", "secret").await.unwrap();
         let caller = sessions.caller(Some(&token)).unwrap();
         assert_eq!((caller.name.as_str(), caller.role), ("ann", Role::Viewer));
+        assert!(!caller.may(Role::Operator));
         assert_eq!(sessions.caller(Some("another")), None);
         sessions.sign_out(&token);
         assert_eq!(sessions.caller(Some(&token)), None);

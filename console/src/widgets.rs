@@ -31,6 +31,12 @@ pub(crate) fn moment(at: SystemTime) -> Markup {
     html! { time datetime=(exact) { (at.format("%Y-%m-%d %H:%M:%S UTC")) } }
 }
 
+/// Microseconds since 1970.
+pub(crate) fn time_of_micros(micros: i64) -> SystemTime {
+    let since = Duration::from_micros(u64::try_from(micros).unwrap_or(0));
+    SystemTime::UNIX_EPOCH + since
+}
+
 /// `3 s ago`, with the moment behind it.
 pub(crate) fn ago(at: SystemTime) -> Markup {
     let exact = DateTime::<Utc>::from(at).to_rfc3339_opts(SecondsFormat::Millis, true);

@@ -5,7 +5,10 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use service::settings::{self, SettingsError};
 use service::telemetry::TelemetryConfig;
 
-use crate::commands::{api, applier, cdc, check, console, gateway, setup, status, up, verify};
+use crate::commands::{
+    api, applier, cdc, check, console, dead_letters, gateway, pause, resume, setup, status, up,
+    verify,
+};
 
 /// Copies every committed change of one Postgres into another, in commit order, exactly once.
 #[derive(Debug, Parser)]
@@ -40,6 +43,12 @@ pub(crate) enum Command {
     Status(status::Config),
     /// Compare source and target, every row of every table
     Verify(verify::Config),
+    /// Let apply rest between two transactions, or single tables wait
+    Pause(pause::Config),
+    /// Let a paused apply go on
+    Resume(resume::Config),
+    /// Look at changes that apply has set aside, apply them after all, or discard them
+    DeadLetters(dead_letters::Config),
 }
 
 impl Cli {
@@ -68,9 +77,14 @@ impl Command {
             | Self::Gateway(_)
             | Self::Console(_) => true,
             // `up` prints its parts' addresses itself.
-            Self::Up(_) | Self::Check(_) | Self::Setup(_) | Self::Status(_) | Self::Verify(_) => {
-                false
-            }
+            Self::Up(_)
+            | Self::Check(_)
+            | Self::Setup(_)
+            | Self::Status(_)
+            | Self::Verify(_)
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::DeadLetters(_) => false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! From the commits topic to whole changes in commit order.
 
 mod chain;
+mod covered;
 mod merge;
 mod reader;
 

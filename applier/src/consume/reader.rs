@@ -1,30 +1,27 @@
 //! Follows the commits topic and reads what it covers.
 
+use change::Lsn;
 use change::commit::CommitRecord;
-use change::framing;
 use service::Health;
 use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::chain::{Admission, Link, admit};
-use super::merge::{Merge, RangeEnded, Step, Taken};
-use crate::batch::{Change, Portion};
+use super::covered::{Covered, commit_record};
+use crate::batch::Portion;
 use crate::config::Config;
-use crate::decode::{self, Action, Fields};
-use crate::error::{CoveredError, Error, RecordPlace};
-use crate::kafka::{CommitsConsumer, DataConsumer, Fetched, LaneId};
+use crate::decode::Action;
+use crate::error::Error;
+use crate::kafka::CommitsConsumer;
 use crate::metrics::Metrics;
 use crate::progress::Mark;
-use crate::schemas::Schemas;
 
 /// Reads commits records from where the target is, and the changes that they cover.
 pub(crate) struct Reader {
     commits: CommitsConsumer,
-    data: DataConsumer,
-    schemas: Schemas,
+    covered: Covered,
     last: Option<Mark>,
     limits: Limits,
-    fields: Fields,
     metrics: Metrics,
 }
 
@@ -51,14 +48,12 @@ impl Reader {
         let size = |setting| usize::try_from(setting).unwrap_or(usize::MAX);
         Ok(Self {
             commits,
-            data: DataConsumer::new(config, metrics, health)?,
-            schemas: Schemas::new(config, health)?,
+            covered: Covered::new(config, metrics, health)?,
             last,
             limits: Limits {
                 rows: size(config.batch_rows),
                 bytes: size(config.batch_megabytes).saturating_mul(1 << 20),
             },
-            fields: Fields::default(),
             metrics: metrics.clone(),
         })
     }
@@ -71,7 +66,7 @@ impl Reader {
     pub(crate) async fn run(mut self, portions: mpsc::Sender<Portion>) -> Result<(), Error> {
         let mut portion = Portion::default();
         loop {
-            let (offset, value) = if portion.end.is_some() {
+            let (offset, value) = if portion.mark().is_some() {
                 tokio::select! {
                     // The applying side has room: waiting for more would be latency for nothing.
                     biased;
@@ -106,8 +101,9 @@ impl Reader {
         portion: &mut Portion,
         portions: &mpsc::Sender<Portion>,
     ) -> Result<Result<(), Gone>, Error> {
-        let record = self.commit_record(offset, value)?;
+        let record = commit_record(self.commits.topic(), offset, value)?;
         let link = self.last.as_ref().map(|mark| &mark.link);
+        let mut transactions = 0;
         let mark = match (admit(link, &record)?, &self.last) {
             (Admission::Ignore, Some(last)) => {
                 warn!(
@@ -133,147 +129,49 @@ impl Reader {
             },
             (Admission::Ignore | Admission::Fence | Admission::Apply, last) => {
                 let phase = last.as_ref().map(|last| last.phase);
-                if let Err(Gone) = self.cover(&record, portion, portions).await? {
+                let done = last.as_ref().and_then(Mark::inside);
+                if let Err(Gone) = self.cover(&record, done, portion, portions).await? {
                     return Ok(Err(Gone));
                 }
-                portion.transactions += record.transactions.len();
+                transactions = record.transactions.len();
                 Mark::after(&record, offset, phase)
             }
         };
-        portion.end = Some(mark.clone());
+        portion.end(mark.clone(), transactions);
         self.last = Some(mark);
         Ok(Ok(()))
     }
 
-    fn commit_record(&self, offset: i64, value: &[u8]) -> Result<CommitRecord, Error> {
-        let place = || RecordPlace {
-            topic: self.commits.topic().to_owned(),
-            partition: 0,
-            offset,
-        };
-        let (_, datum) = framing::split(value).map_err(|source| Error::Framing {
-            place: place(),
-            source,
-        })?;
-        CommitRecord::decode(datum).map_err(|source| Error::Commit {
-            place: place(),
-            source,
-        })
-    }
-
+    /// Adds what the record covers, but for what of it is `done`.
     async fn cover(
         &mut self,
         record: &CommitRecord,
+        done: Option<Lsn>,
         portion: &mut Portion,
         portions: &mpsc::Sender<Portion>,
     ) -> Result<Result<(), Gone>, Error> {
-        let lanes = self.data.cover(&record.partitions)?;
-        let mut merge = Merge::new(record);
-        loop {
-            match merge.poll() {
-                Step::Done => return Ok(Ok(())),
-                Step::Need(lane) => self.feed(&mut merge, record, &lanes, lane).await?,
-                Step::Next { lane, record: next } => {
-                    let range = &record.partitions[lane];
-                    let change = self.change(&range.topic, range.partition, &next).await?;
-                    // Tables that one statement truncates may refer to each other.
-                    let in_truncate =
-                        portion.ends_in_truncate() && change.action == Action::Truncate;
-                    if self.limits.reached(portion)
-                        && !in_truncate
-                        && let Err(Gone) = hand_over(portion, portions).await
-                    {
-                        return Ok(Err(Gone));
-                    }
-                    portion.push(change);
-                }
+        let mut reading = self.covered.begin(record)?;
+        while let Some(change) = self.covered.next(&mut reading, record).await? {
+            if done.is_some_and(|done| change.position.commit_lsn <= done) {
+                continue;
             }
+            // Tables that one statement truncates may refer to each other.
+            let in_truncate = portion.ends_in_truncate() && change.action == Action::Truncate;
+            if self.limits.reached(portion)
+                && !in_truncate
+                && let Err(Gone) = hand_over(portion, portions).await
+            {
+                return Ok(Err(Gone));
+            }
+            portion.push(change);
         }
-    }
-
-    async fn feed(
-        &mut self,
-        merge: &mut Merge<Fetched>,
-        record: &CommitRecord,
-        lanes: &[LaneId],
-        lane: usize,
-    ) -> Result<(), Error> {
-        let range = &record.partitions[lane];
-        let fetched = self.data.next(lanes[lane], range).await?;
-        let offset = fetched.offset;
-        let head = match &fetched.value {
-            None => None,
-            Some(value) => {
-                let (_, datum) = framing::split(value).map_err(|source| Error::Framing {
-                    place: place(&range.topic, range.partition, offset),
-                    source,
-                })?;
-                let head = decode::head(datum).map_err(|source| Error::Decode {
-                    place: place(&range.topic, range.partition, offset),
-                    source,
-                })?;
-                Some(head)
-            }
-        };
-        match merge.take(lane, offset, head, fetched) {
-            Ok(Taken::Counted) => Ok(()),
-            Ok(Taken::Orphan) => {
-                self.metrics.orphans.inc();
-                Ok(())
-            }
-            Err(RangeEnded { missing }) => Err(CoveredError::Missing {
-                topic: range.topic.clone(),
-                partition: range.partition,
-                first_offset: range.first_offset,
-                end_offset: range.end_offset,
-                records: range.records,
-                missing,
-            }
-            .into()),
-        }
-    }
-
-    async fn change(
-        &mut self,
-        topic: &str,
-        partition: i32,
-        fetched: &Fetched,
-    ) -> Result<Change, Error> {
-        let value = fetched.value.as_deref().unwrap_or_default();
-        let offset = fetched.offset;
-        let framed = framing::split(value).map_err(|source| Error::Framing {
-            place: place(topic, partition, offset),
-            source,
-        });
-        let (schema, datum) = framed?;
-        let plan = self.schemas.plan(schema, topic).await?;
-        let decoded = decode::head(datum)
-            .and_then(|head| Ok((head, decode::action(&plan, datum, &mut self.fields)?)));
-        let (head, action) = decoded.map_err(|source| Error::Decode {
-            place: place(topic, partition, offset),
-            source,
-        })?;
-        Ok(Change {
-            position: head.position,
-            plan,
-            partition,
-            offset,
-            action,
-        })
+        Ok(Ok(()))
     }
 }
 
 async fn hand_over(portion: &mut Portion, portions: &mpsc::Sender<Portion>) -> Result<(), Gone> {
     let portion = std::mem::take(portion);
     portions.send(portion).await.map_err(|_| Gone)
-}
-
-fn place(topic: &str, partition: i32, offset: i64) -> RecordPlace {
-    RecordPlace {
-        topic: topic.to_owned(),
-        partition,
-        offset,
-    }
 }
 
 impl Limits {

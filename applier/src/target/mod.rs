@@ -3,10 +3,13 @@
 mod flight;
 mod image;
 mod job;
+mod letters;
 mod progress;
+mod redrive;
 mod rows;
 mod session;
+mod singly;
 mod statements;
 mod table;
 
-pub(crate) use session::Session;
+pub(crate) use session::{Outcome, Session};

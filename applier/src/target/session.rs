@@ -1,28 +1,43 @@
 //! The applier's session on the target: one transaction at a time, rows and progress together.
 
-use service::postgres::{Connection, connect};
+use service::postgres::{Connection, Dsn, connect};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tracing::warn;
 
 use super::flight::{Failed, Flight, Purpose};
+use super::letters::LetterStatements;
 use super::progress::ProgressStatements;
 use super::rows;
 use super::statements::{Statements, Work};
-use crate::batch::{Form, Portion, stages};
+use crate::batch::{Aside, Form, Portion, Sifted, stages};
 use crate::config::Config;
+use crate::conflicts::Conflicts;
+use crate::control::Control;
 use crate::error::{Error, StatementError};
 use crate::metrics::Metrics;
 use crate::progress::{self, Mark, Progress};
 
 pub(crate) struct Session {
-    connection: Connection,
-    pipeline: String,
-    progress: ProgressStatements,
-    statements: Statements,
+    pub(super) connection: Connection,
+    pub(super) pipeline: String,
+    pub(super) progress: ProgressStatements,
+    pub(super) letters: LetterStatements,
+    pub(super) conflicts: Conflicts,
+    pub(super) statements: Statements,
     /// Whether a part of a large transaction is applied but not committed.
-    open: bool,
-    metrics: Metrics,
+    pub(super) open: bool,
+    pub(super) metrics: Metrics,
+}
+
+/// What became of a portion that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Applied,
+    /// As `Applied`, but for changes that were set aside: the rules have changed by it.
+    SetAside,
+    /// Nothing was applied: the rules have changed.
+    OtherRules,
 }
 
 /// The applier is the only writer that may fire no triggers and check no foreign keys, as
@@ -35,7 +50,7 @@ const SETTINGS: &str = "set session_replication_role = replica; \
     set idle_in_transaction_session_timeout = 0";
 
 /// Constraints that the source checked at the end of a transaction cannot be checked sooner here.
-const BEGIN: &str = "begin; set constraints all deferred";
+pub(super) const BEGIN: &str = "begin; set constraints all deferred";
 
 impl Session {
     /// Connects, and makes the applier's own tables when they are missing.
@@ -43,7 +58,18 @@ impl Session {
     /// # Errors
     /// When the target is away or does not let us in.
     pub(crate) async fn open(config: &Config, metrics: &Metrics) -> Result<Self, Error> {
-        let connection = connect(&config.target, "lockstep applier").await?;
+        let conflicts = config.conflicts.clone();
+        Self::connect(&config.target, &config.pipeline, conflicts, metrics).await
+    }
+
+    /// As [`Session::open`].
+    pub(crate) async fn connect(
+        target: &Dsn,
+        pipeline: &str,
+        conflicts: Conflicts,
+        metrics: &Metrics,
+    ) -> Result<Self, Error> {
+        let connection = connect(target, "lockstep applier").await?;
         connection.batch_execute(SETTINGS).await.map_err(step(
             "set up the session (session_replication_role needs a superuser, or: grant set on \
              parameter session_replication_role to the role)",
@@ -61,10 +87,13 @@ impl Session {
             created.map_err(step("create lockstep.progress"))?;
         }
         let progress = ProgressStatements::prepare(&connection).await;
+        let letters = LetterStatements::prepare(&connection).await;
         Ok(Self {
             progress: progress.map_err(step("prepare statements"))?,
+            letters: letters.map_err(step("prepare statements"))?,
+            conflicts,
             connection,
-            pipeline: config.pipeline.clone(),
+            pipeline: pipeline.to_owned(),
             statements: Statements::default(),
             open: false,
             metrics: metrics.clone(),
@@ -78,6 +107,21 @@ impl Session {
         read.map_err(step("read lockstep.progress"))
     }
 
+    /// The rules as they are now.
+    ///
+    /// # Errors
+    /// When the target does not answer.
+    pub(crate) async fn control(&self) -> Result<Control, Error> {
+        let read = Control::read(&self.connection, &self.pipeline).await;
+        read.map_err(step("read lockstep.control"))
+    }
+
+    /// Whether a part of a large transaction is applied but not committed. The rules cannot change
+    /// then.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open
+    }
+
     /// Applies a portion. One that ends a commits record commits, together with its progress,
     /// which must be at `expected` before.
     ///
@@ -87,8 +131,11 @@ impl Session {
         &mut self,
         portion: &Portion,
         expected: Option<&Mark>,
-    ) -> Result<(), Error> {
+        control: &Control,
+    ) -> Result<Outcome, Error> {
         let resumed = self.open;
+        let mut held = control.held_keys.clone();
+        let sifted = Sifted::new(control.live(&portion.changes), &mut held);
         let mut refused = None;
         for form in [Form::Compacted, Form::Upserted, Form::Stepwise] {
             if let Some(error) = refused.take() {
@@ -100,28 +147,75 @@ impl Session {
                 self.metrics.conflicts.inc();
                 self.undo(resumed, portion).await?;
             }
-            match self.attempt(portion, expected, form).await {
+            let version = control.version;
+            match self
+                .attempt(portion, expected, version, &sifted, form)
+                .await
+            {
+                Ok(()) if sifted.aside.is_empty() => return Ok(Outcome::Applied),
+                Ok(()) => return Ok(Outcome::SetAside),
                 Err(error) if is_conflict(&error) => refused = Some(error),
-                other => return other,
+                Err(Error::Fenced { .. }) if !resumed => {
+                    return self.fenced(expected, control).await;
+                }
+                Err(error) => {
+                    refused = Some(error);
+                    break;
+                }
             }
         }
-        refused.map_or(Ok(()), Err)
+        let error = refused.expect("the loop ends with an error");
+        if !self.sets_aside(&error, control.open_letters) {
+            return Err(error);
+        }
+        self.undo(resumed, portion).await?;
+        self.apply_singly(portion, expected, control).await
+    }
+
+    /// Finds out whether another applier has moved the progress, or an operator changed the rules.
+    pub(super) async fn fenced(
+        &mut self,
+        expected: Option<&Mark>,
+        control: &Control,
+    ) -> Result<Outcome, Error> {
+        let undone = self.connection.batch_execute("rollback").await;
+        undone.map_err(step("roll back"))?;
+        self.open = false;
+        let progress = self.progress().await?;
+        let unmoved = progress.as_ref().is_some_and(|found| {
+            let found_mark = found.mark();
+            found.control != control.version
+                && expected.is_some_and(|expected| {
+                    found_mark.applied == expected.applied
+                        && found_mark.commits_offset == expected.commits_offset
+                })
+        });
+        match unmoved {
+            true => Ok(Outcome::OtherRules),
+            false => Err(Error::Fenced {
+                pipeline: self.pipeline.clone(),
+            }),
+        }
     }
 
     async fn attempt(
         &mut self,
         portion: &Portion,
         expected: Option<&Mark>,
+        version: i64,
+        sifted: &Sifted<'_>,
         form: Form,
     ) -> Result<(), Error> {
-        let stages = stages(&portion.changes, form);
+        let stages = stages(sifted.admitted.iter().copied(), form);
         let work = self.statements.ready(&self.connection, &stages).await?;
         let resumed = self.open;
         self.open = true;
-        let sent = self.send(portion, expected, &work, resumed).await;
+        let sent = self
+            .send(portion, expected, version, (&work, &sifted.aside), resumed)
+            .await;
         let missing_rows = sent.map_err(|failed| failed.into_error(&self.pipeline))?;
         self.metrics.missing_rows.inc_by(missing_rows);
-        self.open = portion.end.is_none();
+        self.open = portion.mark().is_none();
         Ok(())
     }
 
@@ -131,7 +225,8 @@ impl Session {
         &'a self,
         portion: &'a Portion,
         expected: Option<&'a Mark>,
-        work: &'a [Work<'a>],
+        version: i64,
+        (work, aside): (&'a [Work<'a>], &'a [Aside<'a>]),
         resumed: bool,
     ) -> Result<u64, Failed<'a>> {
         let (client, pipeline) = (&*self.connection, self.pipeline.as_str());
@@ -141,12 +236,13 @@ impl Session {
                 .send(Purpose::Step("begin"), run(client, BEGIN))
                 .await?;
         }
-        if let (None, false, Some(expected)) = (&portion.end, resumed, expected) {
-            let hold = self.progress.hold(client, pipeline, expected);
+        if let (false, Some(expected)) = (resumed, expected) {
+            let hold = self.progress.hold(client, pipeline, expected, version);
             flight.send(Purpose::Progress, hold).await?;
         }
+        let mark = portion.mark();
         // A transaction of one portion is done again from its start.
-        let savepoint = resumed || portion.end.is_none();
+        let savepoint = resumed || mark.is_none();
         if savepoint {
             let set = run(client, "savepoint portion");
             flight.send(Purpose::Step("set a savepoint"), set).await?;
@@ -154,12 +250,17 @@ impl Session {
         for work in work {
             rows::send(&mut flight, client, &self.statements, work).await?;
         }
+        for aside in aside {
+            let written = self.letters.write(client, pipeline, *aside);
+            let purpose = Purpose::Step("set a change aside");
+            flight.send(purpose, written).await?;
+        }
         if savepoint {
             let release = run(client, "release savepoint portion");
             let purpose = Purpose::Step("release a savepoint");
             flight.send(purpose, release).await?;
         }
-        if let Some(mark) = &portion.end {
+        if let Some(mark) = mark {
             // A commit behind a failure would roll back more than the savepoint.
             if savepoint {
                 flight.land().await?;
@@ -175,18 +276,18 @@ impl Session {
 
     /// Takes back what a failed attempt did.
     async fn undo(&mut self, resumed: bool, portion: &Portion) -> Result<(), Error> {
-        let sql = match resumed || portion.end.is_none() {
+        let sql = match resumed || portion.mark().is_none() {
             true => "rollback to savepoint portion; release savepoint portion",
             // Done already where the commit was on its way behind the failed statement.
             false => "rollback",
         };
-        self.open = resumed || portion.end.is_none();
+        self.open = resumed || portion.mark().is_none();
         let undone = self.connection.batch_execute(sql).await;
         undone.map_err(step("roll back"))
     }
 }
 
-async fn run(client: &Client, sql: &'static str) -> Result<u64, tokio_postgres::Error> {
+pub(super) async fn run(client: &Client, sql: &'static str) -> Result<u64, tokio_postgres::Error> {
     client.batch_execute(sql).await.map(|()| 0)
 }
 
@@ -201,7 +302,7 @@ fn is_conflict(error: &Error) -> bool {
     }
 }
 
-fn step(step: &'static str) -> impl FnOnce(tokio_postgres::Error) -> Error {
+pub(super) fn step(step: &'static str) -> impl FnOnce(tokio_postgres::Error) -> Error {
     move |error| Error::Target {
         step,
         source: StatementError(error),

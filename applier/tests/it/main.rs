@@ -8,6 +8,8 @@ mod rig;
 mod shape;
 
 mod bulk;
+mod control;
+mod dead_letters;
 mod faults;
 mod operations;
 mod restarts;

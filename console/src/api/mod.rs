@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::actions::Answer;
 use crate::facts::Facts;
 use crate::http::{Reply, StatusCode};
 use crate::live::{Range, Series};
@@ -15,6 +16,13 @@ pub(crate) fn get(visit: &Visit<'_>, path: &[&str]) -> Reply {
         ["facts"] => facts(visit),
         ["history"] => history(visit),
         _ => Reply::problem(StatusCode::NOT_FOUND, "there is nothing here"),
+    }
+}
+
+pub(crate) fn answered(answer: Answer) -> Reply {
+    match answer {
+        Ok(outcome) => Reply::json(StatusCode::OK, &outcome),
+        Err(refusal) => Reply::problem(refusal.status(), &refusal.to_string()),
     }
 }
 

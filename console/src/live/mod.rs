@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use operate::endpoints::Endpoints;
-use operate::status;
+use operate::status::Observer;
 use service::Shutdown;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
@@ -36,6 +36,7 @@ impl Live {
     /// Looks until a stop is requested. A look at a part that does not answer takes as long as is
     /// waited for it; the next follows then.
     pub(crate) async fn watch(&self, endpoints: &Endpoints, shutdown: &Shutdown) {
+        let mut observer = Observer::new(endpoints.clone(), self.max_lag);
         let mut ticks = interval(LOOK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -47,7 +48,7 @@ impl Live {
             let report = tokio::select! {
                 biased;
                 () = shutdown.requested() => return,
-                report = status::observe(endpoints, self.max_lag) => report,
+                report = observer.look() => report,
             };
             let previous = self.latest();
             let look = Look::after(previous.as_deref(), report);

@@ -1,9 +1,8 @@
 //! Who did what, and what runs here.
 
-use std::time::SystemTime;
-
-use anyhow::Context;
 use maud::{Markup, html};
+use operate::audit::{self, Entry};
+use tokio_postgres::Client;
 
 use super::Visit;
 use crate::frame::{Page, Section};
@@ -27,32 +26,13 @@ pub(super) async fn page(visit: &Visit<'_>) -> Page {
     Page::new(Section::Activity, "Activity", body)
 }
 
-struct Entry {
-    at: SystemTime,
-    who: String,
-    action: String,
-    object: Option<String>,
-    reason: Option<String>,
-}
-
 const ENTRIES: i64 = 100;
 
 async fn audit(visit: &Visit<'_>) -> anyhow::Result<Vec<Entry>> {
     let pipeline = &visit.console.endpoints.names.pipeline;
-    let sql = "select at, who, action, object, reason from lockstep.audit \
-                where pipeline = $1 order by id desc limit $2";
-    let rows = visit.console.target.ask(async |target| {
-        let rows = target.query(sql, &[pipeline, &ENTRIES]).await;
-        rows.context("read the audit log")
-    });
-    let entry = |row: &tokio_postgres::Row| Entry {
-        at: row.get(0),
-        who: row.get(1),
-        action: row.get(2),
-        object: row.get(3),
-        reason: row.get(4),
-    };
-    Ok(rows.await?.iter().map(entry).collect())
+    let before = visit.query.one("before").and_then(|id| id.parse().ok());
+    let ask = async |target: &Client| audit::entries(target, pipeline, before, ENTRIES).await;
+    visit.console.target.ask(ask).await
 }
 
 fn audit_list(entries: &[Entry]) -> Markup {
@@ -62,7 +42,7 @@ fn audit_list(entries: &[Entry]) -> Markup {
     let rows = html! {
         @for entry in entries {
             tr {
-                td { (widgets::moment(entry.at)) }
+                td { (widgets::moment(widgets::time_of_micros(entry.at))) }
                 td { (entry.who) }
                 td { (entry.action) }
                 td { (entry.object.as_deref().unwrap_or_default()) }
@@ -70,5 +50,10 @@ fn audit_list(entries: &[Entry]) -> Markup {
             }
         }
     };
-    widgets::table("Audit log", &["When", "Who", "Did", "To", "Why"], rows)
+    let full = i64::try_from(entries.len()).is_ok_and(|count| count == ENTRIES);
+    let older = entries.last().filter(|_| full);
+    html! {
+        (widgets::table("Audit log", &["When", "Who", "Did", "To", "Why"], rows))
+        (widgets::pager(None, older.map(|entry| format!("/activity?before={}", entry.id)), ""))
+    }
 }

@@ -18,6 +18,9 @@ mod activity;
 mod sign_in;
 pub(crate) use sign_in::sign_in;
 
+mod answered;
+pub(crate) use answered::answered;
+
 use maud::html;
 
 use crate::console::Console;

@@ -4,8 +4,9 @@ use maud::{Markup, html};
 
 use super::Visit;
 use crate::facts::Facts;
-use crate::frame::{Page, Section};
+use crate::frame::{Page, Section, action_form};
 use crate::live::{Range, Series};
+use crate::users::Role;
 
 pub(super) fn page(visit: &Visit<'_>) -> Page {
     let look = visit.console.live.latest();
@@ -21,6 +22,12 @@ pub(super) fn page(visit: &Visit<'_>) -> Page {
             dt { "Source" } dd { (facts.show("source.lsn")) }
             dt { "Topics" } dd { (facts.show("topics.lsn")) }
             dt { "Target" } dd { (facts.show("target.lsn")) }
+        }
+        @if visit.caller.may(Role::Operator) {
+            div.actions {
+                (action_form(visit.caller, "pause-apply", html! { button { "Pause apply" } }))
+                (action_form(visit.caller, "resume-apply", html! { button { "Resume apply" } }))
+            }
         }
         (ranges(range))
         div.grid {

@@ -17,14 +17,15 @@ const PAGES: [&str; 7] = [
 
 fn users() -> [String; 2] {
     ["ann:viewer", "bob:admin"].map(|who| {
-        let hash = console::hash_password("secret").unwrap();
+        let hash = console::hash_password("secret").expect("hash a password");
         format!("--console-user={who}:{hash}")
     })
 }
 
 fn header(answer: &Response, name: &str) -> String {
     let value = answer.headers().get(name);
-    value.map_or(String::new(), |value| value.to_str().unwrap().to_owned())
+    let text = value.map(|value| value.to_str().expect("a header in ASCII"));
+    text.unwrap_or_default().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]

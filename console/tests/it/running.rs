@@ -1,7 +1,7 @@
 //! A console of a test's own.
 
 use clap::{Args, FromArgMatches};
-use operate::endpoints::{Database, Endpoints, Names};
+use operate::endpoints::{Database, Endpoints, MonitorUrl, Monitors, Names};
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response};
 use service::{Monitor, Shutdown};
@@ -26,6 +26,10 @@ fn endpoints() -> Endpoints {
         kafka: format!("127.0.0.1:{away}"),
         kafka_options: Vec::new(),
         registry: format!("http://127.0.0.1:{away}"),
+        monitors: Monitors {
+            capture: MonitorUrl::named(format!("http://127.0.0.1:{away}")),
+            apply: MonitorUrl::named(format!("http://127.0.0.1:{away}")),
+        },
         names: Names {
             prefix: "lockstep".into(),
             slot: "lockstep".into(),
