@@ -5,6 +5,7 @@ mod pipeline;
 mod stack;
 
 mod browser;
+mod control;
 mod input;
 mod kill;
 mod lossless;
