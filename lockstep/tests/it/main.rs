@@ -7,6 +7,7 @@ mod stack;
 mod browse;
 mod browser;
 mod console;
+mod control;
 mod input;
 mod kill;
 mod lossless;
