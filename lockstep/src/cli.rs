@@ -6,7 +6,7 @@ use service::settings::{self, SettingsError};
 use service::telemetry::TelemetryConfig;
 
 use crate::commands::{
-    api, applier, cdc, check, gateway, pause, resume, setup, status, up, verify,
+    api, applier, cdc, check, gateway, pause, resume, setup, snapshot, status, up, verify,
 };
 
 /// Copies every committed change of one Postgres into another, in commit order, exactly once.
@@ -38,11 +38,13 @@ pub(crate) enum Command {
     Setup(setup::Config),
     /// Show where every stage stands
     Status(status::Config),
+    /// Read tables once more while changes flow on, for a target that lost some of their rows
+    Snapshot(snapshot::Config),
     /// Compare source and target, every row of every table
     Verify(verify::Config),
-    /// Let apply rest between two transactions, or single tables wait
+    /// Let apply or capture rest between two transactions, or single tables wait
     Pause(pause::Config),
-    /// Let a paused apply go on
+    /// Let a paused apply or capture go on
     Resume(resume::Config),
 }
 
@@ -72,6 +74,7 @@ impl Command {
             | Self::Check(_)
             | Self::Setup(_)
             | Self::Status(_)
+            | Self::Snapshot(_)
             | Self::Verify(_)
             | Self::Pause(_)
             | Self::Resume(_) => false,

@@ -2,6 +2,7 @@
 //!
 //! - `endpoints`: where its parts are, and what they are called;
 //! - `catalog`, `kafka`, `registry`, `progress`: what each part says when it is asked;
+//! - `capture`, `snapshot`: what is asked of capture: to pause, to read a table once more;
 //! - `status`: what all of them say together;
 //! - `control`: letting apply, or a table, rest;
 //! - `audit`: who did what, and why;
@@ -10,12 +11,14 @@
 //! Nothing here prints: what takes long tells a callback how far it is.
 
 pub mod audit;
+pub mod capture;
 pub mod catalog;
 pub mod control;
 pub mod endpoints;
 pub mod kafka;
 pub mod progress;
 pub mod registry;
+pub mod snapshot;
 pub mod status;
 pub mod units;
 pub mod verify;

@@ -10,6 +10,8 @@ mod monitored;
 pub(crate) mod pause;
 pub(crate) mod resume;
 pub(crate) mod setup;
+pub(crate) mod snapshot;
+mod stage;
 pub(crate) mod status;
 mod tables;
 pub(crate) mod up;
@@ -35,6 +37,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(config) => check::run(config).await,
         Command::Setup(config) => setup::run(config).await,
         Command::Status(config) => status::run(config).await,
+        Command::Snapshot(config) => snapshot::run(config).await,
         Command::Verify(config) => verify::run(config).await,
         Command::Pause(config) => pause::run(config).await,
         Command::Resume(config) => resume::run(config).await,

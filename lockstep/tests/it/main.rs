@@ -11,6 +11,7 @@ mod lossless;
 mod operations;
 mod replica;
 mod setup;
+mod snapshot;
 mod subscriptions;
 mod up;
 mod verify;
