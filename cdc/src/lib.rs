@@ -53,4 +53,6 @@ mod publish;
 
 mod progress;
 
+pub mod standing;
+
 mod metrics;

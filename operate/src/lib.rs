@@ -5,6 +5,7 @@
 //! - `capture`, `snapshot`: what is asked of capture: to pause, to read a table once more;
 //! - `status`: what all of them say together;
 //! - `control`: letting apply, or a table, rest;
+//! - `dead_letters`: changes that apply has set aside;
 //! - `audit`: who did what, and why;
 //! - `verify`: whether the target holds the source's rows.
 //!
@@ -14,6 +15,7 @@ pub mod audit;
 pub mod capture;
 pub mod catalog;
 pub mod control;
+pub mod dead_letters;
 pub mod endpoints;
 pub mod kafka;
 pub mod progress;
