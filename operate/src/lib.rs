@@ -4,6 +4,8 @@
 //! - `catalog`, `kafka`, `registry`, `progress`: what each part says when it is asked;
 //! - `capture`, `snapshot`: what is asked of capture: to pause, to read a table once more;
 //! - `status`: what all of them say together;
+//! - `topics`: the records that stand in the topics;
+//! - `schemas`: what the registry keeps, and how its versions differ;
 //! - `control`: letting apply, or a table, rest;
 //! - `dead_letters`: changes that apply has set aside;
 //! - `audit`: who did what, and why;
@@ -20,7 +22,9 @@ pub mod endpoints;
 pub mod kafka;
 pub mod progress;
 pub mod registry;
+pub mod schemas;
 pub mod snapshot;
 pub mod status;
+pub mod topics;
 pub mod units;
 pub mod verify;
