@@ -15,6 +15,7 @@ mod operations;
 mod replica;
 mod schemas;
 mod setup;
+mod snapshot;
 mod subscriptions;
 mod topics;
 mod up;
