@@ -10,7 +10,8 @@
 //! - `batch`: what is left of many changes when only the result counts;
 //! - `statement`, `target`: SQL, and the session that runs it;
 //! - `progress`: how far the target is, kept in the transaction that writes the rows;
-//! - `pipeline`: the loop that calls them.
+//! - `pipeline`: the loop that calls them;
+//! - `replay`: what the topics still hold, once more.
 
 mod batch;
 mod config;
@@ -22,6 +23,7 @@ mod metrics;
 mod pipeline;
 pub mod progress;
 mod registry;
+pub mod replay;
 mod schemas;
 mod statement;
 mod target;

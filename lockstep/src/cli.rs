@@ -5,7 +5,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use service::settings::{self, SettingsError};
 use service::telemetry::TelemetryConfig;
 
-use crate::commands::{api, applier, cdc, check, gateway, setup, status, up, verify};
+use crate::commands::{api, applier, cdc, check, gateway, replay, setup, status, up, verify};
 
 /// Copies every committed change of one Postgres into another, in commit order, exactly once.
 #[derive(Debug, Parser)]
@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Status(status::Config),
     /// Compare source and target, every row of every table
     Verify(verify::Config),
+    /// Put rows of a past time in place again, or copy the tables as they stood
+    Replay(Box<replay::Config>),
 }
 
 impl Cli {
@@ -62,9 +64,12 @@ impl Command {
         match self {
             Self::Cdc(_) | Self::Applier(_) | Self::Api(_) | Self::Gateway(_) => true,
             // `up` prints its parts' addresses itself.
-            Self::Up(_) | Self::Check(_) | Self::Setup(_) | Self::Status(_) | Self::Verify(_) => {
-                false
-            }
+            Self::Up(_)
+            | Self::Check(_)
+            | Self::Setup(_)
+            | Self::Status(_)
+            | Self::Verify(_)
+            | Self::Replay(_) => false,
         }
     }
 }

@@ -3,7 +3,8 @@
 //! - `endpoints`: where its parts are, and what they are called;
 //! - `catalog`, `kafka`, `registry`, `progress`: what each part says when it is asked;
 //! - `status`: what all of them say together;
-//! - `verify`: whether the target holds the source's rows.
+//! - `verify`: whether the target holds the source's rows;
+//! - `replay`: what the topics still hold, once more.
 //!
 //! Nothing here prints: what takes long tells a callback how far it is.
 
@@ -12,6 +13,7 @@ pub mod endpoints;
 pub mod kafka;
 pub mod progress;
 pub mod registry;
+pub mod replay;
 pub mod status;
 pub mod units;
 pub mod verify;

@@ -15,6 +15,7 @@ fn shape() -> Shape {
             column("c", "aclitem", false),
         ],
         has_key: true,
+        touched: None,
         stage: "stage 1".to_owned(),
     }
 }

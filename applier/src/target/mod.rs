@@ -8,5 +8,9 @@ mod rows;
 mod session;
 mod statements;
 mod table;
+mod touch;
+mod writer;
 
 pub(crate) use session::Session;
+pub(crate) use table::{create, find, target_type};
+pub(crate) use writer::{SETTINGS, Writer};

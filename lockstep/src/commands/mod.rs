@@ -6,6 +6,7 @@ pub(crate) mod cdc;
 pub(crate) mod check;
 pub(crate) mod gateway;
 mod monitored;
+pub(crate) mod replay;
 pub(crate) mod setup;
 pub(crate) mod status;
 pub(crate) mod up;
@@ -32,5 +33,6 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Setup(config) => setup::run(config).await,
         Command::Status(config) => status::run(config).await,
         Command::Verify(config) => verify::run(config).await,
+        Command::Replay(config) => replay::run(*config).await,
     }
 }
