@@ -10,12 +10,15 @@
 //! - `batch`: what is left of many changes when only the result counts;
 //! - `statement`, `target`: SQL, and the session that runs it;
 //! - `progress`: how far the target is, kept in the transaction that writes the rows;
+//! - `control`: the rules that operators set;
+//! - `steps`: from portions to transactions on the target, by those rules;
 //! - `pipeline`: the loop that calls them;
 //! - `replay`: what the topics still hold, once more.
 
 mod batch;
 mod config;
 mod consume;
+pub mod control;
 mod decode;
 mod error;
 mod kafka;
@@ -26,6 +29,7 @@ mod registry;
 pub mod replay;
 mod schemas;
 mod statement;
+mod steps;
 mod target;
 
 pub use config::Config;

@@ -37,6 +37,11 @@ const SNAPSHOTTING: Described = (
     "applier_snapshotting",
     "1 until the first snapshot is complete.",
 );
+const PAUSED: Described = ("applier_paused", "1 while an operator lets apply rest.");
+const HELD_TABLES: Described = (
+    "applier_held_tables",
+    "Tables that wait while the others go on.",
+);
 const ROWS_TOTAL: Described = ("applier_rows_total", "Changes applied, by operation.");
 const TRANSACTIONS_TOTAL: Described = (
     "applier_transactions_total",
@@ -87,6 +92,8 @@ pub(crate) struct Metrics {
     pub(crate) commits_end_offset: IntGauge,
     pub(crate) commit_time_seconds: IntGauge,
     pub(crate) snapshotting: IntGauge,
+    pub(crate) paused: IntGauge,
+    pub(crate) held_tables: IntGauge,
     pub(crate) rows: IntCounterVec,
     pub(crate) transactions: IntCounter,
     pub(crate) batches: IntCounter,
@@ -121,6 +128,8 @@ impl Metrics {
             commits_end_offset: gauge(COMMITS_END_OFFSET)?,
             commit_time_seconds: gauge(APPLIED_COMMIT_TIME_SECONDS)?,
             snapshotting: gauge(SNAPSHOTTING)?,
+            paused: gauge(PAUSED)?,
+            held_tables: gauge(HELD_TABLES)?,
             rows: {
                 let rows = labelled(ROWS_TOTAL, "op")?;
                 // Shown as zero from the start: a rate needs a first value.

@@ -1,21 +1,18 @@
 //! The one loop: what the reader brings is applied, and when something is away it starts again
 //! from where the target is.
 
-use std::time::Instant;
-
 use service::{Backoff, Monitor, Shutdown};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use crate::batch::Portion;
 use crate::config::Config;
 use crate::consume::Reader;
-use crate::decode::Action;
 use crate::error::Error;
 use crate::kafka::CommitsConsumer;
 use crate::metrics::{self, Metrics};
-use crate::progress::{Mark, Phase};
+use crate::progress::Mark;
+use crate::steps::Steps;
 use crate::target::Session;
 
 /// One waits while one is applied; the reader fills a third.
@@ -62,26 +59,25 @@ async fn attempt(
 ) -> Result<(), Error> {
     let work = async {
         let health = &monitor.health;
-        let mut session = Session::open(config, metrics).await?;
-        let mut mark = session.progress().await?.map(|progress| progress.mark());
+        let session = Session::open(config, metrics).await?;
+        let mut steps = Steps::begin(session, metrics).await?;
         health.set(metrics::TARGET, Ok(()));
-        note_start(config, metrics, mark.as_ref());
+        note_start(config, metrics, steps.mark());
+        let mark = steps.mark().cloned();
         let next = mark.as_ref().map(|mark| mark.commits_offset + 1);
         let commits = CommitsConsumer::open(config, next, metrics, health).await?;
         let reporter = commits.reporter();
-        let reader = Reader::new(config, commits, mark.clone(), metrics, health)?;
+        let reader = Reader::new(config, commits, mark, metrics, health)?;
         let (sender, mut portions) = mpsc::channel(WAITING_PORTIONS);
         // Ends with this attempt, however that ends.
         let mut reading = JoinSet::new();
         reading.spawn(reader.run(sender));
         while let Some(portion) = portions.recv().await {
-            let started = Instant::now();
-            session.apply(&portion, mark.as_ref()).await?;
-            note_portion(metrics, &portion, started);
+            let ends = portion.mark().map(|mark| mark.commits_offset);
+            steps.apply(portion).await?;
             backoff.reset();
-            if let Some(end) = portion.end {
-                reporter.report(end.commits_offset);
-                mark = Some(end);
+            if let Some(commits_offset) = ends {
+                reporter.report(commits_offset);
             }
         }
         match reading.join_next().await {
@@ -102,7 +98,7 @@ fn note_start(config: &Config, metrics: &Metrics, mark: Option<&Mark>) {
         info!(pipeline = config.pipeline, "starting from nothing");
         return;
     };
-    let commit_lsn = mark.link.commit_lsn;
+    let commit_lsn = mark.applied;
     metrics.applied(commit_lsn, mark.commits_offset, mark.commit_time);
     info!(
         pipeline = config.pipeline,
@@ -111,33 +107,4 @@ fn note_start(config: &Config, metrics: &Metrics, mark: Option<&Mark>) {
         phase = mark.phase.name(),
         "resuming"
     );
-}
-
-fn note_portion(metrics: &Metrics, portion: &Portion, started: Instant) {
-    metrics
-        .apply_seconds
-        .observe(started.elapsed().as_secs_f64());
-    for change in &portion.changes {
-        let op = match change.action {
-            Action::Insert(_) => "insert",
-            Action::Update { .. } => "update",
-            Action::Delete(_) => "delete",
-            Action::Truncate => "truncate",
-        };
-        metrics.rows.with_label_values(&[op]).inc();
-    }
-    let Some(end) = &portion.end else {
-        return;
-    };
-    let transactions = u64::try_from(portion.transactions).unwrap_or(u64::MAX);
-    metrics.transactions.inc_by(transactions);
-    metrics.batches.inc();
-    metrics
-        .snapshotting
-        .set((end.phase == Phase::Snapshotting).into());
-    metrics.applied(end.link.commit_lsn, end.commits_offset, end.commit_time);
-    if transactions > 0 {
-        let seconds = metrics::since(end.commit_time).as_secs_f64();
-        metrics.commit_to_visible_seconds.observe(seconds);
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use change::Lsn;
@@ -25,6 +26,9 @@ pub struct Progress {
     pub epoch: i64,
     /// Everything that the source committed up to here is on the target.
     pub commit_lsn: Lsn,
+    /// The commit_lsn of the last commits record that is applied whole; less than `commit_lsn` when
+    /// apply was told to stop inside the next one.
+    pub chain_lsn: Lsn,
     /// Offset in the commits topic of the last applied record.
     pub commits_offset: i64,
     pub source: Source,
@@ -32,6 +36,8 @@ pub struct Progress {
     /// When the source committed what was applied last.
     pub commit_time: SystemTime,
     pub applied_at: SystemTime,
+    /// Rises with every change of the rules by which apply works: see [`crate::control`].
+    pub control: i64,
 }
 
 /// What readers of the target see.
@@ -55,23 +61,28 @@ pub async fn read(
     client: &Client,
     pipeline: &str,
 ) -> Result<Option<Progress>, tokio_postgres::Error> {
-    let query = "select pipeline, epoch, commit_lsn, commits_offset, system_id, timeline, slot, \
-                 phase, commit_time, applied_at from lockstep.progress where pipeline = $1";
-    match client.query_opt(query, &[&pipeline]).await {
+    let query = format!("select {COLUMNS} from lockstep.progress where pipeline = $1");
+    match client.query_opt(&query, &[&pipeline]).await {
         Ok(row) => row.as_ref().map(Progress::of).transpose(),
         Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
+/// What [`Progress::of`] reads, in its order.
+pub(crate) const COLUMNS: &str = "pipeline, epoch, commit_lsn, commits_offset, system_id, timeline, \
+     slot, phase, commit_time, applied_at, control, coalesce(chain_lsn, commit_lsn)";
+
 impl Progress {
-    fn of(row: &Row) -> Result<Self, tokio_postgres::Error> {
+    pub(crate) fn of(row: &Row) -> Result<Self, tokio_postgres::Error> {
         let timeline: i64 = row.try_get(5)?;
         let phase: &str = row.try_get(7)?;
+        let lsn = |column| Ok(Lsn::new(u64::from(row.try_get::<_, PgLsn>(column)?)));
         Ok(Self {
             pipeline: row.try_get(0)?,
             epoch: row.try_get(1)?,
-            commit_lsn: Lsn::new(u64::from(row.try_get::<_, PgLsn>(2)?)),
+            commit_lsn: lsn(2)?,
+            chain_lsn: lsn(11)?,
             commits_offset: row.try_get(3)?,
             source: Source {
                 system_id: row.try_get(4)?,
@@ -82,6 +93,7 @@ impl Progress {
             phase: phase.parse().unwrap_or(Phase::Snapshotting),
             commit_time: row.try_get(8)?,
             applied_at: row.try_get(9)?,
+            control: row.try_get(10)?,
         })
     }
 
@@ -90,9 +102,10 @@ impl Progress {
         Mark {
             link: Link {
                 epoch: self.epoch,
-                commit_lsn: self.commit_lsn,
-                source: self.source.clone(),
+                commit_lsn: self.chain_lsn,
+                source: Arc::new(self.source.clone()),
             },
+            applied: self.commit_lsn,
             commits_offset: self.commits_offset,
             phase: self.phase,
             commit_time: commit_time
@@ -107,7 +120,10 @@ impl Progress {
 /// leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
+    /// The last commits record that is applied whole.
     pub(crate) link: Link,
+    /// Everything up to here is applied; ahead of the link inside a commits record.
+    pub(crate) applied: Lsn,
     pub(crate) commits_offset: i64,
     pub(crate) phase: Phase,
     /// Microseconds since 1970.
@@ -124,9 +140,24 @@ impl Mark {
         };
         Self {
             link: Link::of(record),
+            applied: record.commit_lsn,
             commits_offset: offset,
             phase,
             commit_time: record.commit_time,
+        }
+    }
+
+    /// Up to where the commits record that comes after this one is applied, if it was begun.
+    pub(crate) fn inside(&self) -> Option<Lsn> {
+        (self.applied > self.link.commit_lsn).then_some(self.applied)
+    }
+
+    /// Inside the commits record that comes after this one: everything up to `applied` of it is
+    /// there.
+    pub(crate) fn within(&self, applied: Lsn) -> Self {
+        Self {
+            applied,
+            ..self.clone()
         }
     }
 }

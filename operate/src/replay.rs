@@ -223,7 +223,10 @@ mod tests {
     #[test]
     fn beginnings_are_read_as_people_write_them() {
         assert_eq!(begin_at_lsn("earliest").unwrap(), Begin::Earliest);
-        assert_eq!(begin_at_lsn("1/A").unwrap(), Begin::Lsn(Lsn::new(0x1_0000_000A)));
+        assert_eq!(
+            begin_at_lsn("1/A").unwrap(),
+            Begin::Lsn(Lsn::new(0x1_0000_000A))
+        );
         let noon = begin_at_time("2026-01-31T13:00:00.5+01:00").unwrap();
         assert_eq!(noon, Begin::Time(1_769_860_800_500_000));
         assert!(begin_at_time("2026-01-31 13:00").is_err());

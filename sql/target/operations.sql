@@ -6,6 +6,10 @@
 -- until its transaction ends nothing is applied at all.
 alter table lockstep.progress add column if not exists control bigint not null default 0;
 
+-- The commit_lsn of the last commits record that is applied whole, when apply stopped inside the next
+-- one: then commit_lsn is ahead of it.
+alter table lockstep.progress add column if not exists chain_lsn pg_lsn;
+
 create table if not exists lockstep.control (
     pipeline text primary key,
     -- Apply rests between two transactions.

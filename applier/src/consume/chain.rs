@@ -1,5 +1,7 @@
 //! Which commits records are next: each names the one before it.
 
+use std::sync::Arc;
+
 use change::Lsn;
 use change::commit::{CommitKind, CommitRecord};
 
@@ -8,7 +10,7 @@ use change::commit::{CommitKind, CommitRecord};
 pub(crate) struct Link {
     pub(crate) epoch: i64,
     pub(crate) commit_lsn: Lsn,
-    pub(crate) source: Source,
+    pub(crate) source: Arc<Source>,
 }
 
 /// Whose log the LSNs are positions in.
@@ -164,7 +166,7 @@ impl Link {
         Self {
             epoch: record.epoch,
             commit_lsn: record.commit_lsn,
-            source: Source::of(record),
+            source: Arc::new(Source::of(record)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Follows the commits topic and reads what it covers.
 
+use change::Lsn;
 use change::commit::CommitRecord;
 use service::Health;
 use tokio::sync::mpsc;
@@ -65,7 +66,7 @@ impl Reader {
     pub(crate) async fn run(mut self, portions: mpsc::Sender<Portion>) -> Result<(), Error> {
         let mut portion = Portion::default();
         loop {
-            let (offset, value) = if portion.end.is_some() {
+            let (offset, value) = if portion.mark().is_some() {
                 tokio::select! {
                     // The applying side has room: waiting for more would be latency for nothing.
                     biased;
@@ -102,6 +103,7 @@ impl Reader {
     ) -> Result<Result<(), Gone>, Error> {
         let record = commit_record(self.commits.topic(), offset, value)?;
         let link = self.last.as_ref().map(|mark| &mark.link);
+        let mut transactions = 0;
         let mark = match (admit(link, &record)?, &self.last) {
             (Admission::Ignore, Some(last)) => {
                 warn!(
@@ -127,26 +129,32 @@ impl Reader {
             },
             (Admission::Ignore | Admission::Fence | Admission::Apply, last) => {
                 let phase = last.as_ref().map(|last| last.phase);
-                if let Err(Gone) = self.cover(&record, portion, portions).await? {
+                let done = last.as_ref().and_then(Mark::inside);
+                if let Err(Gone) = self.cover(&record, done, portion, portions).await? {
                     return Ok(Err(Gone));
                 }
-                portion.transactions += record.transactions.len();
+                transactions = record.transactions.len();
                 Mark::after(&record, offset, phase)
             }
         };
-        portion.end = Some(mark.clone());
+        portion.end(mark.clone(), transactions);
         self.last = Some(mark);
         Ok(Ok(()))
     }
 
+    /// Adds what the record covers, but for what of it is `done`.
     async fn cover(
         &mut self,
         record: &CommitRecord,
+        done: Option<Lsn>,
         portion: &mut Portion,
         portions: &mpsc::Sender<Portion>,
     ) -> Result<Result<(), Gone>, Error> {
         let mut reading = self.covered.begin(record)?;
         while let Some(change) = self.covered.next(&mut reading, record).await? {
+            if done.is_some_and(|done| change.position.commit_lsn <= done) {
+                continue;
+            }
             // Tables that one statement truncates may refer to each other.
             let in_truncate = portion.ends_in_truncate() && change.action == Action::Truncate;
             if self.limits.reached(portion)

@@ -124,7 +124,8 @@ impl Home {
             Kind::Copy => self.copy(writer.client(), plan).await?,
             Kind::Stage => self.stage(writer.client(), plan).await?,
         };
-        self.add_columns(writer.client(), relation, &table.rows).await?;
+        self.add_columns(writer.client(), relation, &table.rows)
+            .await?;
         let touched = match self.kind {
             Kind::Copy => None,
             Kind::Stage => {
@@ -251,7 +252,15 @@ impl Home {
         let written = client
             .execute(
                 &upsert,
-                &[&number, schema, name, &table.key, &table.shared, &table.known, &table.all],
+                &[
+                    &number,
+                    schema,
+                    name,
+                    &table.key,
+                    &table.shared,
+                    &table.known,
+                    &table.all,
+                ],
             )
             .await;
         written.map_err(step("write the replay's tables"))?;
@@ -324,7 +333,11 @@ async fn like(
     plan: &Plan,
     including: &str,
 ) -> Result<(), ReplayError> {
-    let key: Vec<&str> = plan.relation.key_columns().map(|it| it.name.as_str()).collect();
+    let key: Vec<&str> = plan
+        .relation
+        .key_columns()
+        .map(|it| it.name.as_str())
+        .collect();
     let query = "select a.attname::text from pg_catalog.pg_attribute a \
                  where a.attrelid = to_regclass($1) and a.attnum > 0 and not a.attisdropped \
                  and a.attnotnull and a.attname <> all ($2::text[])";
@@ -338,7 +351,9 @@ async fn like(
     for row in required {
         let name = quoted(row.get(0));
         let table = rows.quoted();
-        sql.push_str(&format!("alter table {table} alter column {name} drop not null;"));
+        sql.push_str(&format!(
+            "alter table {table} alter column {name} drop not null;"
+        ));
     }
     if plan.has_key() {
         let key: Vec<String> = key.iter().map(|name| quoted(name)).collect();

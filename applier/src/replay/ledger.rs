@@ -53,11 +53,12 @@ pub async fn list(client: &Client, pipeline: &str) -> Result<Vec<Entry>, ReplayE
 /// # Errors
 /// When there is none of that number.
 pub(super) async fn find(client: &Client, pipeline: &str, id: i64) -> Result<Entry, ReplayError> {
-    let query =
-        format!("select {COLUMNS} from lockstep.replays where pipeline = $1 and id = $2");
+    let query = format!("select {COLUMNS} from lockstep.replays where pipeline = $1 and id = $2");
     let row = client.query_opt(&query, &[&pipeline, &id]).await;
     let row = row.map_err(step("read lockstep.replays"))?;
-    row.as_ref().map(Entry::of).ok_or(ReplayError::Unknown { id })
+    row.as_ref()
+        .map(Entry::of)
+        .ok_or(ReplayError::Unknown { id })
 }
 
 /// Writes a new one down, and who wanted it.
@@ -107,7 +108,9 @@ pub(super) async fn go_on(
         touched_at = clock_timestamp(), finished_at = null where id = $1 returning id) \
         insert into lockstep.audit (pipeline, who, action, object, reason) \
         select $2, $3, 'replay --resume', id::text, $4 from resumed";
-    let updated = client.execute(query, &[&id, &pipeline, &by.who, &by.reason]).await;
+    let updated = client
+        .execute(query, &[&id, &pipeline, &by.who, &by.reason])
+        .await;
     updated.map_err(step("write lockstep.replays"))?;
     Ok(())
 }
@@ -116,18 +119,15 @@ pub(super) async fn go_on(
 ///
 /// # Errors
 /// When the target does not answer, or there is none of that number.
-pub async fn cancel(
-    client: &Client,
-    pipeline: &str,
-    id: i64,
-    by: &By,
-) -> Result<(), ReplayError> {
+pub async fn cancel(client: &Client, pipeline: &str, id: i64, by: &By) -> Result<(), ReplayError> {
     let query = "with cancelled as (update lockstep.replays set state = 'cancelled', \
         finished_at = clock_timestamp() where id = $1 and pipeline = $2 and state = 'running' \
         returning id), noted as (insert into lockstep.audit \
         (pipeline, who, action, object, reason) \
         select $2, $3, 'replay --cancel', id::text, $4 from cancelled) select id from cancelled";
-    let row = client.query_opt(query, &[&id, &pipeline, &by.who, &by.reason]).await;
+    let row = client
+        .query_opt(query, &[&id, &pipeline, &by.who, &by.reason])
+        .await;
     if row.map_err(step("write lockstep.replays"))?.is_some() {
         return Ok(());
     }
@@ -187,7 +187,8 @@ pub(super) async fn finish(
 impl Entry {
     fn of(row: &Row) -> Self {
         let lsn = |at: usize| -> Option<Lsn> {
-            row.get::<_, Option<PgLsn>>(at).map(|lsn| Lsn::new(u64::from(lsn)))
+            row.get::<_, Option<PgLsn>>(at)
+                .map(|lsn| Lsn::new(u64::from(lsn)))
         };
         let tables: Option<Vec<String>> = row.get(4);
         let result: Option<Value> = row
@@ -202,7 +203,11 @@ impl Entry {
             },
             from: lsn(2).unwrap_or_default(),
             to: lsn(3).unwrap_or_default(),
-            tables: tables.iter().flatten().filter_map(|name| table(name)).collect(),
+            tables: tables
+                .iter()
+                .flatten()
+                .filter_map(|name| table(name))
+                .collect(),
             state: row.get(5),
             read: lsn(6),
             rows_read: u64::try_from(row.get::<_, i64>(7)).unwrap_or_default(),

@@ -118,19 +118,16 @@ impl<'a> Statements<'a> {
         Ok(differences.collect())
     }
 
-    fn difference(
-        &self,
-        whole: &Value,
-        before: Option<Value>,
-        after: Option<Value>,
-    ) -> Difference {
+    fn difference(&self, whole: &Value, before: Option<Value>, after: Option<Value>) -> Difference {
         let differs = |name: &&String| match (&before, &after) {
             (Some(before), Some(after)) => before[name.as_str()] != after[name.as_str()],
             _ => true,
         };
         let names: Vec<&String> = self.table.known.iter().filter(differs).collect();
         let chosen = |row: &Value, names: &[&String]| {
-            let fields = names.iter().map(|name| ((*name).clone(), short(&row[name.as_str()])));
+            let fields = names
+                .iter()
+                .map(|name| ((*name).clone(), short(&row[name.as_str()])));
             Value::Object(fields.collect())
         };
         let key: Vec<&String> = self.table.key.iter().collect();
@@ -163,7 +160,11 @@ impl<'a> Statements<'a> {
         keys_max: usize,
     ) -> Result<Numbers, ReplayError> {
         let Self {
-            live, rows, keys, chunk, ..
+            live,
+            rows,
+            keys,
+            chunk,
+            ..
         } = self;
         let run = async |sql: String| {
             let ran = client.execute(&sql, &[]).await;
@@ -260,7 +261,12 @@ impl<'a> Statements<'a> {
     }
 
     fn first_key(&self, alias: &str) -> String {
-        let name = self.table.key.first().map(String::as_str).unwrap_or_default();
+        let name = self
+            .table
+            .key
+            .first()
+            .map(String::as_str)
+            .unwrap_or_default();
         format!("{alias}.{}", quoted(name))
     }
 
@@ -271,10 +277,16 @@ impl<'a> Statements<'a> {
         }
         let row = |alias: &str| {
             let names = self.table.shared.iter();
-            let names: Vec<String> = names.map(|name| format!("{alias}.{}", quoted(name))).collect();
+            let names: Vec<String> = names
+                .map(|name| format!("{alias}.{}", quoted(name)))
+                .collect();
             names.join(", ")
         };
-        format!("pg_catalog.record_image_ne(row({}), row({}))", row("l"), row("r"))
+        format!(
+            "pg_catalog.record_image_ne(row({}), row({}))",
+            row("l"),
+            row("r")
+        )
     }
 
     fn key(&self, alias: &str) -> String {

@@ -87,7 +87,10 @@ pub async fn dry_run(
     run.unfinished(request, &found).await?;
     run.drop_schema(DRY_SCHEMA).await?;
     let done = match request.into {
-        Destination::Live => run.stage(&found, DRY_SCHEMA).await.map(|staged| staged.outcome),
+        Destination::Live => run
+            .stage(&found, DRY_SCHEMA)
+            .await
+            .map(|staged| staged.outcome),
         Destination::Schema(_) => run.copy(&found, DRY_SCHEMA).await,
     };
     let dropped = run.abandon(DRY_SCHEMA).await;
@@ -414,7 +417,10 @@ impl<'a> Run<'a> {
             let left = SAMPLE_MAX.saturating_sub(staged.outcome.differences.len());
             let sample = statements.sample(&reader, left).await?;
             staged.outcome.differences.extend(sample);
-            numbers.read = staged.numbers.get(&table.live).map_or(0, |known| known.read);
+            numbers.read = staged
+                .numbers
+                .get(&table.live)
+                .map_or(0, |known| known.read);
             staged.outcome.tables.insert(table.live.clone(), numbers);
         }
         // Reading is done already; a run does what was done until now, and writes besides.
@@ -480,10 +486,14 @@ impl<'a> Run<'a> {
         loop {
             let near = Limit::of(&self.progress().await?);
             self.read_on(found, staged, near).await?;
-            let begun = barrier.batch_execute("begin; set constraints all deferred").await;
+            let begun = barrier
+                .batch_execute("begin; set constraints all deferred")
+                .await;
             begun.map_err(step("begin"))?;
             let now = control::take(&**barrier, &self.config.pipeline).await;
-            let now = now.map_err(step("stop apply"))?.ok_or(ReplayError::NoProgress)?;
+            let now = now
+                .map_err(step("stop apply"))?
+                .ok_or(ReplayError::NoProgress)?;
             attempts += 1;
             let limit = Limit::of(&now);
             if staged.source.distance(limit) > NEAR_RECORDS && attempts < NEAR_ATTEMPTS {
@@ -510,7 +520,9 @@ impl<'a> Run<'a> {
         let tables = async |query: &str| {
             let rows = client.query(query, &[pipeline]).await;
             let rows = rows.map_err(step("read what apply has left out"))?;
-            let tables = rows.iter().map(|row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1)));
+            let tables = rows
+                .iter()
+                .map(|row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1)));
             Ok::<_, ReplayError>(tables.collect::<BTreeSet<TableName>>())
         };
         let own: BTreeSet<TableName> = home.tables().map(|table| table.live.clone()).collect();
@@ -646,7 +658,11 @@ impl<'a> Run<'a> {
         let query = "select n.nspname::text from pg_catalog.pg_namespace n \
                      join lockstep.replays r on n.nspname = 'lockstep_replay_' || r.id::text \
                      where r.pipeline = $1 and r.mode = 'live'";
-        let rows = self.writer.client().query(query, &[&self.config.pipeline]).await;
+        let rows = self
+            .writer
+            .client()
+            .query(query, &[&self.config.pipeline])
+            .await;
         for row in rows.map_err(step("look for stages of earlier replays"))? {
             self.drop_schema(row.get(0)).await?;
         }

@@ -172,7 +172,9 @@ impl Source {
             }
         }
         if let Some(topics) = &self.topics {
-            record.partitions.retain(|range| topics.contains(&range.topic));
+            record
+                .partitions
+                .retain(|range| topics.contains(&range.topic));
         }
         let reading = self.covered.begin(&record)?;
         Ok(Some(Open {

@@ -281,7 +281,9 @@ impl<'a> Folding<'a> {
         let early = match self.wanted.begin {
             Begin::Lsn(lsn) => *lsn <= earliest.after,
             Begin::Time(micros) => *micros < earliest.commit_time,
-            Begin::Offset(offset) | Begin::Resumed { next: offset, .. } => *offset < earliest.offset,
+            Begin::Offset(offset) | Begin::Resumed { next: offset, .. } => {
+                *offset < earliest.offset
+            }
             Begin::Earliest => false,
         };
         if early && !self.earliest_is_beginning && self.wanted.scope == Scope::ToThePresent {
@@ -319,7 +321,10 @@ impl Wanted<'_> {
             Begin::Earliest => Some(whole),
             Begin::Lsn(lsn) => (record.commit_lsn >= lsn).then_some(lsn),
             Begin::Time(micros) => {
-                let within = record.transactions.iter().find(|it| it.commit_time >= micros);
+                let within = record
+                    .transactions
+                    .iter()
+                    .find(|it| it.commit_time >= micros);
                 let all = (record.commit_time >= micros).then_some(record.commit_lsn);
                 within.map(|it| it.commit_lsn).or(all)
             }
@@ -338,7 +343,11 @@ impl Tally {
     }
 
     fn add(&mut self, record: &CommitRecord, wanted: &Wanted<'_>) {
-        for range in record.partitions.iter().filter(|range| wanted.has(&range.topic)) {
+        for range in record
+            .partitions
+            .iter()
+            .filter(|range| wanted.has(&range.topic))
+        {
             match self.records.get_mut(&range.topic) {
                 Some(count) => *count += range.records,
                 None => {

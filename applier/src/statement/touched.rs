@@ -73,7 +73,10 @@ impl Shape {
 
     fn insert_live(&self, touched: &Touched) -> String {
         let names = touched.columns.iter().map(|name| change::quoted(name));
-        let live = touched.columns.iter().map(|name| format!("l.{}", change::quoted(name)));
+        let live = touched
+            .columns
+            .iter()
+            .map(|name| format!("l.{}", change::quoted(name)));
         format!(
             "insert into {} ({}) select {} from {} as l",
             self.table.quoted(),

@@ -11,6 +11,6 @@ mod table;
 mod touch;
 mod writer;
 
-pub(crate) use session::Session;
+pub(crate) use session::{Outcome, Session};
 pub(crate) use table::{create, find, target_type};
 pub(crate) use writer::{SETTINGS, Writer};

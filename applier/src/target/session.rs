@@ -11,6 +11,7 @@ use super::rows;
 use super::statements::{Statements, Work};
 use crate::batch::{Form, Portion, stages};
 use crate::config::Config;
+use crate::control::Control;
 use crate::error::{Error, StatementError};
 use crate::metrics::Metrics;
 use crate::progress::{self, Mark, Progress};
@@ -23,6 +24,14 @@ pub(crate) struct Session {
     /// Whether a part of a large transaction is applied but not committed.
     open: bool,
     metrics: Metrics,
+}
+
+/// What became of a portion that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Applied,
+    /// Nothing was applied: the rules have changed.
+    OtherRules,
 }
 
 /// The applier is the only writer that may fire no triggers and check no foreign keys, as
@@ -78,6 +87,21 @@ impl Session {
         read.map_err(step("read lockstep.progress"))
     }
 
+    /// The rules as they are now.
+    ///
+    /// # Errors
+    /// When the target does not answer.
+    pub(crate) async fn control(&self) -> Result<Control, Error> {
+        let read = Control::read(&self.connection, &self.pipeline).await;
+        read.map_err(step("read lockstep.control"))
+    }
+
+    /// Whether a part of a large transaction is applied but not committed. The rules cannot change
+    /// then.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open
+    }
+
     /// Applies a portion. One that ends a commits record commits, together with its progress,
     /// which must be at `expected` before.
     ///
@@ -87,7 +111,8 @@ impl Session {
         &mut self,
         portion: &Portion,
         expected: Option<&Mark>,
-    ) -> Result<(), Error> {
+        control: &Control,
+    ) -> Result<Outcome, Error> {
         let resumed = self.open;
         let mut refused = None;
         for form in [Form::Compacted, Form::Upserted, Form::Stepwise] {
@@ -100,28 +125,61 @@ impl Session {
                 self.metrics.conflicts.inc();
                 self.undo(resumed, portion).await?;
             }
-            match self.attempt(portion, expected, form).await {
+            match self.attempt(portion, expected, control, form).await {
+                Ok(()) => return Ok(Outcome::Applied),
                 Err(error) if is_conflict(&error) => refused = Some(error),
-                other => return other,
+                Err(Error::Fenced { .. }) if !resumed => {
+                    return self.fenced(expected, control).await;
+                }
+                Err(error) => return Err(error),
             }
         }
-        refused.map_or(Ok(()), Err)
+        refused.map_or(Ok(Outcome::Applied), Err)
+    }
+
+    /// Finds out whether another applier has moved the progress, or an operator changed the rules.
+    async fn fenced(
+        &mut self,
+        expected: Option<&Mark>,
+        control: &Control,
+    ) -> Result<Outcome, Error> {
+        let undone = self.connection.batch_execute("rollback").await;
+        undone.map_err(step("roll back"))?;
+        self.open = false;
+        let progress = self.progress().await?;
+        let unmoved = progress.as_ref().is_some_and(|found| {
+            let found_mark = found.mark();
+            found.control != control.version
+                && expected.is_some_and(|expected| {
+                    found_mark.applied == expected.applied
+                        && found_mark.commits_offset == expected.commits_offset
+                })
+        });
+        match unmoved {
+            true => Ok(Outcome::OtherRules),
+            false => Err(Error::Fenced {
+                pipeline: self.pipeline.clone(),
+            }),
+        }
     }
 
     async fn attempt(
         &mut self,
         portion: &Portion,
         expected: Option<&Mark>,
+        control: &Control,
         form: Form,
     ) -> Result<(), Error> {
-        let stages = stages(&portion.changes, form);
+        let stages = stages(control.admitted(&portion.changes), form);
         let work = self.statements.ready(&self.connection, &stages).await?;
         let resumed = self.open;
         self.open = true;
-        let sent = self.send(portion, expected, &work, resumed).await;
+        let sent = self
+            .send(portion, expected, control.version, &work, resumed)
+            .await;
         let missing_rows = sent.map_err(|failed| failed.into_error(&self.pipeline))?;
         self.metrics.missing_rows.inc_by(missing_rows);
-        self.open = portion.end.is_none();
+        self.open = portion.mark().is_none();
         Ok(())
     }
 
@@ -131,6 +189,7 @@ impl Session {
         &'a self,
         portion: &'a Portion,
         expected: Option<&'a Mark>,
+        version: i64,
         work: &'a [Work<'a>],
         resumed: bool,
     ) -> Result<u64, Failed<'a>> {
@@ -141,12 +200,13 @@ impl Session {
                 .send(Purpose::Step("begin"), run(client, BEGIN))
                 .await?;
         }
-        if let (None, false, Some(expected)) = (&portion.end, resumed, expected) {
-            let hold = self.progress.hold(client, pipeline, expected);
+        if let (false, Some(expected)) = (resumed, expected) {
+            let hold = self.progress.hold(client, pipeline, expected, version);
             flight.send(Purpose::Progress, hold).await?;
         }
+        let mark = portion.mark();
         // A transaction of one portion is done again from its start.
-        let savepoint = resumed || portion.end.is_none();
+        let savepoint = resumed || mark.is_none();
         if savepoint {
             let set = run(client, "savepoint portion");
             flight.send(Purpose::Step("set a savepoint"), set).await?;
@@ -159,7 +219,7 @@ impl Session {
             let purpose = Purpose::Step("release a savepoint");
             flight.send(purpose, release).await?;
         }
-        if let Some(mark) = &portion.end {
+        if let Some(mark) = mark {
             // A commit behind a failure would roll back more than the savepoint.
             if savepoint {
                 flight.land().await?;
@@ -175,12 +235,12 @@ impl Session {
 
     /// Takes back what a failed attempt did.
     async fn undo(&mut self, resumed: bool, portion: &Portion) -> Result<(), Error> {
-        let sql = match resumed || portion.end.is_none() {
+        let sql = match resumed || portion.mark().is_none() {
             true => "rollback to savepoint portion; release savepoint portion",
             // Done already where the commit was on its way behind the failed statement.
             false => "rollback",
         };
-        self.open = resumed || portion.end.is_none();
+        self.open = resumed || portion.mark().is_none();
         let undone = self.connection.batch_execute(sql).await;
         undone.map_err(step("roll back"))
     }

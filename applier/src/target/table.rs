@@ -73,7 +73,10 @@ pub(crate) struct TargetType {
     pub(crate) full_name: String,
 }
 
-pub(crate) async fn target_type(client: &Client, column: &Column) -> Result<Option<TargetType>, Error> {
+pub(crate) async fn target_type(
+    client: &Client,
+    column: &Column,
+) -> Result<Option<TargetType>, Error> {
     let query = "select t.oid, pg_catalog.format_type(t.oid, $2) \
                  from pg_catalog.pg_type t where t.oid = pg_catalog.to_regtype($1)";
     let row = client

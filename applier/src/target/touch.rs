@@ -53,15 +53,18 @@ impl<'a> Keys<'a> {
         }
     }
 
-    fn of_table(
-        table: &'a TableStage<'a>,
-        noting: Noting,
-        touched: Arc<Touched>,
-    ) -> Option<Self> {
+    fn of_table(table: &'a TableStage<'a>, noting: Noting, touched: Arc<Touched>) -> Option<Self> {
         let key_of = |done: &Done<'_>| table.plan.key_of(&done.row);
         let whole = table.upserts.iter().chain(&table.inserts);
-        let deleted = table.deletes.iter().map(|done| done.row.clone().into_owned());
-        let first = whole.clone().chain(&table.patches).chain(&table.deletes).next()?;
+        let deleted = table
+            .deletes
+            .iter()
+            .map(|done| done.row.clone().into_owned());
+        let first = whole
+            .clone()
+            .chain(&table.patches)
+            .chain(&table.deletes)
+            .next()?;
         Some(Self {
             plan: table.plan,
             touched,

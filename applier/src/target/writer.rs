@@ -65,7 +65,9 @@ impl Writer {
     /// When the target does not answer.
     pub(crate) async fn begin(&mut self) -> Result<(), Error> {
         if !self.open {
-            let begun = self.connection.batch_execute("begin; set constraints all deferred");
+            let begun = self
+                .connection
+                .batch_execute("begin; set constraints all deferred");
             begun.await.map_err(step("begin"))?;
             self.open = true;
         }
@@ -148,7 +150,9 @@ impl Writer {
             rows::send(&mut flight, client, &self.statements, work).await?;
         }
         let purpose = Purpose::Step("release a savepoint");
-        flight.send(purpose, run("release savepoint portion")).await?;
+        flight
+            .send(purpose, run("release savepoint portion"))
+            .await?;
         flight.land().await?;
         Ok(())
     }

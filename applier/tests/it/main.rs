@@ -8,6 +8,7 @@ mod rig;
 mod shape;
 
 mod bulk;
+mod control;
 mod faults;
 mod operations;
 mod restarts;

@@ -119,7 +119,9 @@ async fn perform(config: &Config, endpoints: &Endpoints) -> anyhow::Result<Outco
                     let by = config.by(reason);
                     replay::run(endpoints, &request, &by, &mut report).await
                 }
-                (false, None) => bail!("say why with --reason, or find out what it does first: --dry-run"),
+                (false, None) => {
+                    bail!("say why with --reason, or find out what it does first: --dry-run")
+                }
             }
         }
     };
@@ -191,7 +193,9 @@ impl Pace {
 
 fn print_plan(plan: &Outcome) {
     let (from, to, at) = (plan.from, plan.to, plan.at);
-    screen::line(&format!("rows that changed from {from} to {to}, as they are at {at}:"));
+    screen::line(&format!(
+        "rows that changed from {from} to {to}, as they are at {at}:"
+    ));
     print_tables(plan);
     for difference in &plan.differences {
         let side = |side: &Option<Value>| match side {
@@ -209,7 +213,9 @@ fn print_end(outcome: &Outcome) {
         Some(id) => {
             let at = outcome.at;
             print_tables(outcome);
-            screen::line(&format!("replay {id} is done; the rows are as they were at {at}"));
+            screen::line(&format!(
+                "replay {id} is done; the rows are as they were at {at}"
+            ));
         }
         None => {
             print_plan(outcome);
@@ -250,7 +256,9 @@ fn print_tables(outcome: &Outcome) {
 
 fn print_list(entries: &[Entry], as_json: bool) -> anyhow::Result<()> {
     if as_json {
-        return json(&Value::Array(entries.iter().map(replay::entry_json).collect()));
+        return json(&Value::Array(
+            entries.iter().map(replay::entry_json).collect(),
+        ));
     }
     for entry in entries {
         let into = match &entry.into {

@@ -62,7 +62,10 @@ pub(crate) struct Done<'a> {
 }
 
 /// Sorts `changes`, which are in commit order, into stages.
-pub(crate) fn stages(changes: &[Change], form: Form) -> Vec<Stage<'_>> {
+pub(crate) fn stages<'a>(
+    changes: impl IntoIterator<Item = &'a Change>,
+    form: Form,
+) -> Vec<Stage<'a>> {
     let mut staging = Staging {
         form,
         stages: Vec::new(),

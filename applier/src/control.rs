@@ -1,0 +1,88 @@
+//! The rules by which apply works, and how they change while it does.
+//!
+//! Operators write them to the target (`sql/target/operations.sql`). Apply begins each of its
+//! transactions by taking its row of `lockstep.progress` where `control` is the number that it
+//! knows:
+//!
+//! ```text
+//! operator: take (control + 1), change rules ─────── commit
+//! apply:    ... commit │ begin, take: waits ........ refused: reads the rules again, begins anew
+//! ```
+//!
+//! So nothing is applied while an operator's transaction is open, and nothing by old rules after
+//! it. Both take the row of progress before any row of a table, so they cannot block each other
+//! for ever.
+
+use std::collections::HashSet;
+
+use change::{Lsn, TableName};
+use tokio_postgres::types::PgLsn;
+use tokio_postgres::{Client, GenericClient};
+
+use crate::batch::Change;
+use crate::progress::{COLUMNS, Progress};
+
+/// Keeps apply from applying anything until the transaction ends, and has it read the rules again
+/// then. Waits for the transaction that apply is in. `None` when nothing was applied yet, and there
+/// is nothing to keep.
+///
+/// # Errors
+/// When the target does not answer, or lacks the tables.
+pub async fn take(
+    transaction: &impl GenericClient,
+    pipeline: &str,
+) -> Result<Option<Progress>, tokio_postgres::Error> {
+    let sql = format!(
+        "update lockstep.progress set control = control + 1 where pipeline = $1 returning {COLUMNS}"
+    );
+    let row = transaction.query_opt(&sql, &[&pipeline]).await?;
+    row.as_ref().map(Progress::of).transpose()
+}
+
+/// The rules as they were at one version.
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    /// `lockstep.progress.control`.
+    pub(crate) version: i64,
+    pub(crate) paused: bool,
+    /// Apply stops where everything before it is on the target.
+    pub(crate) hold: Option<Lsn>,
+    pub(crate) held_tables: HashSet<TableName>,
+}
+
+impl Control {
+    /// The version is read before the rules: a change between makes the version too low, which is
+    /// noticed, and never the rules too old.
+    pub(crate) async fn read(
+        client: &Client,
+        pipeline: &str,
+    ) -> Result<Self, tokio_postgres::Error> {
+        let version = "select control from lockstep.progress where pipeline = $1";
+        let version = client.query_opt(version, &[&pipeline]).await?;
+        let rules = "select paused, case when hold_until > clock_timestamp() then hold_lsn end \
+                     from lockstep.control where pipeline = $1";
+        let rules = client.query_opt(rules, &[&pipeline]).await?;
+        let hold: Option<PgLsn> = rules.as_ref().and_then(|row| row.get(1));
+        let held = "select table_schema, table_name from lockstep.held_tables where pipeline = $1";
+        let held = client.query(held, &[&pipeline]).await?;
+        let table = |row: &tokio_postgres::Row| {
+            TableName::new(row.get::<_, String>(0), row.get::<_, String>(1))
+        };
+        Ok(Self {
+            version: version.map_or(0, |row| row.get(0)),
+            paused: rules.as_ref().is_some_and(|row| row.get(0)),
+            hold: hold.map(|lsn| Lsn::new(u64::from(lsn))),
+            held_tables: held.iter().map(table).collect(),
+        })
+    }
+
+    /// The changes that are applied: all but those of held tables.
+    pub(crate) fn admitted<'a>(&self, changes: &'a [Change]) -> impl Iterator<Item = &'a Change> {
+        changes.iter().filter(|change| self.admits(change))
+    }
+
+    pub(crate) fn admits(&self, change: &Change) -> bool {
+        let held = &self.held_tables;
+        held.is_empty() || !held.contains(&change.plan.relation.table)
+    }
+}

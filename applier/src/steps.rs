@@ -1,0 +1,144 @@
+//! From portions to transactions on the target, by the rules that operators set meanwhile.
+
+use std::time::{Duration, Instant};
+
+use change::Lsn;
+use tracing::info;
+
+use crate::batch::Portion;
+use crate::control::Control;
+use crate::decode::Action;
+use crate::error::Error;
+use crate::metrics::{self, Metrics};
+use crate::progress::{Mark, Phase};
+use crate::target::{Outcome, Session};
+
+/// Between two looks at the rules while apply stands still: an operator waits for the end of a hold,
+/// nobody for that of a pause.
+const HOLD_INTERVAL: Duration = Duration::from_millis(10);
+const PAUSE_INTERVAL: Duration = Duration::from_millis(200);
+
+/// What applies portions one after the other.
+pub(crate) struct Steps {
+    session: Session,
+    control: Control,
+    /// Where the target is; `None` while it is nowhere.
+    mark: Option<Mark>,
+    metrics: Metrics,
+}
+
+impl Steps {
+    /// # Errors
+    /// When the target does not answer.
+    pub(crate) async fn begin(session: Session, metrics: &Metrics) -> Result<Self, Error> {
+        let mark = session.progress().await?.map(|progress| progress.mark());
+        let control = session.control().await?;
+        let mut steps = Self {
+            session,
+            control: Control::default(),
+            mark,
+            metrics: metrics.clone(),
+        };
+        steps.heed(control);
+        Ok(steps)
+    }
+
+    pub(crate) fn mark(&self) -> Option<&Mark> {
+        self.mark.as_ref()
+    }
+
+    /// Applies a portion, standing still where the rules say so.
+    ///
+    /// # Errors
+    /// When it could not be applied.
+    pub(crate) async fn apply(&mut self, mut portion: Portion) -> Result<(), Error> {
+        loop {
+            self.rest().await?;
+            let border = self.control.hold.filter(|lsn| portion.reaches(*lsn));
+            let cut = match (border, &self.mark) {
+                (Some(lsn), Some(mark)) if mark.applied < lsn => Some(portion.cut(lsn, mark)),
+                _ => None,
+            };
+            let outcome = self.apply_whole(&portion).await?;
+            match (outcome, cut) {
+                (Outcome::Applied, None) => return Ok(()),
+                (Outcome::Applied, Some(rest)) => portion = rest,
+                (Outcome::OtherRules, cut) => {
+                    if let Some(rest) = cut {
+                        portion.join(rest);
+                    }
+                    let control = self.session.control().await?;
+                    self.heed(control);
+                }
+            }
+        }
+    }
+
+    /// Stands still as long as the rules say so. In the middle of a transaction they cannot change.
+    async fn rest(&mut self) -> Result<(), Error> {
+        while !self.session.is_open() {
+            let applied = self.mark.as_ref().map(|mark| mark.applied);
+            let held = self.control.hold.map(Lsn::just_before);
+            let interval = match (self.control.paused, held.is_some() && held == applied) {
+                (_, true) => HOLD_INTERVAL,
+                (true, false) => PAUSE_INTERVAL,
+                (false, false) => break,
+            };
+            tokio::time::sleep(interval).await;
+            let control = self.session.control().await?;
+            self.heed(control);
+        }
+        Ok(())
+    }
+
+    fn heed(&mut self, control: Control) {
+        if control.paused != self.control.paused {
+            info!(paused = control.paused, "an operator decided");
+        }
+        let held = i64::try_from(control.held_tables.len()).unwrap_or(i64::MAX);
+        self.metrics.held_tables.set(held);
+        self.metrics.paused.set(control.paused.into());
+        self.control = control;
+    }
+
+    async fn apply_whole(&mut self, portion: &Portion) -> Result<Outcome, Error> {
+        let started = Instant::now();
+        let (mark, control) = (self.mark.as_ref(), &self.control);
+        let outcome = self.session.apply(portion, mark, control).await?;
+        if outcome == Outcome::Applied {
+            self.note(portion, started);
+            if let Some(mark) = portion.mark() {
+                self.mark = Some(mark.clone());
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn note(&self, portion: &Portion, started: Instant) {
+        let metrics = &self.metrics;
+        let elapsed = started.elapsed().as_secs_f64();
+        metrics.apply_seconds.observe(elapsed);
+        for change in self.control.admitted(&portion.changes) {
+            let op = match change.action {
+                Action::Insert(_) => "insert",
+                Action::Update { .. } => "update",
+                Action::Delete(_) => "delete",
+                Action::Truncate => "truncate",
+            };
+            metrics.rows.with_label_values(&[op]).inc();
+        }
+        let Some(mark) = portion.mark() else {
+            return;
+        };
+        let transactions = u64::try_from(portion.transactions()).unwrap_or(u64::MAX);
+        metrics.transactions.inc_by(transactions);
+        metrics.batches.inc();
+        let snapshotting = mark.phase == Phase::Snapshotting;
+        metrics.snapshotting.set(snapshotting.into());
+        metrics.applied(mark.applied, mark.commits_offset, mark.commit_time);
+        if transactions > 0 {
+            let seconds = metrics::since(mark.commit_time).as_secs_f64();
+            metrics.commit_to_visible_seconds.observe(seconds);
+        }
+    }
+}
