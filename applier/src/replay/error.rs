@@ -57,8 +57,8 @@ pub enum ReplayError {
     )]
     NameTaken { schema: String, name: String },
     #[error(
-        "the copy of table {table} would need a name longer than Postgres' 63 bytes: replay it \
-         with its schema's other tables left out is no help, rename it"
+        "the copy of table {table} would need a name longer than Postgres' 63 bytes: replay the \
+         others (--table)"
     )]
     NameTooLong { table: TableName },
     #[error(
@@ -73,6 +73,10 @@ pub enum ReplayError {
          others (--table)"
     )]
     Held { table: TableName },
+    #[error("table {table} is not held")]
+    NotHeld { table: TableName },
+    #[error("somebody else resumes table {table}")]
+    ResumedElsewhere { table: TableName },
     #[error(
         "table {table} has open dead letters: redrive or discard them first (lockstep \
          dead-letters list), or replay others (--table)"

@@ -20,8 +20,10 @@
 //! - `home`: the schema that holds its rows;
 //! - `merge`: from the stage to the live table;
 //! - `ledger`: how far it is, kept in the transaction that brings it there;
-//! - `run`: a replay from its beginning to its end.
+//! - `run`: a replay from its beginning to its end;
+//! - `catch_up`: a table that waited follows the others.
 
+mod catch_up;
 mod error;
 mod home;
 mod ledger;
@@ -32,6 +34,7 @@ mod run;
 mod source;
 mod survey;
 
+pub use catch_up::{CaughtUp, catch_up};
 pub use error::ReplayError;
 pub use ledger::{Entry, cancel, list};
 pub use merge::Difference;

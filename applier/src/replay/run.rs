@@ -68,9 +68,9 @@ const CHUNK_TIME: Duration = Duration::from_millis(50);
 const CHUNK_KEYS_FIRST: usize = 500;
 const CHUNK_KEYS_MAX: usize = 50_000;
 /// So many commits records may be left to read when apply is stopped.
-const NEAR_RECORDS: i64 = 16;
+pub(super) const NEAR_RECORDS: i64 = 16;
 /// After so many attempts to get near, what is left is read while apply stands still.
-const NEAR_ATTEMPTS: usize = 10;
+pub(super) const NEAR_ATTEMPTS: usize = 10;
 
 /// Finds out what a replay would do, and leaves nothing behind.
 ///

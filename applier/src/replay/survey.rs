@@ -71,14 +71,41 @@ pub(super) async fn survey(
         return Err(ReplayError::NothingThere);
     }
     let mut folding = Folding::new(wanted);
+    let mut lows = HashMap::new();
     loop {
         let (offset, value) = commits.next().await?;
         let record = commit_record(commits.topic(), offset, &value)?;
-        folding.take(commits, record, offset).await?;
+        let lost = is_lost(commits, &mut lows, wanted, &record).await?;
+        folding.take(&record, offset, lost);
         if offset + 1 >= high || folding.has_enough() {
             return folding.finish(offset + 1);
         }
     }
+}
+
+/// Whether retention has passed something that the record covers. `lows` keeps the first offsets of
+/// partitions.
+async fn is_lost(
+    commits: &CommitsConsumer,
+    lows: &mut HashMap<(String, i32), i64>,
+    wanted: &Wanted<'_>,
+    record: &CommitRecord,
+) -> Result<bool, Error> {
+    for range in record.partitions.iter().filter(|it| wanted.has(&it.topic)) {
+        let partition = (range.topic.clone(), range.partition);
+        let low = match lows.get(&partition) {
+            Some(low) => *low,
+            None => {
+                let low = commits.first_offset(&range.topic, range.partition).await?;
+                lows.insert(partition, low);
+                low
+            }
+        };
+        if range.first_offset < low {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What is known after the records so far.
@@ -89,8 +116,6 @@ struct Folding<'a> {
     earliest: Option<Place>,
     /// Nothing was ever before the earliest place.
     earliest_is_beginning: bool,
-    /// First offsets of data partitions.
-    lows: HashMap<(String, i32), i64>,
     chosen: Option<Tally>,
     /// A snapshot that is not complete yet.
     opening: Option<Tally>,
@@ -112,7 +137,6 @@ impl<'a> Folding<'a> {
             latest: None,
             earliest: None,
             earliest_is_beginning: false,
-            lows: HashMap::new(),
             chosen: None,
             opening: None,
             snapshot_epoch: None,
@@ -120,20 +144,16 @@ impl<'a> Folding<'a> {
         }
     }
 
-    async fn take(
-        &mut self,
-        commits: &CommitsConsumer,
-        record: CommitRecord,
-        offset: i64,
-    ) -> Result<(), ReplayError> {
+    /// `lost`: retention has passed something that the record covers.
+    fn take(&mut self, record: &CommitRecord, offset: i64, lost: bool) {
         if self.last.is_none() {
-            self.begin_at(&record, offset);
+            self.begin_at(record, offset);
         }
-        let admission = match admit(self.last.as_ref().map(|mark| &mark.link), &record) {
+        let admission = match admit(self.last.as_ref().map(|mark| &mark.link), record) {
             Ok(admission) => admission,
             // A hole: what comes behind it is all there is.
             Err(_) => {
-                self.begin_at(&record, offset);
+                self.begin_at(record, offset);
                 Admission::Apply
             }
         };
@@ -144,13 +164,11 @@ impl<'a> Folding<'a> {
                 last.link.epoch = record.epoch;
             }
             (Admission::Ignore | Admission::Fence | Admission::Apply, _) => {
-                let lost = self.lost(commits, &record).await?;
-                self.note(&record, offset, lost);
+                self.note(record, offset, lost);
                 let phase = self.last.as_ref().map(|last| last.phase);
-                self.last = Some(Mark::after(&record, offset, phase));
+                self.last = Some(Mark::after(record, offset, phase));
             }
         }
-        Ok(())
     }
 
     /// Whatever was before this record is not known.
@@ -159,37 +177,13 @@ impl<'a> Folding<'a> {
         self.last = (!self.earliest_is_beginning).then(|| {
             let mut mark = Mark::after(record, offset - 1, None);
             mark.link.commit_lsn = record.previous_commit_lsn;
+            mark.applied = record.previous_commit_lsn;
             mark
         });
         self.earliest = None;
         self.chosen = None;
         self.opening = None;
         self.snapshot_epoch = None;
-    }
-
-    /// Whether retention has passed something that the record covers.
-    async fn lost(
-        &mut self,
-        commits: &CommitsConsumer,
-        record: &CommitRecord,
-    ) -> Result<bool, Error> {
-        let mut lost = false;
-        for range in &record.partitions {
-            if !self.wanted.has(&range.topic) || range.records == 0 {
-                continue;
-            }
-            let partition = (range.topic.clone(), range.partition);
-            let low = match self.lows.get(&partition) {
-                Some(low) => *low,
-                None => {
-                    let low = commits.first_offset(&range.topic, range.partition).await?;
-                    self.lows.insert(partition, low);
-                    low
-                }
-            };
-            lost |= range.first_offset < low;
-        }
-        Ok(lost)
     }
 
     fn note(&mut self, record: &CommitRecord, offset: i64, lost: bool) {
@@ -355,5 +349,145 @@ impl Tally {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use change::commit::{PartitionRange, Transaction};
+
+    use super::*;
+
+    /// Commits records at offsets 0, 1, …: kind, epoch, then the LSN before and its own. They
+    /// committed at ten times their LSN.
+    type Row = (CommitKind, i64, u64, u64);
+
+    const CHUNK: CommitKind = CommitKind::SnapshotChunk;
+    const COMPLETE: CommitKind = CommitKind::SnapshotComplete;
+    const STREAM: CommitKind = CommitKind::Stream;
+
+    /// A snapshot at 10 in two records, then transactions.
+    const HISTORY: [Row; 6] = [
+        (CHUNK, 1, 0, 10),
+        (CHUNK, 1, 10, 10),
+        (COMPLETE, 1, 10, 10),
+        (STREAM, 1, 10, 20),
+        (STREAM, 1, 20, 30),
+        (STREAM, 1, 30, 40),
+    ];
+
+    fn record(&(kind, epoch, previous, lsn): &Row) -> CommitRecord {
+        let commit_time = i64::try_from(lsn).unwrap() * 10;
+        let transaction = Transaction {
+            xid: 1,
+            commit_lsn: Lsn::new(lsn),
+            commit_time,
+            changes: 5,
+        };
+        CommitRecord {
+            pipeline: "p".into(),
+            epoch,
+            system_id: "7".into(),
+            timeline: 1,
+            slot: "s".into(),
+            previous_commit_lsn: Lsn::new(previous),
+            commit_lsn: Lsn::new(lsn),
+            commit_time,
+            kind,
+            transactions: (kind == STREAM).then_some(transaction).into_iter().collect(),
+            partitions: vec![PartitionRange {
+                topic: "p.public.t".into(),
+                partition: 0,
+                first_offset: 0,
+                end_offset: 5,
+                records: 5,
+            }],
+        }
+    }
+
+    /// `lost` records are before what retention has left of the data.
+    fn find(history: &[Row], lost: i64, begin: Begin, to: u64, scope: Scope) -> String {
+        let wanted = Wanted {
+            begin: &begin,
+            to: Lsn::new(to),
+            topics: None,
+            scope,
+        };
+        let mut folding = Folding::new(&wanted);
+        for (offset, row) in (0..).zip(history) {
+            folding.take(&record(row), offset, offset < lost);
+        }
+        match folding.finish(i64::try_from(history.len()).unwrap()) {
+            Ok(found) => {
+                let (start, records) = (&found.start, &found.records);
+                let count: u64 = records.values().sum();
+                format!("{} from {}, to {}, {count}", start.offset, start.from, found.end)
+            }
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[track_caller]
+    fn live(lost: i64, begin: Begin, to: u64, expected: &str) {
+        let found = find(&HISTORY, lost, begin, to, Scope::ToThePresent);
+        assert!(found.starts_with(expected), "{found}");
+    }
+
+    #[track_caller]
+    fn copy(history: &[Row], lost: i64, to: u64, expected: &str) {
+        let found = find(history, lost, Begin::Earliest, to, Scope::FromASnapshot);
+        assert!(found.starts_with(expected), "{found}");
+    }
+
+    #[test]
+    fn positions_are_found_by_lsn_by_time_and_by_offset() {
+        live(0, Begin::Earliest, 40, "0 from 0/A, to 5, 30");
+        live(0, Begin::Lsn(Lsn::new(10)), 40, "0 from 0/A, to 5, 30");
+        live(0, Begin::Lsn(Lsn::new(11)), 40, "3 from 0/B, to 5, 15");
+        live(0, Begin::Lsn(Lsn::new(20)), 29, "3 from 0/14, to 4, 10");
+        live(0, Begin::Lsn(Lsn::new(20)), 20, "3 from 0/14, to 3, 5");
+        live(0, Begin::Time(201), 40, "4 from 0/1E, to 5, 10");
+        live(0, Begin::Offset(4), 40, "4 from 0/1E, to 5, 10");
+        let resumed = Begin::Resumed {
+            next: 6,
+            from: Lsn::new(10),
+            done: Lsn::new(40),
+        };
+        live(0, resumed, 40, "6 from 0/A, to 5, 0");
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused_with_what_is() {
+        live(4, Begin::Earliest, 40, "4 from 0/1E, to 5, 10");
+        live(4, Begin::Lsn(Lsn::new(21)), 40, "4 from 0/15, to 5, 10");
+        live(4, Begin::Lsn(Lsn::new(20)), 40, "the topics reach back to 0/15 (offset 4");
+        live(4, Begin::Time(299), 40, "the topics reach back to 0/15");
+        live(4, Begin::Offset(3), 40, "the topics reach back to 0/15");
+        live(6, Begin::Earliest, 40, "retention has removed");
+        live(0, Begin::Lsn(Lsn::new(41)), 40, "nothing committed there yet");
+        live(0, Begin::Earliest, 41, "the topics end at");
+        live(0, Begin::Lsn(Lsn::new(30)), 20, "the replay would end at 0/14");
+    }
+
+    #[test]
+    fn a_hole_in_the_chain_is_an_end_of_what_is_there() {
+        let mut history = HISTORY;
+        history[4] = (STREAM, 1, 25, 30);
+        let begin = Begin::Lsn(Lsn::new(20));
+        let found = find(&history, 0, begin, 40, Scope::ToThePresent);
+        assert!(found.starts_with("the topics reach back to 0/1A (offset 4"), "{found}");
+    }
+
+    #[test]
+    fn a_copy_begins_with_the_last_snapshot_that_was_complete() {
+        copy(&HISTORY, 0, 35, "0 from 0/A, to 5, 30");
+        copy(&HISTORY, 1, 35, "a copy needs");
+        let again: Vec<Row> = HISTORY
+            .into_iter()
+            .chain([(CHUNK, 2, 40, 50), (COMPLETE, 2, 50, 50), (STREAM, 2, 50, 60)])
+            .collect();
+        copy(&again, 0, 60, "6 from 0/32, to 8, 15");
+        copy(&again, 2, 60, "6 from 0/32, to 8, 15");
+        copy(&again, 0, 45, "0 from 0/A, to 6, 35");
     }
 }

@@ -110,6 +110,14 @@ impl Writer {
         committed.map_err(step("commit"))
     }
 
+    /// # Errors
+    /// When the target does not answer.
+    pub(crate) async fn rollback(&mut self) -> Result<(), Error> {
+        self.open = false;
+        let undone = self.connection.batch_execute("rollback").await;
+        undone.map_err(step("roll back"))
+    }
+
     async fn attempt(
         &mut self,
         changes: &[Change],

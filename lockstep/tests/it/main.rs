@@ -9,6 +9,7 @@ mod input;
 mod kill;
 mod lossless;
 mod operations;
+mod replay;
 mod replica;
 mod setup;
 mod subscriptions;
