@@ -80,6 +80,7 @@ pub(crate) async fn begin(
         link: Link::new(stream),
         spool: Spool::open(&config.spool_dir, Memory::default())?,
         shutdown: shutdown.clone(),
+        metrics: context.metrics.clone(),
         progress: Progress::default(),
         published: chain.previous(),
         batch: Batch::new(CommitKind::Stream),

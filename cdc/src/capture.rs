@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::horizon::Horizon;
 use crate::kafka::{Kafka, Queued};
 use crate::link::Link;
+use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::publish::Batch;
 use crate::source::SlotName;
@@ -38,6 +39,7 @@ pub(crate) struct Capture {
     pub link: Link,
     pub spool: Spool,
     pub shutdown: Shutdown,
+    pub metrics: Metrics,
     pub progress: Progress,
     /// Up to where everything counts already, or was handed over.
     pub published: Lsn,
@@ -58,7 +60,13 @@ impl Capture {
             return None;
         }
         let batch = match self.batch.is_empty() {
-            true => heartbeat(self.horizon.take(self.published, now)?),
+            true => {
+                let batch = heartbeat(self.horizon.take(self.published, now)?);
+                self.metrics
+                    .received_commit_time
+                    .set_time(batch.commit_time);
+                batch
+            }
             false => {
                 self.horizon.stir(now);
                 std::mem::replace(&mut self.batch, Batch::new(CommitKind::Stream))
@@ -210,6 +218,8 @@ impl Capture {
         // Commits come in their order. A keepalive says the same, but need not come: the source sends
         // none to who has just reported that it received this.
         self.horizon.rise(end_lsn.just_before());
+        let time = transaction.commit_time();
+        self.metrics.received_commit_time.set_time(time);
         if transaction.is_empty() {
             self.progress.skipped(end_lsn);
         } else {

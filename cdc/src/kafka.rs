@@ -349,7 +349,13 @@ impl ProducerContext for Deliveries {
                     tracing::info!(brokers = %self.brokers, "Kafka is back");
                 }
                 self.health.set(DEPENDENCY, Ok(()));
-                tracker.delivered(message.topic(), message.partition(), message.offset());
+                let bytes = message.payload_len() + message.key_len();
+                tracker.delivered(
+                    message.topic(),
+                    message.partition(),
+                    message.offset(),
+                    bytes,
+                );
             }
             Err((error, message)) => tracker.failed(KafkaFault::NotDelivered {
                 topic: message.topic().to_owned(),

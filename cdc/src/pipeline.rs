@@ -11,7 +11,7 @@ use crate::capture::{Capture, HEARTBEAT_PREFIX};
 use crate::config::Config;
 use crate::error::Error;
 use crate::kafka;
-use crate::metrics::{Metrics, gauge_value};
+use crate::metrics::Metrics;
 use crate::publish::Committer;
 use crate::source::{Event, SourceError};
 use crate::wire::replication::Reply;
@@ -99,7 +99,8 @@ impl Pipeline<'_> {
                 }
                 () = sleep_until(status_due.into()) => {
                     let flush_lsn = capture.progress.flush_lsn();
-                    self.context.metrics.confirmed_flush_lsn.set(gauge_value(flush_lsn));
+                    self.context.metrics.confirmed_flush_lsn.set_lsn(flush_lsn);
+                    self.context.metrics.spooled(capture.spool.usage());
                     capture.link.status(flush_lsn).await?;
                 }
                 () = sleep_until(silence_ends.into()) => {
@@ -116,10 +117,8 @@ impl Pipeline<'_> {
                     take(&mut capture, event).await?;
                 }
             }
-            self.context
-                .metrics
-                .received_lsn
-                .set(gauge_value(capture.link.received_lsn()));
+            let received_lsn = capture.link.received_lsn();
+            self.context.metrics.received_lsn.set_lsn(received_lsn);
             hand_over(&mut capture, &mut committer)?;
         }
     }

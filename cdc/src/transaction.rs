@@ -60,6 +60,11 @@ impl OpenTransaction {
         self.commit_lsn
     }
 
+    /// Microseconds since 1970-01-01 UTC, by the source's clock.
+    pub(crate) fn commit_time(&self) -> i64 {
+        self.commit_time
+    }
+
     pub(crate) fn commit_time_ms(&self) -> i64 {
         self.commit_time.div_euclid(1000)
     }

@@ -7,10 +7,10 @@ use change::commit::{CommitError, CommitKind, CommitRecord, PartitionRange};
 use change::framing::{SchemaId, write_header};
 
 use super::batch::Batch;
-use super::tracker::Tracker;
+use super::tracker::{Extent, Tracker};
 use crate::encode::Record;
 use crate::kafka::{Kafka, KafkaFault, Queued};
-use crate::metrics::{Metrics, gauge_value};
+use crate::metrics::Metrics;
 
 /// Who publishes, as every commits record says.
 #[derive(Clone, Debug)]
@@ -27,7 +27,6 @@ pub(crate) struct Identity {
 pub(crate) struct Published {
     pub end_lsn: Lsn,
     pub transactions: usize,
-    pub records: u64,
 }
 
 /// Why a batch does not count.
@@ -117,17 +116,16 @@ impl Chain {
     /// # Errors
     /// When one of them never is.
     pub(crate) async fn publish(&mut self, batch: Batch) -> Result<Published, PublishError> {
-        let (end_lsn, records) = (batch.end_lsn, batch.records);
-        let commit_lsn = batch.commit_lsn;
+        let (end_lsn, commit_lsn) = (batch.end_lsn, batch.commit_lsn);
         let settled = batch.tracker.settled().await;
-        let partitions = settled.map_err(|source| PublishError::Kafka { commit_lsn, source })?;
+        let extents = settled.map_err(|source| PublishError::Kafka { commit_lsn, source })?;
+        let partitions = extents.iter().map(|extent| extent.range.clone()).collect();
         let (record, _) = self.write(batch, partitions).await?;
         self.previous = commit_lsn;
-        self.count(&record);
+        self.count(&record, &extents);
         Ok(Published {
             end_lsn,
             transactions: record.transactions.len(),
-            records,
         })
     }
 
@@ -162,20 +160,20 @@ impl Chain {
         Ok((record, offset))
     }
 
-    fn count(&self, record: &CommitRecord) {
-        for range in &record.partitions {
-            self.metrics
-                .messages_sent
-                .with_label_values(&[&range.topic])
-                .inc_by(range.records);
+    fn count(&self, record: &CommitRecord, extents: &[Extent]) {
+        let metrics = &self.metrics;
+        for Extent { range, bytes } in extents {
+            let topic = [range.topic.as_str()];
+            let (messages, sent) = (&metrics.messages_sent, &metrics.message_bytes_sent);
+            messages.with_label_values(&topic).inc_by(range.records);
+            sent.with_label_values(&topic).inc_by(*bytes);
         }
-        self.metrics.batches.inc();
-        self.metrics
+        metrics.batches.inc();
+        metrics
             .transactions
             .inc_by(record.transactions.len() as u64);
-        self.metrics
-            .published_lsn
-            .set(gauge_value(record.commit_lsn));
+        metrics.published_lsn.set_lsn(record.commit_lsn);
+        metrics.published_commit_time.set_time(record.commit_time);
     }
 
     /// Sends a record of the commits topic, and answers its offset.
@@ -184,10 +182,10 @@ impl Chain {
         while self.kafka.send(&self.topic, &record, time_ms, &tracker)? == Queued::Full {
             self.kafka.space().await;
         }
-        let ranges = tracker.settled().await?;
-        let range = ranges
+        let extents = tracker.settled().await?;
+        let extent = extents
             .first()
             .expect("one record was sent, and is acknowledged");
-        Ok(range.first_offset)
+        Ok(extent.range.first_offset)
     }
 }

@@ -14,10 +14,18 @@ pub(crate) struct Tracker {
     settled: Notify,
 }
 
+/// Where the records of one partition stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub range: PartitionRange,
+    /// Of keys and values.
+    pub bytes: u64,
+}
+
 #[derive(Debug, Default)]
 struct State {
     outstanding: u64,
-    ranges: Vec<PartitionRange>,
+    extents: Vec<Extent>,
     failure: Option<KafkaFault>,
 }
 
@@ -33,9 +41,9 @@ impl Tracker {
     }
 
     /// A record is acknowledged.
-    pub(crate) fn delivered(&self, topic: &str, partition: i32, offset: i64) {
+    pub(crate) fn delivered(&self, topic: &str, partition: i32, offset: i64, bytes: usize) {
         let mut state = self.state();
-        state.place(topic, partition, offset);
+        state.place(topic, partition, offset, bytes);
         self.returned(state);
     }
 
@@ -51,7 +59,7 @@ impl Tracker {
     ///
     /// # Errors
     /// When one will never be acknowledged.
-    pub(crate) async fn settled(&self) -> Result<Vec<PartitionRange>, KafkaFault> {
+    pub(crate) async fn settled(&self) -> Result<Vec<Extent>, KafkaFault> {
         loop {
             let notified = self.settled.notified();
             if let Some(outcome) = self.state().outcome() {
@@ -76,31 +84,34 @@ impl Tracker {
 }
 
 impl State {
-    fn place(&mut self, topic: &str, partition: i32, offset: i64) {
+    fn place(&mut self, topic: &str, partition: i32, offset: i64, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let known = self
-            .ranges
+            .extents
             .iter_mut()
-            .find(|range| range.partition == partition && range.topic == topic);
-        let Some(range) = known else {
-            self.ranges.push(PartitionRange {
+            .find(|extent| extent.range.partition == partition && extent.range.topic == topic);
+        let Some(Extent { range, bytes: sum }) = known else {
+            let range = PartitionRange {
                 topic: topic.to_owned(),
                 partition,
                 first_offset: offset,
                 end_offset: offset + 1,
                 records: 1,
-            });
+            };
+            self.extents.push(Extent { range, bytes });
             return;
         };
+        *sum += bytes;
         range.first_offset = range.first_offset.min(offset);
         range.end_offset = range.end_offset.max(offset + 1);
         range.records += 1;
     }
 
-    fn outcome(&mut self) -> Option<Result<Vec<PartitionRange>, KafkaFault>> {
+    fn outcome(&mut self) -> Option<Result<Vec<Extent>, KafkaFault>> {
         if let Some(fault) = self.failure.take() {
             return Some(Err(fault));
         }
-        (self.outstanding == 0).then(|| Ok(std::mem::take(&mut self.ranges)))
+        (self.outstanding == 0).then(|| Ok(std::mem::take(&mut self.extents)))
     }
 }
 
@@ -113,19 +124,22 @@ mod tests {
         let tracker = Tracker::default();
         (0..4).for_each(|_| tracker.sent());
         tracker.unsent();
-        tracker.delivered("t", 0, 12);
-        tracker.delivered("t", 1, 3);
-        tracker.delivered("t", 0, 10);
-        let mut ranges = tracker.settled().await.unwrap();
-        ranges.sort_by_key(|range| range.partition);
-        let range = |partition, first_offset, end_offset, records| PartitionRange {
-            topic: "t".into(),
-            partition,
-            first_offset,
-            end_offset,
-            records,
+        tracker.delivered("t", 0, 12, 100);
+        tracker.delivered("t", 1, 3, 7);
+        tracker.delivered("t", 0, 10, 20);
+        let mut extents = tracker.settled().await.unwrap();
+        extents.sort_by_key(|extent| extent.range.partition);
+        let extent = |partition, first_offset, end_offset, records, bytes| Extent {
+            range: PartitionRange {
+                topic: "t".into(),
+                partition,
+                first_offset,
+                end_offset,
+                records,
+            },
+            bytes,
         };
-        assert_eq!(ranges, [range(0, 10, 13, 2), range(1, 3, 4, 1)]);
+        assert_eq!(extents, [extent(0, 10, 13, 2, 120), extent(1, 3, 4, 1, 7)]);
     }
 
     #[tokio::test]

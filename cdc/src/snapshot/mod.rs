@@ -11,6 +11,7 @@ mod sink;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use change::Lsn;
+use prometheus::IntGauge;
 use service::Shutdown;
 use service::postgres::{ConnectError, Dsn};
 use tokio::sync::Notify;
@@ -122,9 +123,7 @@ impl Snapshot {
         loop {
             tokio::select! {
                 biased;
-                published = committer.next() => {
-                    self.metrics.snapshot_rows.inc_by(published?.records);
-                }
+                published = committer.next() => drop(published?),
                 () = sink.due(), if committer.has_room() => committer.submit(sink.take())?,
                 ended = readers.join_next() => match ended {
                     Some(ended) => ended.map_err(SnapshotError::Task)??,
@@ -136,18 +135,16 @@ impl Snapshot {
 
     /// Starts the readers, each of which takes the next chunk when it is done with one.
     fn readers(&self, chunks: Vec<Chunk>, sink: &Arc<Sink>) -> JoinSet<Result<(), SnapshotError>> {
-        let left = self.metrics.snapshot_chunks_left.clone();
-        left.set(i64::try_from(chunks.len()).unwrap_or(i64::MAX));
+        // Of a snapshot that was interrupted there may be something left.
+        self.metrics.snapshot_chunks_left.reset();
+        for chunk in &chunks {
+            self.chunks_left(chunk).inc();
+        }
         let count = usize::from(self.readers).min(chunks.len());
         let queue = Arc::new(Mutex::new(chunks.into_iter()));
         let mut readers = JoinSet::new();
         for _ in 0..count {
-            let (snapshot, queue, sink, left) = (
-                self.clone(),
-                Arc::clone(&queue),
-                Arc::clone(sink),
-                left.clone(),
-            );
+            let (snapshot, queue, sink) = (self.clone(), Arc::clone(&queue), Arc::clone(sink));
             readers.spawn(async move {
                 let reader = Reader::connect(&snapshot.source, &snapshot.name).await?;
                 loop {
@@ -155,9 +152,8 @@ impl Snapshot {
                     let Some(chunk) = next else {
                         return Ok(());
                     };
-                    read_chunk(&reader, &chunk, &sink).await?;
-                    left.dec();
-                    tracing::info!(table = %chunk.plan.relation.table, chunks_left = left.get(), "read a chunk");
+                    let rows = read_chunk(&reader, &chunk, &sink).await?;
+                    snapshot.count(&chunk, rows);
                 }
             });
         }
@@ -169,12 +165,25 @@ impl Snapshot {
             tokio::select! {
                 biased;
                 () = self.shutdown.requested() => return Err(SnapshotError::Stopped),
-                published = committer.next() => {
-                    self.metrics.snapshot_rows.inc_by(published?.records);
-                }
+                published = committer.next() => drop(published?),
             }
         }
         Ok(committer.submit(batch)?)
+    }
+
+    fn count(&self, chunk: &Chunk, rows: u64) {
+        let table = &chunk.plan.relation.table;
+        let read = &self.metrics.snapshot_rows;
+        read.with_label_values(&[&table.to_string()]).inc_by(rows);
+        let left = self.chunks_left(chunk);
+        left.dec();
+        tracing::info!(%table, rows, chunks_left = left.get(), "read a chunk");
+    }
+
+    fn chunks_left(&self, chunk: &Chunk) -> IntGauge {
+        let table = chunk.plan.relation.table.to_string();
+        let left = &self.metrics.snapshot_chunks_left;
+        left.with_label_values(&[&table])
     }
 
     fn sink(&self, time: i64) -> Sink {
@@ -191,12 +200,14 @@ impl Snapshot {
     }
 }
 
-async fn read_chunk(reader: &Reader, chunk: &Chunk, sink: &Sink) -> Result<(), SnapshotError> {
+async fn read_chunk(reader: &Reader, chunk: &Chunk, sink: &Sink) -> Result<u64, SnapshotError> {
     let mut rows = reader.rows(chunk).await?;
+    let mut count = 0;
     while rows.fill().await? {
         while let Some(step) = rows.next()? {
             sink.send(&chunk.plan, &step).await?;
+            count += 1;
         }
     }
-    Ok(())
+    Ok(count)
 }
