@@ -171,7 +171,7 @@ pub fn outcome_json(outcome: &Outcome) -> Value {
 
 fn place_json(place: &Place) -> Value {
     json!({
-        "lsn": place.first_lsn().to_string(),
+        "lsn": place.first.to_string(),
         "offset": place.offset,
         "commit_time": time(place.commit_time),
     })

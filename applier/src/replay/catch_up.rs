@@ -190,7 +190,10 @@ impl Waiting<'_> {
             "{statement} where pipeline = $1 and table_schema = $2 and table_name = $3 \
              and commits_offset = $4 and commit_lsn = $5"
         );
-        let (offset, lsn) = (self.reached.next - 1, PgLsn::from(self.reached.done.as_u64()));
+        let (offset, lsn) = (
+            self.reached.next - 1,
+            PgLsn::from(self.reached.done.as_u64()),
+        );
         let TableName { schema, name } = self.table;
         let mut parameters: Vec<&(dyn ToSql + Sync)> =
             vec![&self.config.pipeline, schema, name, &offset, &lsn];

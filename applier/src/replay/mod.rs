@@ -20,13 +20,14 @@
 //! - `home`: the schema that holds its rows;
 //! - `merge`: from the stage to the live table;
 //! - `ledger`: how far it is, kept in the transaction that brings it there;
-//! - `run`: a replay from its beginning to its end;
+//! - `run`, `live`: a replay from its beginning to its end;
 //! - `catch_up`: a table that waited follows the others.
 
 mod catch_up;
 mod error;
 mod home;
 mod ledger;
+mod live;
 mod merge;
 mod numbers;
 mod request;

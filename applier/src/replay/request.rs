@@ -54,6 +54,8 @@ pub struct Place {
     pub offset: i64,
     /// What is in it committed after this.
     pub after: Lsn,
+    /// The LSN to name it by: no smaller one that is later than `after` has anything.
+    pub first: Lsn,
     /// What is in it committed up to here.
     pub lsn: Lsn,
     /// When the first of it committed: microseconds since 1970-01-01 UTC, by the source's clock.
@@ -62,9 +64,15 @@ pub struct Place {
 
 impl Place {
     pub(super) fn of(record: &CommitRecord, offset: i64) -> Self {
+        let after = record.previous_commit_lsn;
         Self {
             offset,
-            after: record.previous_commit_lsn,
+            after,
+            first: match record.transactions.first() {
+                Some(first) => first.commit_lsn,
+                None if after == Lsn::ZERO => record.commit_lsn,
+                None => Lsn::new(after.as_u64() + 1),
+            },
             lsn: record.commit_lsn,
             commit_time: match record.transactions.first() {
                 Some(first) => first.commit_time,
@@ -72,16 +80,11 @@ impl Place {
             },
         }
     }
-
-    /// The smallest LSN that a replay can begin at when it can begin here.
-    pub fn first_lsn(&self) -> Lsn {
-        Lsn::new(self.after.as_u64() + 1)
-    }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (lsn, offset) = (self.first_lsn(), self.offset);
+        let (lsn, offset) = (self.first, self.offset);
         write!(f, "{lsn} (offset {offset} of the commits topic)")
     }
 }

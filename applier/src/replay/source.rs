@@ -115,6 +115,9 @@ impl Source {
     pub(super) async fn next(&mut self, limit: Limit) -> Result<Option<Batch>, Error> {
         let mut batch = Batch::default();
         let before = self.next;
+        // The transaction of a record that was too large for one batch ends with it: the batch that
+        // begins after it might end in the middle of another such record, and so on.
+        let mut carried = self.open.is_some();
         while batch.changes.len() < self.rows && batch.bytes < self.bytes {
             let mut open = match self.open.take() {
                 Some(open) => open,
@@ -131,6 +134,9 @@ impl Source {
                     self.done = open.record.commit_lsn;
                 }
                 More::BehindTheLimit | More::Rows => self.open = Some(open),
+            }
+            if more == More::Nothing && std::mem::take(&mut carried) {
+                break;
             }
             if more == More::BehindTheLimit {
                 batch.end = Some(Reached {

@@ -284,7 +284,8 @@ impl<'a> Folding<'a> {
             return Err(ReplayError::TooEarly { earliest });
         }
         let end = self.end.ok_or(ReplayError::NothingThere)?;
-        if chosen.start.offset > end {
+        let resumed = matches!(self.wanted.begin, Begin::Resumed { .. });
+        if chosen.start.offset > end && !resumed {
             return Err(ReplayError::Backwards {
                 from: chosen.start.from,
                 to: self.wanted.to,
@@ -306,10 +307,9 @@ impl Wanted<'_> {
 
     /// The LSN from which on changes are wanted, when the beginning is in this record or before it.
     fn from(&self, record: &CommitRecord, offset: i64) -> Option<Lsn> {
-        let whole = match (record.transactions.first(), record.kind) {
-            (Some(first), _) => first.commit_lsn,
-            (None, CommitKind::SnapshotChunk) => record.commit_lsn,
-            (None, _) => Lsn::new(record.previous_commit_lsn.as_u64() + 1),
+        let whole = match record.kind {
+            CommitKind::SnapshotChunk => record.commit_lsn,
+            _ => Place::of(record, offset).first,
         };
         match *self.begin {
             Begin::Earliest => Some(whole),
@@ -394,7 +394,10 @@ mod tests {
             commit_lsn: Lsn::new(lsn),
             commit_time,
             kind,
-            transactions: (kind == STREAM).then_some(transaction).into_iter().collect(),
+            transactions: (kind == STREAM)
+                .then_some(transaction)
+                .into_iter()
+                .collect(),
             partitions: vec![PartitionRange {
                 topic: "p.public.t".into(),
                 partition: 0,
@@ -421,7 +424,10 @@ mod tests {
             Ok(found) => {
                 let (start, records) = (&found.start, &found.records);
                 let count: u64 = records.values().sum();
-                format!("{} from {}, to {}, {count}", start.offset, start.from, found.end)
+                format!(
+                    "{} from {}, to {}, {count}",
+                    start.offset, start.from, found.end
+                )
             }
             Err(error) => error.to_string(),
         }
@@ -460,13 +466,28 @@ mod tests {
     fn what_is_not_there_is_refused_with_what_is() {
         live(4, Begin::Earliest, 40, "4 from 0/1E, to 5, 10");
         live(4, Begin::Lsn(Lsn::new(21)), 40, "4 from 0/15, to 5, 10");
-        live(4, Begin::Lsn(Lsn::new(20)), 40, "the topics reach back to 0/15 (offset 4");
-        live(4, Begin::Time(299), 40, "the topics reach back to 0/15");
-        live(4, Begin::Offset(3), 40, "the topics reach back to 0/15");
+        live(
+            4,
+            Begin::Lsn(Lsn::new(20)),
+            40,
+            "the topics reach back to 0/1E (offset 4",
+        );
+        live(4, Begin::Time(299), 40, "the topics reach back to 0/1E");
+        live(4, Begin::Offset(3), 40, "the topics reach back to 0/1E");
         live(6, Begin::Earliest, 40, "retention has removed");
-        live(0, Begin::Lsn(Lsn::new(41)), 40, "nothing committed there yet");
+        live(
+            0,
+            Begin::Lsn(Lsn::new(41)),
+            40,
+            "nothing committed there yet",
+        );
         live(0, Begin::Earliest, 41, "the topics end at");
-        live(0, Begin::Lsn(Lsn::new(30)), 20, "the replay would end at 0/14");
+        live(
+            0,
+            Begin::Lsn(Lsn::new(30)),
+            20,
+            "the replay would end at 0/14",
+        );
     }
 
     #[test]
@@ -475,7 +496,10 @@ mod tests {
         history[4] = (STREAM, 1, 25, 30);
         let begin = Begin::Lsn(Lsn::new(20));
         let found = find(&history, 0, begin, 40, Scope::ToThePresent);
-        assert!(found.starts_with("the topics reach back to 0/1A (offset 4"), "{found}");
+        assert!(
+            found.starts_with("the topics reach back to 0/1E (offset 4"),
+            "{found}"
+        );
     }
 
     #[test]
@@ -484,7 +508,11 @@ mod tests {
         copy(&HISTORY, 1, 35, "a copy needs");
         let again: Vec<Row> = HISTORY
             .into_iter()
-            .chain([(CHUNK, 2, 40, 50), (COMPLETE, 2, 50, 50), (STREAM, 2, 50, 60)])
+            .chain([
+                (CHUNK, 2, 40, 50),
+                (COMPLETE, 2, 50, 50),
+                (STREAM, 2, 50, 60),
+            ])
             .collect();
         copy(&again, 0, 60, "6 from 0/32, to 8, 15");
         copy(&again, 2, 60, "6 from 0/32, to 8, 15");
