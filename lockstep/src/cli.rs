@@ -5,7 +5,9 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use service::settings::{self, SettingsError};
 use service::telemetry::TelemetryConfig;
 
-use crate::commands::{api, applier, cdc, check, gateway, replay, setup, status, up, verify};
+use crate::commands::{
+    api, applier, cdc, check, gateway, pause, replay, resume, setup, status, up, verify,
+};
 
 /// Copies every committed change of one Postgres into another, in commit order, exactly once.
 #[derive(Debug, Parser)]
@@ -40,6 +42,10 @@ pub(crate) enum Command {
     Verify(verify::Config),
     /// Put rows of a past time in place again, or copy the tables as they stood
     Replay(Box<replay::Config>),
+    /// Let apply rest between two transactions, or single tables wait
+    Pause(pause::Config),
+    /// Let a paused apply go on, or bring held tables up to the others
+    Resume(resume::Config),
 }
 
 impl Cli {
@@ -69,7 +75,9 @@ impl Command {
             | Self::Setup(_)
             | Self::Status(_)
             | Self::Verify(_)
-            | Self::Replay(_) => false,
+            | Self::Replay(_)
+            | Self::Pause(_)
+            | Self::Resume(_) => false,
         }
     }
 }

@@ -3,12 +3,16 @@
 //! - `endpoints`: where its parts are, and what they are called;
 //! - `catalog`, `kafka`, `registry`, `progress`: what each part says when it is asked;
 //! - `status`: what all of them say together;
+//! - `control`: letting apply, or a table, rest;
+//! - `audit`: who did what, and why;
 //! - `verify`: whether the target holds the source's rows;
 //! - `replay`: what the topics still hold, once more.
 //!
 //! Nothing here prints: what takes long tells a callback how far it is.
 
+pub mod audit;
 pub mod catalog;
+pub mod control;
 pub mod endpoints;
 pub mod kafka;
 pub mod progress;

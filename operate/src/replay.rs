@@ -4,10 +4,10 @@
 
 use std::str::FromStr;
 
-use anyhow::{Context, anyhow};
-use applier::replay::{self, ReplayError};
+use anyhow::{Context, anyhow, ensure};
+use applier::replay::{self, By, ReplayError};
 pub use applier::replay::{
-    Begin, By, Destination, Difference, Entry, Event, Numbers, Outcome, Place, Request,
+    Begin, CaughtUp, Destination, Difference, Entry, Event, Numbers, Outcome, Place, Request,
     TableNumbers,
 };
 use change::topic::Topics;
@@ -16,6 +16,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 use service::postgres::{Connection, connect};
 
+use crate::audit::Actor;
 use crate::endpoints::Endpoints;
 
 /// As the applier has them unless it is told otherwise.
@@ -62,11 +63,12 @@ pub async fn dry_run(
 pub async fn run(
     endpoints: &Endpoints,
     request: &Request,
-    by: &By,
+    actor: &Actor,
     report: &mut (dyn FnMut(Event<'_>) + Send),
 ) -> anyhow::Result<Outcome> {
+    ensure!(actor.reason.is_some(), "say why with --reason");
     let config = applier_config(endpoints)?;
-    let outcome = Box::pin(replay::run(&config, request, by, report)).await;
+    let outcome = Box::pin(replay::run(&config, request, &by(actor), report)).await;
     outcome.map_err(explained)
 }
 
@@ -77,11 +79,11 @@ pub async fn run(
 pub async fn resume(
     endpoints: &Endpoints,
     id: i64,
-    by: &By,
+    actor: &Actor,
     report: &mut (dyn FnMut(Event<'_>) + Send),
 ) -> anyhow::Result<Outcome> {
     let config = applier_config(endpoints)?;
-    let outcome = Box::pin(replay::resume(&config, id, by, report)).await;
+    let outcome = Box::pin(replay::resume(&config, id, &by(actor), report)).await;
     outcome.map_err(explained)
 }
 
@@ -89,10 +91,25 @@ pub async fn resume(
 ///
 /// # Errors
 /// When it does not run.
-pub async fn cancel(endpoints: &Endpoints, id: i64, by: &By) -> anyhow::Result<()> {
+pub async fn cancel(endpoints: &Endpoints, id: i64, actor: &Actor) -> anyhow::Result<()> {
     let target = target(endpoints).await?;
-    let cancelled = replay::cancel(&target, &endpoints.names.pipeline, id, by).await;
+    let cancelled = replay::cancel(&target, &endpoints.names.pipeline, id, &by(actor)).await;
     cancelled.map_err(explained)
+}
+
+/// Brings a held table up to the others, and has apply go on with it.
+///
+/// # Errors
+/// When it is not held, a change cannot be applied, or the topics do not reach back.
+pub async fn catch_up(
+    endpoints: &Endpoints,
+    table: &TableName,
+    actor: &Actor,
+    report: impl FnMut(u64, u64),
+) -> anyhow::Result<CaughtUp> {
+    let config = applier_config(endpoints)?;
+    let caught_up = Box::pin(replay::catch_up(&config, table, &by(actor), report)).await;
+    caught_up.map_err(explained)
 }
 
 /// Those that were begun, the last first.
@@ -108,6 +125,13 @@ pub async fn list(endpoints: &Endpoints) -> anyhow::Result<Vec<Entry>> {
 async fn target(endpoints: &Endpoints) -> anyhow::Result<Connection> {
     let target = connect(&endpoints.target, "lockstep replay").await;
     target.context("connect to the target")
+}
+
+fn by(actor: &Actor) -> By {
+    By {
+        who: actor.who.clone(),
+        reason: actor.reason.clone(),
+    }
 }
 
 fn explained(error: ReplayError) -> anyhow::Error {
@@ -133,16 +157,6 @@ pub fn begin_at_time(text: &str) -> anyhow::Result<Begin> {
     let time = DateTime::parse_from_rfc3339(text)
         .map_err(|_| anyhow!("not a time: expected one such as 2026-01-31T12:00:00Z"))?;
     Ok(Begin::Time(time.timestamp_micros()))
-}
-
-/// `schema.table`.
-///
-/// # Errors
-/// When there is no dot.
-pub fn table(text: &str) -> anyhow::Result<TableName> {
-    let named = text.split_once('.');
-    let (schema, name) = named.ok_or_else(|| anyhow!("name a table as schema.table"))?;
-    Ok(TableName::new(schema, name))
 }
 
 /// As RFC 3339 has it.

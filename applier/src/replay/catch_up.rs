@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::{PgLsn, ToSql};
 
 use super::error::{ReplayError, step};
-use super::request::Begin;
+use super::request::{Begin, By};
 use super::run::{NEAR_ATTEMPTS, NEAR_RECORDS};
 use super::source::{Limit, Reached, Source};
 use super::survey::{Scope, Wanted, survey};
@@ -39,6 +39,7 @@ pub struct CaughtUp {
 pub async fn catch_up(
     config: &Config,
     table: &TableName,
+    by: &By,
     mut report: impl FnMut(u64, u64),
 ) -> Result<CaughtUp, ReplayError> {
     let metrics = Metrics::register(&prometheus::Registry::new()).map_err(Error::from)?;
@@ -46,6 +47,7 @@ pub async fn catch_up(
     let mut waiting = Waiting {
         config,
         table,
+        by,
         writer: Writer::open(&config.target, "lockstep resume").await?,
         reached: Reached {
             next: 0,
@@ -95,6 +97,7 @@ pub async fn catch_up(
 struct Waiting<'a> {
     config: &'a Config,
     table: &'a TableName,
+    by: &'a By,
     writer: Writer,
     /// As `lockstep.held_tables` has it.
     reached: Reached,
@@ -168,8 +171,22 @@ impl Waiting<'_> {
             self.changes += u64::try_from(batch.changes.len()).unwrap_or(u64::MAX);
         }
         self.change("delete from lockstep.held_tables", &[]).await?;
+        self.note().await?;
         self.writer.commit().await?;
         Ok(Some(now.commit_lsn))
+    }
+
+    async fn note(&self) -> Result<(), ReplayError> {
+        let insert = "insert into lockstep.audit (pipeline, who, action, object, reason) \
+                      values ($1, $2, 'resume table', $3, $4)";
+        let By { who, reason } = self.by;
+        let table = self.table.to_string();
+        let noted = self
+            .client()
+            .execute(insert, &[&self.config.pipeline, who, &table, reason])
+            .await;
+        noted.map_err(step("write lockstep.audit"))?;
+        Ok(())
     }
 
     async fn move_on(&mut self, end: Reached) -> Result<(), ReplayError> {

@@ -45,7 +45,7 @@ pub enum Destination {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct By {
     pub who: String,
-    pub reason: String,
+    pub reason: Option<String>,
 }
 
 /// A record of the commits topic.

@@ -1,32 +1,31 @@
 //! A replay from its beginning to its end.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use change::{Lsn, TableName, quoted};
+use change::{Lsn, quoted};
 use service::Health;
-use service::postgres::{Connection, connect};
+use service::postgres::connect;
 use tokio_postgres::Client;
 
 use super::error::{ReplayError, step};
-use super::home::{Home, HomeTable, Kind};
+use super::home::{Home, Kind};
 use super::ledger::{self, Entry};
-use super::merge::{Difference, Statements};
-use super::numbers::{Numbers, TableNumbers};
+use super::merge::Difference;
+use super::numbers::TableNumbers;
 use super::request::{Begin, By, Destination, Place, Request};
 use super::source::{Batch, Limit, Source};
 use super::survey::{Scope, Survey, Wanted, survey};
 use crate::batch::Change;
 use crate::config::Config;
-use crate::control;
 use crate::decode::Action;
 use crate::error::Error;
 use crate::kafka::CommitsConsumer;
 use crate::metrics::Metrics;
 use crate::progress::{self, Phase, Progress};
 use crate::statement::Noting;
-use crate::target::{SETTINGS, Writer};
+use crate::target::Writer;
 
 /// How far a replay is.
 #[derive(Debug)]
@@ -264,7 +263,7 @@ impl<'a> Run<'a> {
             numbers: TableNumbers::new(),
             error: None,
             started_by: by.who.clone(),
-            reason: by.reason.clone(),
+            reason: by.reason.clone().unwrap_or_default(),
             started_at: SystemTime::now(),
             touched_at: SystemTime::now(),
             finished_at: None,

@@ -1,14 +1,18 @@
 //! The commands, one module each.
 
+mod actor;
 pub(crate) mod api;
 pub(crate) mod applier;
 pub(crate) mod cdc;
 pub(crate) mod check;
 pub(crate) mod gateway;
 mod monitored;
+pub(crate) mod pause;
 pub(crate) mod replay;
+pub(crate) mod resume;
 pub(crate) mod setup;
 pub(crate) mod status;
+mod tables;
 pub(crate) mod up;
 pub(crate) mod verify;
 
@@ -34,5 +38,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status(config) => status::run(config).await,
         Command::Verify(config) => verify::run(config).await,
         Command::Replay(config) => replay::run(*config).await,
+        Command::Pause(config) => pause::run(config).await,
+        Command::Resume(config) => resume::run(config).await,
     }
 }

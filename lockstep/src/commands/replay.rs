@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use change::{Lsn, TableName};
+use operate::audit::Actor;
 use operate::endpoints::{Endpoints, EndpointsConfig};
-use operate::replay::{self, Begin, By, Destination, Entry, Event, Numbers, Outcome, Request};
+use operate::replay::{self, Begin, Destination, Entry, Event, Numbers, Outcome, Request};
 use serde_json::Value;
 
-use super::verify::Progress;
+use crate::commands::actor::ActorConfig;
+use crate::commands::tables::TableArgument;
+use crate::commands::verify::Progress;
 use crate::screen;
 
 #[derive(Debug, clap::Args)]
@@ -36,8 +39,8 @@ pub(crate) struct Config {
     to_lsn: Option<Lsn>,
 
     /// Replay this table only, as schema.table; repeatable
-    #[arg(long, value_name = "TABLE", value_parser = replay::table)]
-    table: Vec<TableName>,
+    #[arg(long, value_name = "TABLE")]
+    table: Vec<TableArgument>,
 
     /// Copy the tables as they stood at --to-lsn into this schema. Tables of public keep their names;
     /// those of another schema s are called "s.table" there
@@ -48,13 +51,8 @@ pub(crate) struct Config {
     #[arg(long)]
     dry_run: bool,
 
-    /// Why, for the audit log; needed unless it is a dry run
-    #[arg(long)]
-    reason: Option<String>,
-
-    /// Who, for the audit log
-    #[arg(long, env = "LOCKSTEP_WHO", value_name = "NAME")]
-    who: Option<String>,
+    #[command(flatten)]
+    actor: ActorConfig,
 
     /// Show the replays there were
     #[arg(long, group = "begin")]
@@ -81,7 +79,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
         let entries = replay::list(&endpoints).await?;
         print_list(&entries, config.json)?;
     } else if let Some(id) = config.cancel {
-        replay::cancel(&endpoints, id, &config.by("cancelled")).await?;
+        replay::cancel(&endpoints, id, &config.actor.clone().into()).await?;
         if !config.json {
             screen::line(&format!("replay {id} stops at its next transaction"));
         }
@@ -109,21 +107,11 @@ async fn perform(config: &Config, endpoints: &Endpoints) -> anyhow::Result<Outco
             }
         }
     };
-    let outcome = match config.resume {
-        Some(id) => replay::resume(endpoints, id, &config.by("resumed"), &mut report).await,
-        None => {
-            let request = config.request()?;
-            match (config.dry_run, &config.reason) {
-                (true, _) => replay::dry_run(endpoints, &request, &mut report).await,
-                (false, Some(reason)) => {
-                    let by = config.by(reason);
-                    replay::run(endpoints, &request, &by, &mut report).await
-                }
-                (false, None) => {
-                    bail!("say why with --reason, or find out what it does first: --dry-run")
-                }
-            }
-        }
+    let actor: Actor = config.actor.clone().into();
+    let outcome = match (config.resume, config.dry_run) {
+        (Some(id), _) => replay::resume(endpoints, id, &actor, &mut report).await,
+        (None, true) => replay::dry_run(endpoints, &config.request()?, &mut report).await,
+        (None, false) => replay::run(endpoints, &config.request()?, &actor, &mut report).await,
     };
     progress.finish();
     outcome
@@ -148,18 +136,9 @@ impl Config {
         Ok(Request {
             begin,
             to: self.to_lsn,
-            tables: self.table.clone(),
+            tables: self.table.iter().map(|it| it.0.clone()).collect(),
             into,
         })
-    }
-
-    fn by(&self, reason: &str) -> By {
-        let os_user = || std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
-        let who = self.who.clone().or_else(|| os_user().ok());
-        By {
-            who: who.unwrap_or_else(|| "unknown".to_owned()),
-            reason: self.reason.clone().unwrap_or_else(|| reason.to_owned()),
-        }
     }
 }
 

@@ -1,0 +1,55 @@
+//! `lockstep resume`: lets a paused apply, or a held table, go on.
+
+use std::process::ExitCode;
+
+use operate::audit::Actor;
+use operate::control;
+use operate::endpoints::EndpointsConfig;
+use operate::replay::{self, CaughtUp};
+use service::postgres::connect;
+
+use crate::commands::actor::ActorConfig;
+use crate::commands::tables::TableArgument;
+use crate::commands::verify::Progress;
+use crate::screen;
+
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct Config {
+    #[command(flatten)]
+    endpoints: EndpointsConfig,
+
+    /// Bring this held table up to the others, as schema.table; repeatable
+    #[arg(long, value_name = "TABLE")]
+    table: Vec<TableArgument>,
+
+    #[command(flatten)]
+    actor: ActorConfig,
+}
+
+/// # Errors
+/// When nothing was applied yet, a table is not held or cannot catch up, or the target does not
+/// answer.
+pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
+    let endpoints = config.endpoints.resolve()?;
+    let actor: Actor = config.actor.into();
+    for TableArgument(table) in &config.table {
+        let mut progress = Progress::new(false);
+        let caught_up = replay::catch_up(&endpoints, table, &actor, |done, of| {
+            progress.say(&format!("{table}: {done} of {of} changes"));
+        });
+        let caught_up = Box::pin(caught_up).await;
+        progress.finish();
+        let CaughtUp { changes, at, .. } = caught_up?;
+        screen::line(&format!(
+            "{table} is where all others are, {at}, after {changes} changes"
+        ));
+    }
+    if !config.table.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut target = connect(&endpoints.target, "lockstep resume").await?;
+    control::resume(&mut target, &endpoints.names.pipeline, &actor).await?;
+    screen::line("apply goes on");
+    Ok(ExitCode::SUCCESS)
+}
