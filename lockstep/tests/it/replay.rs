@@ -10,7 +10,6 @@ use change::Lsn;
 use futures_util::StreamExt;
 use serde_json::Value;
 use testkit::postgres::Connection;
-use testkit::process::Process;
 use testkit::random::Random;
 use testkit::{compare, wait};
 
@@ -143,9 +142,7 @@ async fn a_dry_run_says_what_a_run_does_and_leaves_nothing_behind() {
     let tables = "create table t (id int primary key, v text, large text);
                   alter table t alter large set storage external;
                   insert into t select i, 'first', repeat('x', 5000)
-                  from generate_series(1, 9) i where i <> 6;
-                  create table keyless (a int); alter table keyless replica identity full;
-                  insert into keyless values (1)";
+                  from generate_series(1, 9) i where i <> 6";
     source.batch_execute(tables).await.unwrap();
     let (_cdc, _applier) = (pipeline.cdc(), pipeline.applier());
     pipeline.streaming().await;
@@ -212,6 +209,23 @@ async fn a_dry_run_says_what_a_run_does_and_leaves_nothing_behind() {
         .await
         .unwrap();
 
+    let history = pipeline.run(&["replay", "--list"]).await.well();
+    assert!(
+        history.contains("1 done") && history.contains("(mend)"),
+        "{history}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_replayed_is_refused_with_the_reason() {
+    let pipeline = Pipeline::new().await;
+    let source = pipeline.source.client().await;
+    let keyless = "create table keyless (a int); alter table keyless replica identity full;
+                   insert into keyless values (1)";
+    source.batch_execute(keyless).await.unwrap();
+    let (_cdc, _applier) = (pipeline.cdc(), pipeline.applier());
+    pipeline.streaming().await;
+    caught_up(&pipeline).await;
     for (arguments, refusal) in [
         (
             &["--from-lsn=earliest", "--table=public.keyless"][..],
@@ -236,11 +250,6 @@ async fn a_dry_run_says_what_a_run_does_and_leaves_nothing_behind() {
         assert!(ran.stderr.contains(refusal), "{arguments:?}: {ran:?}");
         assert_eq!(ran.code, Some(1));
     }
-    let history = pipeline.run(&["replay", "--list"]).await.well();
-    assert!(
-        history.contains("1 done") && history.contains("(mend)"),
-        "{history}"
-    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -299,6 +308,61 @@ async fn killed_and_cancelled_replays_go_on_where_they_were() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_table_catches_up_while_the_others_go_on() {
+    let pipeline = Pipeline::new().await;
+    let source = pipeline.source.client().await;
+    source.batch_execute(TABLES).await.unwrap();
+    let (_cdc, _applier) = (pipeline.cdc(), pipeline.applier());
+    pipeline.streaming().await;
+    let load = Load::default();
+    let held = async {
+        load.passed(20).await;
+        let hold = ["pause", "--table=public.kv", "--table=public.log"];
+        pipeline.run(&hold).await.well();
+        let target = pipeline.target.client().await;
+        let (then, kv) = (
+            progress(&target, &pipeline).await,
+            rows(&target, "kv").await,
+        );
+        load.passed(200).await;
+        caught_up(&pipeline).await;
+        assert!(progress(&target, &pipeline).await > then);
+        assert!(rows(&target, "kv").await == kv, "a held table has changed");
+        let live = [
+            "replay",
+            "--from-lsn=earliest",
+            "--table=public.kv",
+            "--dry-run",
+        ];
+        let refused = pipeline.run(&live).await;
+        assert!(
+            refused.stderr.contains("table public.kv is held"),
+            "{refused:?}"
+        );
+        let resume = [
+            "resume",
+            "--table=public.kv",
+            "--table=public.log",
+            "--reason=over",
+        ];
+        pipeline.run(&resume).await.well();
+        load.passed(20).await;
+        load.stop();
+    };
+    tokio::join!(load.run(&pipeline, 3), held);
+    caught_up(&pipeline).await;
+    let target = pipeline.target.client().await;
+    let tables = ["public.kv", "public.log", "Shop.Orders"];
+    compare::tables(&source, &target, &tables).await.unwrap();
+    let again = pipeline.run(&["resume", "--table=public.kv"]).await;
+    assert!(again.stderr.contains("is not held"), "{again:?}");
+    let audit = "select count(*) from lockstep.audit where action = 'resume table' \
+                 and reason = 'over'";
+    let noted = target.query_one(audit, &[]).await.unwrap();
+    assert_eq!(noted.get::<_, i64>(0), 2);
+}
+
 /// Waits until a part of a replay is read.
 async fn begun(target: &Connection, id: i64) {
     waited(target, id, "commits_offset is not null").await;
@@ -310,15 +374,17 @@ async fn merging(target: &Connection, id: i64) {
 }
 
 async fn waited(target: &Connection, id: i64, condition: &str) {
-    let query =
-        format!("select state, coalesce({condition}, false) from lockstep.replays where id = $1");
+    let query = format!(
+        "select state, state = 'running' and coalesce({condition}, false) \
+         from lockstep.replays where id = $1"
+    );
     wait::until(condition, async || {
         let row = target
             .query_opt(&query, &[&id])
             .await
-            .unwrap()
+            .expect("read a replay")
             .ok_or("none")?;
-        assert_eq!(row.get::<_, &str>(0), "running", "it was over too soon");
+        assert_ne!(row.get::<_, &str>(0), "done", "it was over too soon");
         row.get::<_, bool>(1).then_some(()).ok_or("not yet")
     })
     .await;
@@ -326,7 +392,8 @@ async fn waited(target: &Connection, id: i64, condition: &str) {
 
 async fn state(target: &Connection, id: i64) -> String {
     let query = "select state from lockstep.replays where id = $1";
-    target.query_one(query, &[&id]).await.unwrap().get(0)
+    let row = target.query_one(query, &[&id]).await;
+    row.expect("read a replay").get(0)
 }
 
 async fn copy(pipeline: &Pipeline, schema: &str, to: Lsn) {
@@ -337,19 +404,23 @@ async fn copy(pipeline: &Pipeline, schema: &str, to: Lsn) {
 
 /// An exported snapshot fixes both the LSN and the rows.
 async fn moment(pipeline: &Pipeline, number: usize) -> Moment {
-    let dsn = pipeline.source.dsn().parse().unwrap();
-    let mut session = Session::connect(&dsn).await.unwrap();
-    let name = format!("{}_{number}", pipeline.name()).parse().unwrap();
+    let dsn = pipeline.source.dsn().parse().expect("read a DSN");
+    let mut session = Session::connect(&dsn)
+        .await
+        .expect("connect for replication");
+    let name = format!("{}_{number}", pipeline.name())
+        .parse()
+        .expect("name a slot");
     let slot = session
         .create_slot(&name, SlotLife::Temporary)
         .await
-        .unwrap();
+        .expect("create a slot");
     let source = pipeline.source.client().await;
     let begin = format!(
         "begin isolation level repeatable read; set transaction snapshot '{}'",
         slot.snapshot_name
     );
-    source.batch_execute(&begin).await.unwrap();
+    source.batch_execute(&begin).await.expect("take a snapshot");
     let mut all = Vec::new();
     for (name, _) in COPIES {
         all.push(rows(&source, name).await);
@@ -365,24 +436,27 @@ async fn rows(client: &Connection, table: &str) -> Vec<u8> {
     let copy = format!(
         "copy (select t.* from {table} as t order by t::text collate \"C\") to stdout (format binary)"
     );
-    let mut stream = pin!(client.copy_out(&copy).await.unwrap());
+    let mut stream = pin!(client.copy_out(&copy).await.expect("copy a table"));
     let mut bytes = Vec::new();
     while let Some(chunk) = stream.next().await {
-        bytes.extend_from_slice(&chunk.unwrap());
+        bytes.extend_from_slice(&chunk.expect("copy a table"));
     }
     bytes
 }
 
 async fn flushed(source: &Connection) -> Lsn {
     let query = "select pg_current_wal_insert_lsn()::text";
-    let row = source.query_one(query, &[]).await.unwrap();
-    row.get::<_, &str>(0).parse().unwrap()
+    let row = source.query_one(query, &[]).await.expect("ask for an LSN");
+    row.get::<_, &str>(0).parse().expect("read an LSN")
 }
 
 async fn progress(target: &Connection, pipeline: &Pipeline) -> Lsn {
     let query = "select commit_lsn::text from lockstep.progress where pipeline = $1";
-    let row = target.query_one(query, &[&pipeline.name()]).await.unwrap();
-    row.get::<_, &str>(0).parse().unwrap()
+    let row = target
+        .query_one(query, &[&pipeline.name()])
+        .await
+        .expect("read progress");
+    row.get::<_, &str>(0).parse().expect("read an LSN")
 }
 
 async fn applied(pipeline: &Pipeline, lsn: Lsn) {
@@ -399,8 +473,12 @@ async fn applied(pipeline: &Pipeline, lsn: Lsn) {
 async fn caught_up(pipeline: &Pipeline) {
     let source = pipeline.source.client().await;
     let emit = "select pg_logical_emit_message(false, 'lockstep.heartbeat', '')::text";
-    let row = source.query_one(emit, &[]).await.unwrap();
-    applied(pipeline, row.get::<_, &str>(0).parse().unwrap()).await;
+    let row = source.query_one(emit, &[]).await.expect("emit a message");
+    applied(
+        pipeline,
+        row.get::<_, &str>(0).parse().expect("read an LSN"),
+    )
+    .await;
 }
 
 /// Polls all rows as fast as it can until the load is over, and answers how often.
@@ -415,7 +493,7 @@ async fn watch(pipeline: &Pipeline, load: &Load) -> usize {
         for row in target
             .query("select id, version from kv", &[])
             .await
-            .unwrap()
+            .expect("read rows")
         {
             let (id, version): (i32, i64) = (row.get(0), row.get(1));
             let before = seen.insert(id, version);
@@ -446,7 +524,7 @@ impl Load {
                 sql.push_str(&statement(&mut random));
             }
             sql.push_str("commit");
-            source.batch_execute(&sql).await.unwrap();
+            source.batch_execute(&sql).await.expect("write");
             self.transactions.fetch_add(1, Ordering::Relaxed);
         }
     }
