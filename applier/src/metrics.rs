@@ -3,10 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use change::Lsn;
-use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    exponential_buckets,
-};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 pub(crate) const KAFKA: &str = "kafka";
 pub(crate) const REGISTRY: &str = "registry";
@@ -41,6 +38,10 @@ const PAUSED: Described = ("applier_paused", "1 while an operator lets apply res
 const HELD_TABLES: Described = (
     "applier_held_tables",
     "Tables that wait while the others go on.",
+);
+const DEAD_LETTERS_OPEN: Described = (
+    "applier_dead_letters_open",
+    "Changes that were set aside, and are neither redriven nor discarded.",
 );
 const ROWS_TOTAL: Described = ("applier_rows_total", "Changes applied, by operation.");
 const TRANSACTIONS_TOTAL: Described = (
@@ -84,6 +85,13 @@ const COMMIT_TO_VISIBLE_SECONDS: Described = (
     "From a batch's last commit on the source to its commit on the target.",
 );
 
+/// From a millisecond to ten minutes in steps of at most two thirds, so that a quantile is no
+/// further off.
+const SECONDS: [f64; 31] = [
+    0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15,
+    0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0,
+];
+
 /// The applier's metrics. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
@@ -94,6 +102,7 @@ pub(crate) struct Metrics {
     pub(crate) snapshotting: IntGauge,
     pub(crate) paused: IntGauge,
     pub(crate) held_tables: IntGauge,
+    pub(crate) dead_letters: IntGauge,
     pub(crate) rows: IntCounterVec,
     pub(crate) transactions: IntCounter,
     pub(crate) batches: IntCounter,
@@ -118,8 +127,7 @@ impl Metrics {
             )
         };
         let seconds = |(name, help): Described| {
-            let buckets = exponential_buckets(0.000_5, 2.0, 18)?;
-            let options = HistogramOpts::new(name, help).buckets(buckets);
+            let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
             registered(registry, Histogram::with_opts(options)?)
         };
         Ok(Self {
@@ -130,6 +138,7 @@ impl Metrics {
             snapshotting: gauge(SNAPSHOTTING)?,
             paused: gauge(PAUSED)?,
             held_tables: gauge(HELD_TABLES)?,
+            dead_letters: gauge(DEAD_LETTERS_OPEN)?,
             rows: {
                 let rows = labelled(ROWS_TOTAL, "op")?;
                 // Shown as zero from the start: a rate needs a first value.
@@ -142,7 +151,13 @@ impl Metrics {
             batches: counter(BATCHES_TOTAL)?,
             missing_rows: counter(MISSING_ROWS_TOTAL)?,
             conflicts: counter(CONFLICTS_TOTAL)?,
-            retries: labelled(RETRIES_TOTAL, "dependency")?,
+            retries: {
+                let retries = labelled(RETRIES_TOTAL, "dependency")?;
+                for dependency in [KAFKA, REGISTRY, TARGET, PIPELINE] {
+                    retries.with_label_values(&[dependency]);
+                }
+                retries
+            },
             orphans: counter(ORPHAN_RECORDS_TOTAL)?,
             ignored_commits: counter(IGNORED_COMMITS_TOTAL)?,
             prefetched_bytes: gauge(PREFETCHED_BYTES)?,

@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use crate::aside;
 use crate::config::Config;
 use crate::consume::Reader;
 use crate::error::Error;
@@ -24,6 +25,7 @@ const WAITING_PORTIONS: usize = 1;
 /// When a human must act. What is away is waited for.
 pub async fn run(config: Config, monitor: Monitor, shutdown: Shutdown) -> Result<(), Error> {
     let metrics = Metrics::register(&monitor.metrics)?;
+    let _watch = aside::watch(&config, &monitor.metrics)?;
     for dependency in [metrics::KAFKA, metrics::TARGET] {
         let state = Err("not connected yet".to_owned());
         monitor.health.set(dependency, state);

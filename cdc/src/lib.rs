@@ -48,4 +48,6 @@ mod publish;
 
 mod progress;
 
+pub mod standing;
+
 mod metrics;

@@ -14,6 +14,7 @@ use crate::kafka;
 use crate::metrics::Metrics;
 use crate::publish::Committer;
 use crate::source::{Event, SourceError};
+use crate::standing;
 use crate::wire::replication::Reply;
 
 /// How long a slot may be in use by somebody else: a predecessor that was killed is noticed by its
@@ -30,6 +31,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// When a human must act. Faults that pass by themselves are retried inside.
 pub async fn run(config: Config, monitor: Monitor, shutdown: Shutdown) -> Result<(), Error> {
     let metrics = Metrics::new(&monitor.metrics)?;
+    let _watch = standing::watch(&config, &monitor.metrics)?;
     for dependency in [SOURCE, REGISTRY, kafka::DEPENDENCY] {
         monitor
             .health

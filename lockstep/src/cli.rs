@@ -6,7 +6,8 @@ use service::settings::{self, SettingsError};
 use service::telemetry::TelemetryConfig;
 
 use crate::commands::{
-    api, applier, cdc, check, gateway, pause, replay, resume, setup, status, up, verify,
+    api, applier, cdc, check, dead_letters, gateway, pause, replay, resume, setup, status, up,
+    verify,
 };
 
 /// Copies every committed change of one Postgres into another, in commit order, exactly once.
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Pause(pause::Config),
     /// Let a paused apply go on, or bring held tables up to the others
     Resume(resume::Config),
+    /// Look at changes that apply has set aside, apply them after all, or discard them
+    DeadLetters(dead_letters::Config),
 }
 
 impl Cli {
@@ -77,7 +80,8 @@ impl Command {
             | Self::Verify(_)
             | Self::Replay(_)
             | Self::Pause(_)
-            | Self::Resume(_) => false,
+            | Self::Resume(_)
+            | Self::DeadLetters(_) => false,
         }
     }
 }

@@ -38,6 +38,14 @@ pub struct EndpointsConfig {
     #[arg(long, env = "LOCKSTEP_REGISTRY", value_name = "URL")]
     registry: Option<String>,
 
+    /// Capture's metrics port, for what only it knows [default: http://127.0.0.1:9101]
+    #[arg(long, env = "LOCKSTEP_CDC_METRICS", value_name = "URL")]
+    cdc_metrics: Option<String>,
+
+    /// Apply's metrics port, for what only it knows [default: http://127.0.0.1:9102]
+    #[arg(long, env = "LOCKSTEP_APPLIER_METRICS", value_name = "URL")]
+    applier_metrics: Option<String>,
+
     /// Where `lockstep up` keeps its data; what no setting names is taken from there
     #[arg(
         long,
@@ -79,7 +87,39 @@ pub struct Endpoints {
     pub kafka: String,
     pub kafka_options: Vec<KafkaOption>,
     pub registry: String,
+    pub monitors: Monitors,
     pub names: Names,
+}
+
+/// Where capture and apply tell their metrics and health.
+#[derive(Clone, Debug)]
+pub struct Monitors {
+    pub capture: MonitorUrl,
+    pub apply: MonitorUrl,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MonitorUrl {
+    pub url: String,
+    /// Whether somebody said so. Otherwise it is the usual place on this machine, and silence there
+    /// says nothing.
+    pub is_named: bool,
+}
+
+impl MonitorUrl {
+    pub fn named(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into().trim_end_matches('/').to_owned(),
+            is_named: true,
+        }
+    }
+
+    fn usual(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            is_named: false,
+        }
+    }
 }
 
 /// A database by its connection string, whose text is kept for those to whom it is handed on.
@@ -137,7 +177,19 @@ impl EndpointsConfig {
             let recorded = || file.text(key).map(str::to_owned);
             set.or_else(recorded).ok_or_else(|| missing(flag))
         };
+        let monitor = |set: Option<String>, key, usual| {
+            let named = set.or_else(|| file.text(key).map(str::to_owned));
+            named.map_or_else(|| MonitorUrl::usual(usual), MonitorUrl::named)
+        };
         Ok(Endpoints {
+            monitors: Monitors {
+                capture: monitor(self.cdc_metrics, "cdc_metrics", "http://127.0.0.1:9101"),
+                apply: monitor(
+                    self.applier_metrics,
+                    "applier_metrics",
+                    "http://127.0.0.1:9102",
+                ),
+            },
             source: dsn(self.source, "source", "--source")?,
             target: dsn(self.target, "target", "--target")?,
             kafka: text(self.kafka, "kafka", "--kafka")?,
@@ -183,6 +235,8 @@ mod tests {
             kafka: None,
             kafka_option: Vec::new(),
             registry: None,
+            cdc_metrics: None,
+            applier_metrics: None,
             data: data.to_owned(),
             names: Names {
                 prefix: "p".into(),
@@ -197,12 +251,16 @@ mod tests {
     fn what_no_setting_names_comes_from_the_data_directory() {
         let data = tempfile::tempdir().unwrap();
         let recorded = "source = 'host=db1 user=ann'\ntarget = 'host=other user=bob'\n\
-                        kafka = '127.0.0.1:9092'\nregistry = 'http://127.0.0.1:8081'\n";
+                        kafka = '127.0.0.1:9092'\nregistry = 'http://127.0.0.1:8081'\n\
+                        applier_metrics = 'http://127.0.0.1:7002/'\n";
         fs::write(data.path().join(FILE), recorded).unwrap();
         let endpoints = config(data.path()).resolve().unwrap();
         assert_eq!(endpoints.source.host(), "db1");
         assert_eq!(endpoints.target.host(), "db2");
         assert_eq!(endpoints.kafka, "127.0.0.1:9092");
+        let apply = MonitorUrl::named("http://127.0.0.1:7002");
+        assert_eq!(endpoints.monitors.apply, apply);
+        assert!(!endpoints.monitors.capture.is_named);
     }
 
     #[test]

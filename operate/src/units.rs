@@ -17,6 +17,15 @@ pub fn bytes(count: u64) -> String {
     format!("{count} B")
 }
 
+/// Seconds for people: `1.5 ms`.
+pub fn seconds(seconds: f64) -> String {
+    if seconds < 1.0 {
+        format!("{:.1} ms", seconds * 1000.0)
+    } else {
+        format!("{seconds:.1} s")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,5 +36,11 @@ mod tests {
         assert_eq!(bytes(1023), "1023 B");
         assert_eq!(bytes(1536), "1.5 kB");
         assert_eq!(bytes(u64::MAX), "16777215.9 TB");
+    }
+
+    #[test]
+    fn seconds_are_as_exact_as_they_are_short() {
+        assert_eq!(seconds(0.0042), "4.2 ms");
+        assert_eq!(seconds(61.04), "61.0 s");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use service::Shutdown;
 
 use operate::endpoints::EndpointsConfig;
-use operate::status::{self, Report};
+use operate::status::{Observer, Report};
 
 use crate::screen;
 
@@ -41,8 +41,8 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let endpoints = config.endpoints.resolve()?;
     let max_lag = Duration::from_secs(config.max_lag);
-    let observe = || status::observe(&endpoints, max_lag);
-    let mut report = observe().await;
+    let mut observer = Observer::new(endpoints, max_lag);
+    let mut report = observer.look().await;
     if config.watch {
         let shutdown = Shutdown::on_signals()?;
         while !shutdown.is_requested() {
@@ -50,7 +50,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
             tokio::select! {
                 biased;
                 () = shutdown.requested() => break,
-                () = tokio::time::sleep(WATCH_INTERVAL) => report = observe().await,
+                () = tokio::time::sleep(WATCH_INTERVAL) => report = observer.look().await,
             }
         }
     } else {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail, ensure};
 use change::commit::CommitRecord;
 use change::framing;
-use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -96,14 +96,14 @@ impl Kafka {
                     .collect::<Vec<String>>())
             })
             .await?;
-        let mut retention = Vec::new();
-        for topic in topics.into_iter().filter(|topic| topic.starts_with(&start)) {
-            let resource = ResourceSpecifier::Topic(&topic);
-            let value = self.config_of(resource, "retention.ms").await?;
-            if let Some(limit) = value.and_then(|value| value.parse().ok()) {
-                retention.push((topic, limit));
-            }
-        }
+        let ours: Vec<&String> = topics.iter().filter(|it| it.starts_with(&start)).collect();
+        let resources = ours.iter().map(|topic| ResourceSpecifier::Topic(topic));
+        let values = self.configs_of(resources, "retention.ms").await?;
+        let retention = ours.into_iter().zip(values).filter_map(|(topic, value)| {
+            let limit = value.ok()??.parse().ok()?;
+            Some((topic.clone(), limit))
+        });
+        let mut retention: Vec<(String, i64)> = retention.collect();
         retention.sort();
         Ok(retention)
     }
@@ -113,13 +113,32 @@ impl Kafka {
         resource: ResourceSpecifier<'_>,
         name: &str,
     ) -> anyhow::Result<Option<String>> {
+        let values = self.configs_of([resource], name).await?.pop();
+        values.context("no answer to a question for settings")?
+    }
+
+    /// In the order of the resources; all in one question.
+    async fn configs_of<'a>(
+        &self,
+        resources: impl IntoIterator<Item = ResourceSpecifier<'a>>,
+        name: &str,
+    ) -> anyhow::Result<Vec<anyhow::Result<Option<String>>>> {
+        let resources: Vec<ResourceSpecifier<'a>> = resources.into_iter().collect();
+        if resources.is_empty() {
+            return Ok(Vec::new());
+        }
         let admin: AdminClient<DefaultClientContext> = self.client().create()?;
         let options = AdminOptions::new().request_timeout(Some(self.limit));
-        let answers = admin.describe_configs([&resource], &options).await;
-        let answer = answers.map_err(unreachable)?.pop();
-        let answer = answer.context("no answer to a question for settings")?;
-        let resource = answer.map_err(|code| anyhow!("ask for {name}: {code}"))?;
-        Ok(resource.get(name).and_then(|entry| entry.value.clone()))
+        let answers = admin.describe_configs(&resources, &options).await;
+        let value = |answer: Result<ConfigResource, RDKafkaErrorCode>| {
+            let resource = answer.map_err(|code| anyhow!("ask for {name}: {code}"))?;
+            Ok(resource.get(name).and_then(|entry| entry.value.clone()))
+        };
+        Ok(answers
+            .map_err(unreachable)?
+            .into_iter()
+            .map(value)
+            .collect())
     }
 
     /// The client blocks its thread, so it gets one of its own.

@@ -1,44 +1,51 @@
 //! What each part says of itself.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
+use cdc::standing::{self, Standing};
 use change::Lsn;
 use change::commit::CommitRecord;
 use change::topic::Topics;
-use serde::Serialize;
+use serde::Deserialize;
 use service::postgres::connect;
 
-use crate::endpoints::Endpoints;
+use super::exposition::Exposition;
+use super::operations::{self, Operations};
+use crate::endpoints::{Endpoints, MonitorUrl};
 use crate::kafka::Kafka;
-use crate::progress::{self, Phase};
+use crate::progress::{self, Phase, Progress};
+
+/// All answers of one look.
+pub(super) struct Observation {
+    pub(super) source: anyhow::Result<Source>,
+    pub(super) topics: anyhow::Result<Option<CommitRecord>>,
+    pub(super) target: anyhow::Result<Target>,
+    pub(super) capture: Answer,
+    pub(super) apply: Answer,
+    pub(super) retention_ms: Vec<(String, i64)>,
+}
 
 pub(super) struct Source {
-    /// The end of the log.
-    pub(super) lsn: Lsn,
-    /// Microseconds since 1970 by the source's clock, as commit times are.
-    pub(super) now: i64,
-    pub(super) slot: Option<Slot>,
+    pub(super) standing: Standing,
+    /// Seconds that its clock is ahead of this machine's, as exactly as the answer was quick.
+    pub(super) ahead: f64,
 }
 
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Slot {
-    pub(super) name: String,
-    pub(super) active: bool,
-    /// Up to here Kafka has everything.
-    #[serde(serialize_with = "optional_text")]
-    pub(super) confirmed_flush_lsn: Option<Lsn>,
-    /// WAL that the slot holds back; `None` when it has lost what it needs.
-    pub(super) retained_bytes: Option<i64>,
-    /// As `pg_replication_slots` has it: reserved, extended, unreserved, lost.
-    pub(super) wal_status: Option<String>,
-    /// WAL that may still be written before the slot is in danger; `None` without a limit.
-    pub(super) safe_wal_size: Option<i64>,
+pub(super) struct Target {
+    /// `None` while nothing was applied.
+    pub(super) applied: Option<Applied>,
+    /// `None` where the applier has not made its tables yet.
+    pub(super) operations: Option<Operations>,
+    pub(super) ahead: f64,
 }
 
-pub(super) struct TopicsEnd {
-    pub(super) last: Option<CommitRecord>,
-    pub(super) retention_ms: Vec<(String, i64)>,
+impl Target {
+    pub(super) fn phase(&self) -> Phase {
+        let applied = self.applied.as_ref();
+        applied.map_or(Phase::Snapshotting, |applied| applied.phase)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,65 +57,118 @@ pub(super) struct Applied {
     pub(super) commit_time: i64,
 }
 
-pub(super) async fn source(endpoints: &Endpoints) -> anyhow::Result<Source> {
-    let client = connect(&endpoints.source, "lockstep status").await?;
-    let row = client.query_one(SOURCE, &[&endpoints.names.slot]).await;
-    let row = row.context("ask the source where it stands")?;
-    let text = |column| row.get::<_, Option<&str>>(column);
-    Ok(Source {
-        lsn: text("lsn").unwrap_or_default().parse()?,
-        now: row.get("now"),
-        slot: match text("slot_name") {
-            None => None,
-            Some(name) => Some(Slot {
-                name: name.to_owned(),
-                active: row.get("active"),
-                confirmed_flush_lsn: text("confirmed").map(str::parse).transpose()?,
-                retained_bytes: row.get("retained_bytes"),
-                wal_status: text("wal_status").map(str::to_owned),
-                safe_wal_size: row.get("safe_wal_size"),
-            }),
-        },
-    })
-}
-
-/// One row, with or without a slot.
-const SOURCE: &str = "
-select l.lsn::text as lsn, (extract(epoch from clock_timestamp()) * 1000000)::int8 as now,
-       s.slot_name::text, s.active, s.confirmed_flush_lsn::text as confirmed, s.wal_status,
-       pg_wal_lsn_diff(l.lsn, s.restart_lsn)::int8 as retained_bytes, s.safe_wal_size
-  from (select case when pg_is_in_recovery() then pg_last_wal_replay_lsn()
-                    else pg_current_wal_lsn() end as lsn) l
-  left join pg_replication_slots s on s.slot_name = $1";
-
-pub(super) async fn topics(endpoints: &Endpoints, limit: Duration) -> anyhow::Result<TopicsEnd> {
-    let kafka = Kafka::new(endpoints, limit);
-    let topics = Topics::new(&endpoints.names.prefix)?;
-    let last = kafka.last_commit(&topics.commits()).await;
-    Ok(TopicsEnd {
-        last: last.with_context(|| format!("ask Kafka at {}", endpoints.kafka))?,
-        retention_ms: kafka.retention_ms(topics.prefix()).await?,
-    })
-}
-
-/// `None` while nothing was applied.
-pub(super) async fn target(endpoints: &Endpoints) -> anyhow::Result<Option<Applied>> {
-    let client = connect(&endpoints.target, "lockstep status").await?;
-    let progress = progress::read(&client, &endpoints.names.pipeline).await?;
-    Ok(progress.map(|progress| {
+impl From<Progress> for Applied {
+    fn from(progress: Progress) -> Self {
         let since = progress.commit_time.duration_since(SystemTime::UNIX_EPOCH);
-        Applied {
+        Self {
             commit_lsn: progress.commit_lsn,
             epoch: progress.epoch,
             phase: progress.phase,
             commit_time: i64::try_from(since.unwrap_or_default().as_micros()).unwrap_or(i64::MAX),
         }
-    }))
+    }
 }
 
-fn optional_text<S: serde::Serializer>(
-    value: &Option<Lsn>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    value.map(|lsn| lsn.to_string()).serialize(serializer)
+pub(super) async fn source(endpoints: &Endpoints) -> anyhow::Result<Source> {
+    let client = connect(&endpoints.source, "lockstep status").await?;
+    let asked = SystemTime::now();
+    let standing = standing::look(&client, &endpoints.names.slot).await;
+    let standing = standing.context("ask the source where it stands")?;
+    Ok(Source {
+        ahead: ahead(standing.now, asked),
+        standing,
+    })
+}
+
+/// The last commits record.
+pub(super) async fn topics(
+    endpoints: &Endpoints,
+    limit: Duration,
+) -> anyhow::Result<Option<CommitRecord>> {
+    let kafka = Kafka::new(endpoints, limit);
+    let topics = Topics::new(&endpoints.names.prefix)?;
+    let last = kafka.last_commit(&topics.commits()).await;
+    last.with_context(|| format!("ask Kafka at {}", endpoints.kafka))
+}
+
+pub(super) async fn retention_ms(
+    endpoints: &Endpoints,
+    limit: Duration,
+) -> anyhow::Result<Vec<(String, i64)>> {
+    let kafka = Kafka::new(endpoints, limit);
+    kafka.retention_ms(&endpoints.names.prefix).await
+}
+
+pub(super) async fn target(endpoints: &Endpoints) -> anyhow::Result<Target> {
+    let client = connect(&endpoints.target, "lockstep status").await?;
+    let pipeline = &endpoints.names.pipeline;
+    let asked = SystemTime::now();
+    let row = client.query_one(TARGET, &[]).await;
+    let row = row.context("ask the target for its clock")?;
+    let ahead = ahead(row.get("now"), asked);
+    let operations = match row.get("has_operations") {
+        true => Some(operations::read(&client, pipeline).await?),
+        false => None,
+    };
+    let progress = progress::read(&client, pipeline).await?;
+    Ok(Target {
+        applied: progress.map(Applied::from),
+        operations,
+        ahead,
+    })
+}
+
+const TARGET: &str = "
+select (extract(epoch from clock_timestamp()) * 1000000)::int8 as now,
+       to_regclass('lockstep.audit') is not null as has_operations";
+
+/// What a service says of itself.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    /// Nobody said where it is, so that its silence says nothing.
+    pub(super) is_named: bool,
+    /// `None` when it does not answer.
+    pub(super) ready: Option<Ready>,
+    pub(super) metrics: Option<Exposition>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Ready {
+    /// What it needs, with `ok` or what is wrong.
+    pub(super) checks: BTreeMap<String, String>,
+}
+
+pub(super) async fn service(http: Option<&reqwest::Client>, monitor: &MonitorUrl) -> Answer {
+    let is_named = monitor.is_named;
+    let Some(http) = http else {
+        return Answer::default();
+    };
+    let page = async |path| {
+        let answer = http.get(format!("{}/{path}", monitor.url)).send().await;
+        answer.ok()?.text().await.ok()
+    };
+    let (ready, metrics) = tokio::join!(page("healthz"), page("metrics"));
+    Answer {
+        is_named,
+        ready: ready.and_then(|page| serde_json::from_str(&page).ok()),
+        metrics: metrics.map(|page| Exposition::parse(&page)),
+    }
+}
+
+/// How far a clock that showed `now` (microseconds since 1970) was ahead of ours: 0 when it is
+/// within the time that the answer took.
+fn ahead(now: i64, asked: SystemTime) -> f64 {
+    let since_1970 = |time: SystemTime| {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH);
+        since.unwrap_or_default().as_secs_f64()
+    };
+    let (asked, answered) = (since_1970(asked), since_1970(SystemTime::now()));
+    let now = now as f64 / 1_000_000.0;
+    if now > answered {
+        now - answered
+    } else if now < asked {
+        now - asked
+    } else {
+        0.0
+    }
 }

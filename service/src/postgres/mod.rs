@@ -20,5 +20,8 @@ pub use dial::{Stream, dial};
 mod connect;
 pub use connect::{ConnectError, ConnectFault, Connection, connect};
 
+mod watch;
+pub use watch::{Asking, Watch};
+
 mod describe;
 pub use describe::describe;

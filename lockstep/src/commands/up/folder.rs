@@ -97,6 +97,8 @@ impl Folder {
         put("target", endpoints.target.text().to_owned());
         put("kafka", endpoints.kafka.clone());
         put("registry", endpoints.registry.clone());
+        put("cdc_metrics", endpoints.monitors.capture.url.clone());
+        put("applier_metrics", endpoints.monitors.apply.url.clone());
         put("prefix", endpoints.names.prefix.clone());
         put("slot", endpoints.names.slot.clone());
         put("publication", endpoints.names.publication.clone());

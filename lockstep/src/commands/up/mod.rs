@@ -133,6 +133,7 @@ async fn start(
         kafka: services::kafka(config, folder, parts).await?,
         kafka_options: Vec::new(),
         registry: services::registry(config, folder, parts).await?,
+        monitors: config.ports.monitors(),
         names: config.names.clone(),
     };
     folder.record(&endpoints)?;

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 
 use anyhow::bail;
+use operate::endpoints::{MonitorUrl, Monitors};
 
 use super::Config;
 use super::folder::Folder;
@@ -102,6 +103,15 @@ impl Ports {
 
     pub(super) fn replica_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.replica_port)
+    }
+
+    /// Where capture and apply tell their metrics.
+    pub(super) fn monitors(&self) -> Monitors {
+        let url = |port| MonitorUrl::named(format!("http://{}", loopback(port)));
+        Monitors {
+            capture: url(self.cdc_metrics_port),
+            apply: url(self.applier_metrics_port),
+        }
     }
 
     pub(super) fn gateway_url(&self) -> String {
