@@ -257,7 +257,7 @@ async fn killed_and_cancelled_replays_go_on_where_they_were() {
     let pipeline = Pipeline::new().await;
     let source = pipeline.source.client().await;
     let many = "create table many (id int primary key, v text);
-                insert into many select i, md5(i::text) from generate_series(1, 200000) i";
+                insert into many select i, md5(i::text) from generate_series(1, 110000) i";
     source.batch_execute(many).await.unwrap();
     let (_cdc, _applier) = (pipeline.cdc(), pipeline.applier());
     pipeline.streaming().await;
