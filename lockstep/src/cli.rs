@@ -6,8 +6,8 @@ use service::settings::{self, SettingsError};
 use service::telemetry::TelemetryConfig;
 
 use crate::commands::{
-    api, applier, cdc, check, dead_letters, gateway, pause, replay, resume, setup, status, up,
-    verify,
+    api, applier, cdc, check, console, dead_letters, gateway, pause, replay, resume, schemas,
+    setup, status, topics, up, verify,
 };
 
 /// Copies every committed change of one Postgres into another, in commit order, exactly once.
@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Api(Box<api::Config>),
     /// The GraphQL gateway of the reference application
     Gateway(Box<gateway::Config>),
+    /// The operator's web pages
+    Console(Box<console::Config>),
     /// Examine both databases, Kafka and the registry before the first start
     Check(check::Config),
     /// Make what replication needs: publication, tables and progress on the target
@@ -43,6 +45,10 @@ pub(crate) enum Command {
     Verify(verify::Config),
     /// Put rows of a past time in place again, or copy the tables as they stood
     Replay(Box<replay::Config>),
+    /// Browse the topics and the records in them
+    Topics(topics::Config),
+    /// Browse the schemas that records were written with
+    Schemas(schemas::Config),
     /// Let apply rest between two transactions, or single tables wait
     Pause(pause::Config),
     /// Let a paused apply go on, or bring held tables up to the others
@@ -71,7 +77,11 @@ impl Command {
     /// Whether it runs until it is told to stop, and its log is what people follow.
     fn is_service(&self) -> bool {
         match self {
-            Self::Cdc(_) | Self::Applier(_) | Self::Api(_) | Self::Gateway(_) => true,
+            Self::Cdc(_)
+            | Self::Applier(_)
+            | Self::Api(_)
+            | Self::Gateway(_)
+            | Self::Console(_) => true,
             // `up` prints its parts' addresses itself.
             Self::Up(_)
             | Self::Check(_)
@@ -79,6 +89,8 @@ impl Command {
             | Self::Status(_)
             | Self::Verify(_)
             | Self::Replay(_)
+            | Self::Topics(_)
+            | Self::Schemas(_)
             | Self::Pause(_)
             | Self::Resume(_)
             | Self::DeadLetters(_) => false,

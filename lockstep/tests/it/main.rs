@@ -5,13 +5,16 @@ mod pipeline;
 mod stack;
 
 mod browser;
+mod console;
 mod input;
 mod kill;
 mod lossless;
 mod operations;
 mod replay;
 mod replica;
+mod schemas;
 mod setup;
 mod subscriptions;
+mod topics;
 mod up;
 mod verify;
