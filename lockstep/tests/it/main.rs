@@ -6,6 +6,7 @@ mod stack;
 
 mod browser;
 mod console;
+mod control;
 mod input;
 mod kill;
 mod lossless;
@@ -14,6 +15,7 @@ mod replay;
 mod replica;
 mod schemas;
 mod setup;
+mod snapshot;
 mod subscriptions;
 mod topics;
 mod up;
