@@ -120,6 +120,9 @@ pub async fn read(
     plans: &Plans,
     question: &Question,
 ) -> anyhow::Result<Page> {
+    if !is_ours(&question.topic, topics) {
+        return Err(Missing::Topic(question.topic.clone()).into());
+    }
     let log = kafka.log(PATIENCE)?;
     let kind = Kind::of(&question.topic, topics);
     let reaches = reaches(&log, question).await?;
@@ -161,6 +164,14 @@ pub async fn read(
         scanned: taken.scanned,
         cut_short: taken.cut_short,
     })
+}
+
+/// Other topics of the cluster are nobody's business here, and what Kafka would not take for a name
+/// is none.
+fn is_ours(topic: &str, topics: &Topics) -> bool {
+    let own = topic.strip_prefix(topics.prefix());
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    own.is_some_and(|rest| rest.starts_with('.')) && topic.bytes().all(legal)
 }
 
 async fn reaches(log: &Log, question: &Question) -> anyhow::Result<BTreeMap<i32, Reach>> {
