@@ -1,5 +1,10 @@
 //! The same as JSON.
 
+mod schemas;
+mod topics;
+
+use operate::registry::RegistryError;
+use operate::topics::Missing;
 use serde_json::json;
 
 use crate::actions::Answer;
@@ -9,13 +14,44 @@ use crate::live::{Range, Series};
 use crate::pages::Visit;
 
 /// What a path below `/api/v1` holds.
-pub(crate) fn get(visit: &Visit<'_>, path: &[&str]) -> Reply {
+pub(crate) async fn get(visit: &Visit<'_>, path: &[&str]) -> Reply {
     match path {
         ["session"] => Reply::json(StatusCode::OK, visit.caller),
         ["status"] => status(visit),
         ["facts"] => facts(visit),
         ["history"] => history(visit),
-        _ => Reply::problem(StatusCode::NOT_FOUND, "there is nothing here"),
+        ["topics", rest @ ..] => topics::get(visit, rest).await,
+        ["schemas", rest @ ..] => schemas::get(visit, rest).await,
+        _ => nothing(),
+    }
+}
+
+fn nothing() -> Reply {
+    Reply::problem(StatusCode::NOT_FOUND, "there is nothing here")
+}
+
+/// What was found, or why it was not.
+fn found(found: anyhow::Result<impl serde::Serialize>) -> Reply {
+    match found {
+        Ok(found) => Reply::json(StatusCode::OK, &found),
+        Err(error) => Reply::problem(status_of(&error), &format!("{error:#}")),
+    }
+}
+
+/// What does not exist, or was asked for wrongly, is the caller's; anything else a part that is away.
+fn status_of(error: &anyhow::Error) -> StatusCode {
+    if error.is::<Missing>() {
+        return StatusCode::NOT_FOUND;
+    }
+    match error.downcast_ref::<RegistryError>() {
+        Some(RegistryError::Name(_)) => StatusCode::NOT_FOUND,
+        // The registry's codes begin with a status.
+        Some(RegistryError::Refused { code, .. }) => match code.to_string().get(..3) {
+            Some("404") => StatusCode::NOT_FOUND,
+            Some("422") => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => StatusCode::BAD_GATEWAY,
+        },
+        Some(RegistryError::Away(_) | RegistryError::Answer(_)) | None => StatusCode::BAD_GATEWAY,
     }
 }
 

@@ -4,6 +4,7 @@ mod command;
 mod pipeline;
 mod stack;
 
+mod browse;
 mod browser;
 mod console;
 mod control;
@@ -11,6 +12,7 @@ mod input;
 mod kill;
 mod lossless;
 mod operations;
+mod replay;
 mod replica;
 mod schemas;
 mod setup;
