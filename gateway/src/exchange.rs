@@ -56,8 +56,8 @@ impl<'a> Route<'a> {
         match path {
             "/graphql" => Some(Self::Graphql),
             "/health" => Some(Self::Health),
-            "/health/live" => Some(Self::Live),
-            "/health/ready" => Some(Self::Ready),
+            "/health/live" | "/healthz" => Some(Self::Live),
+            "/health/ready" | "/readyz" => Some(Self::Ready),
             "/metrics" => Some(Self::Metrics),
             _ => path.strip_prefix("/graphql/assets/").map(Self::Asset),
         }

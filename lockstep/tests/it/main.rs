@@ -8,6 +8,7 @@ mod browser;
 mod input;
 mod kill;
 mod lossless;
+mod monitoring;
 mod operations;
 mod replica;
 mod setup;
