@@ -215,8 +215,6 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 impl Load {
     async fn start(stack: &Stack) -> Self {
-        // The client wants a provider even where it speaks no TLS; another test may have set it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = Client::new();
         let (rest, replica, graphql) = (stack.api(), stack.replica(), stack.graphql());
         let source = Arc::new(stack.source().await);

@@ -26,6 +26,8 @@ pub(super) struct Alert {
 impl Prometheus {
     /// Asks each of `targets` (job and port) once a second.
     pub(super) async fn start(targets: &[(&str, &str)]) -> Self {
+        // The client wants a provider even where it speaks no TLS; another test may have set it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let config = tempfile::tempdir().expect("make a temporary folder");
         let (source, folder) = (super::folder(), config.path());
         let text = fs::read_to_string(source.join("prometheus.yml")).expect("read prometheus.yml");
