@@ -4,6 +4,8 @@ use change::topic::Topics;
 use service::KafkaOption;
 use service::postgres::Dsn;
 
+use crate::conflicts::Conflicts;
+
 /// The settings of the applier.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
@@ -50,4 +52,6 @@ pub struct Config {
     /// Megabytes of records that are read ahead, whatever the number of partitions.
     #[arg(long, env = "LOCKSTEP_PREFETCH_MEGABYTES", value_name = "MB", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub prefetch_megabytes: u32,
+    #[command(flatten)]
+    pub conflicts: Conflicts,
 }

@@ -19,7 +19,8 @@ use change::{Lsn, TableName};
 use tokio_postgres::types::PgLsn;
 use tokio_postgres::{Client, GenericClient};
 
-use crate::batch::Change;
+use crate::batch::{Change, HeldKeys};
+use crate::decode::Row;
 use crate::progress::{COLUMNS, Progress};
 
 /// Keeps apply from applying anything until the transaction ends, and has it read the rules again
@@ -48,6 +49,9 @@ pub(crate) struct Control {
     /// Apply stops where everything before it is on the target.
     pub(crate) hold: Option<Lsn>,
     pub(crate) held_tables: HashSet<TableName>,
+    /// Keys whose changes are set aside, and how many are.
+    pub(crate) held_keys: HeldKeys,
+    pub(crate) open_letters: i64,
 }
 
 impl Control {
@@ -68,21 +72,31 @@ impl Control {
         let table = |row: &tokio_postgres::Row| {
             TableName::new(row.get::<_, String>(0), row.get::<_, String>(1))
         };
+        let letters = "select table_schema, table_name, key, moved_from \
+                       from lockstep.dead_letters where pipeline = $1 and state = 'open'";
+        let letters = client.query(letters, &[&pipeline]).await?;
+        let mut held_keys = HeldKeys::default();
+        for row in &letters {
+            let keys = [row.get::<_, Option<&[u8]>>(2), row.get(3)];
+            for key in keys.into_iter().flatten() {
+                held_keys.insert(&table(row), Row::of_layout(key));
+            }
+        }
         Ok(Self {
             version: version.map_or(0, |row| row.get(0)),
             paused: rules.as_ref().is_some_and(|row| row.get(0)),
             hold: hold.map(|lsn| Lsn::new(u64::from(lsn))),
             held_tables: held.iter().map(table).collect(),
+            held_keys,
+            open_letters: i64::try_from(letters.len()).unwrap_or(i64::MAX),
         })
     }
 
-    /// The changes that are applied: all but those of held tables.
-    pub(crate) fn admitted<'a>(&self, changes: &'a [Change]) -> impl Iterator<Item = &'a Change> {
-        changes.iter().filter(|change| self.admits(change))
-    }
-
-    pub(crate) fn admits(&self, change: &Change) -> bool {
+    /// The changes of tables that are not held.
+    pub(crate) fn live<'a>(&self, changes: &'a [Change]) -> impl Iterator<Item = &'a Change> {
         let held = &self.held_tables;
-        held.is_empty() || !held.contains(&change.plan.relation.table)
+        changes
+            .iter()
+            .filter(move |it| held.is_empty() || !held.contains(&it.plan.relation.table))
     }
 }

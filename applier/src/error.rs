@@ -100,6 +100,8 @@ pub enum Error {
         brokers: String,
         source: KafkaError,
     },
+    #[error("dead letter {id} is damaged: it cannot be read. Discard it")]
+    Letter { id: i64 },
     #[error("register metric")]
     Metrics(#[from] prometheus::Error),
 }
@@ -252,6 +254,19 @@ impl StatementError {
         self.0.code()
     }
 
+    pub(crate) fn constraint(&self) -> Option<&str> {
+        self.0.as_db_error()?.constraint()
+    }
+
+    /// Whether the target refused the data: it would refuse it again, and might take other data.
+    /// Classes of the manual, Appendix A: data exception, integrity constraint violation, WITH CHECK
+    /// OPTION violation, raised by PL/pgSQL.
+    pub(crate) fn is_refusal(&self) -> bool {
+        let classes = ["22", "23", "44", "P0"];
+        let code = self.0.code();
+        code.is_some_and(|code| classes.iter().any(|it| code.code().starts_with(it)))
+    }
+
     /// Whether the same statement can succeed later without anybody mending anything.
     pub fn is_transient(&self) -> bool {
         let Some(code) = self.0.code() else {
@@ -325,6 +340,7 @@ impl Error {
             | Self::TopicName(_)
             | Self::SchemaSwapped { .. }
             | Self::RegistryClient { .. }
+            | Self::Letter { .. }
             | Self::Metrics(_) => false,
         }
     }
@@ -341,6 +357,7 @@ impl Error {
             | Self::Apply { .. }
             | Self::Prepare { .. }
             | Self::Fenced { .. }
+            | Self::Letter { .. }
             | Self::Drift(_) => crate::metrics::TARGET,
             Self::Chain(_)
             | Self::Commit { .. }

@@ -11,6 +11,8 @@
 //! - `statement`, `target`: SQL, and the session that runs it;
 //! - `progress`: how far the target is, kept in the transaction that writes the rows;
 //! - `control`: the rules that operators set;
+//! - `conflicts`: what to do with changes that the target refuses;
+//! - `dead_letters`: what operators do with those that were set aside;
 //! - `steps`: from portions to transactions on the target, by those rules;
 //! - `aside`: what is kept back, replayed and verified, as metrics;
 //! - `pipeline`: the loop that calls them.
@@ -18,8 +20,10 @@
 mod aside;
 mod batch;
 mod config;
+mod conflicts;
 mod consume;
 pub mod control;
+pub mod dead_letters;
 mod decode;
 mod error;
 mod kafka;
@@ -33,6 +37,7 @@ mod steps;
 mod target;
 
 pub use config::Config;
+pub use conflicts::{Conflicts, NoPolicy, Policy, TablePolicy};
 pub use consume::{ChainError, Source};
 pub use decode::DecodeError;
 pub use error::{

@@ -39,6 +39,10 @@ const HELD_TABLES: Described = (
     "applier_held_tables",
     "Tables that wait while the others go on.",
 );
+const DEAD_LETTERS_OPEN: Described = (
+    "applier_dead_letters_open",
+    "Changes that were set aside, and are neither redriven nor discarded.",
+);
 const ROWS_TOTAL: Described = ("applier_rows_total", "Changes applied, by operation.");
 const TRANSACTIONS_TOTAL: Described = (
     "applier_transactions_total",
@@ -98,6 +102,7 @@ pub(crate) struct Metrics {
     pub(crate) snapshotting: IntGauge,
     pub(crate) paused: IntGauge,
     pub(crate) held_tables: IntGauge,
+    pub(crate) dead_letters: IntGauge,
     pub(crate) rows: IntCounterVec,
     pub(crate) transactions: IntCounter,
     pub(crate) batches: IntCounter,
@@ -133,6 +138,7 @@ impl Metrics {
             snapshotting: gauge(SNAPSHOTTING)?,
             paused: gauge(PAUSED)?,
             held_tables: gauge(HELD_TABLES)?,
+            dead_letters: gauge(DEAD_LETTERS_OPEN)?,
             rows: {
                 let rows = labelled(ROWS_TOTAL, "op")?;
                 // Shown as zero from the start: a rate needs a first value.

@@ -61,8 +61,8 @@ impl Steps {
             };
             let outcome = self.apply_whole(&portion).await?;
             match (outcome, cut) {
-                (Outcome::Applied, None) => return Ok(()),
-                (Outcome::Applied, Some(rest)) => portion = rest,
+                (Outcome::Applied | Outcome::SetAside, None) => return Ok(()),
+                (Outcome::Applied | Outcome::SetAside, Some(rest)) => portion = rest,
                 (Outcome::OtherRules, cut) => {
                     if let Some(rest) = cut {
                         portion.join(rest);
@@ -98,6 +98,7 @@ impl Steps {
         let held = i64::try_from(control.held_tables.len()).unwrap_or(i64::MAX);
         self.metrics.held_tables.set(held);
         self.metrics.paused.set(control.paused.into());
+        self.metrics.dead_letters.set(control.open_letters);
         self.control = control;
     }
 
@@ -105,11 +106,16 @@ impl Steps {
         let started = Instant::now();
         let (mark, control) = (self.mark.as_ref(), &self.control);
         let outcome = self.session.apply(portion, mark, control).await?;
-        if outcome == Outcome::Applied {
-            self.note(portion, started);
-            if let Some(mark) = portion.mark() {
-                self.mark = Some(mark.clone());
-            }
+        if outcome == Outcome::OtherRules {
+            return Ok(outcome);
+        }
+        self.note(portion, started);
+        if let Some(mark) = portion.mark() {
+            self.mark = Some(mark.clone());
+        }
+        if outcome == Outcome::SetAside {
+            let control = self.session.control().await?;
+            self.heed(control);
         }
         Ok(outcome)
     }
@@ -118,7 +124,7 @@ impl Steps {
         let metrics = &self.metrics;
         let elapsed = started.elapsed().as_secs_f64();
         metrics.apply_seconds.observe(elapsed);
-        for change in self.control.admitted(&portion.changes) {
+        for change in self.control.live(&portion.changes) {
             let op = match change.action {
                 Action::Insert(_) => "insert",
                 Action::Update { .. } => "update",

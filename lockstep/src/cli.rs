@@ -6,7 +6,7 @@ use service::settings::{self, SettingsError};
 use service::telemetry::TelemetryConfig;
 
 use crate::commands::{
-    api, applier, cdc, check, gateway, pause, resume, setup, status, up, verify,
+    api, applier, cdc, check, dead_letters, gateway, pause, resume, setup, status, up, verify,
 };
 
 /// Copies every committed change of one Postgres into another, in commit order, exactly once.
@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Pause(pause::Config),
     /// Let a paused apply go on
     Resume(resume::Config),
+    /// Look at changes that apply has set aside, apply them after all, or discard them
+    DeadLetters(dead_letters::Config),
 }
 
 impl Cli {
@@ -74,7 +76,8 @@ impl Command {
             | Self::Status(_)
             | Self::Verify(_)
             | Self::Pause(_)
-            | Self::Resume(_) => false,
+            | Self::Resume(_)
+            | Self::DeadLetters(_) => false,
         }
     }
 }

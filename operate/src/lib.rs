@@ -4,6 +4,7 @@
 //! - `catalog`, `kafka`, `registry`, `progress`: what each part says when it is asked;
 //! - `status`: what all of them say together;
 //! - `control`: letting apply, or a table, rest;
+//! - `dead_letters`: changes that apply has set aside;
 //! - `audit`: who did what, and why;
 //! - `verify`: whether the target holds the source's rows.
 //!
@@ -12,6 +13,7 @@
 pub mod audit;
 pub mod catalog;
 pub mod control;
+pub mod dead_letters;
 pub mod endpoints;
 pub mod kafka;
 pub mod progress;

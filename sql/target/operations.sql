@@ -47,15 +47,16 @@ create table if not exists lockstep.dead_letters (
     table_name text not null,
     commit_lsn pg_lsn not null,
     ordinal bigint not null,
-    -- Where the record stands, its schema's id, and its bytes without the framing.
+    -- Where the record stands, and its schema's id in lockstep.schemas.
     topic text not null,
     kafka_partition integer not null,
     kafka_offset bigint not null,
     schema_id bigint not null,
-    datum bytea not null,
     op text not null check (op in ('insert', 'update', 'delete')),
-    -- The key's images in the layout of a row; what is held. An update that moves a row is two
-    -- letters' keys: where it was, and where it went.
+    -- The binary images of the row's columns (of a deleted row: of its key's), each behind its length
+    -- in four bytes; -1 is NULL, -2 a value that the update did not touch.
+    images bytea not null,
+    -- The key in the same layout, and the key that an update moved the row from. Both are held.
     key bytea not null,
     moved_from bytea,
     -- conflict: the target refused it; follows: an earlier change of its key is open.
@@ -70,16 +71,11 @@ create table if not exists lockstep.dead_letters (
     closed_at timestamptz,
     closed_by text,
     closed_why text,
-    -- Whether the dead-letters topic has it.
-    published boolean not null default false,
     unique (pipeline, commit_lsn, ordinal, table_schema, table_name)
 );
 
 create index if not exists dead_letters_open
     on lockstep.dead_letters (pipeline, table_schema, table_name, key) where state = 'open';
-
-create index if not exists dead_letters_unpublished
-    on lockstep.dead_letters (id) where not published;
 
 -- What was found by comparisons of source and target.
 create table if not exists lockstep.verifications (

@@ -1,14 +1,16 @@
 //! Changes in commit order, and what is left to do of them when only the result counts.
 
 mod compact;
+mod sift;
 
 pub(crate) use compact::{Done, Form, Stage, TableStage, stages};
+pub(crate) use sift::{Aside, HeldKeys, Sifted};
 
 use std::sync::Arc;
 
 use change::{Lsn, Position};
 
-use crate::decode::{Action, Plan};
+use crate::decode::{Action, Plan, Row};
 use crate::error::{ChangePlace, RecordPlace};
 use crate::progress::Mark;
 
@@ -34,11 +36,26 @@ impl Change {
         })
     }
 
+    /// The keys of the rows that it touches: where the row is then, and where it was before if it
+    /// moved. In a table without a key the whole row is one.
+    pub(crate) fn keys(&self) -> (Option<Row>, Option<&Row>) {
+        let key_of = |row: &Row| match self.plan.has_key() {
+            true => self.plan.key_of(row),
+            false => Some(row.clone()),
+        };
+        match &self.action {
+            Action::Insert(row) => (key_of(row), None),
+            Action::Update { row, moved_from } => (key_of(row), moved_from.as_ref()),
+            Action::Delete(key) => (Some(key.clone()), None),
+            Action::Truncate => (None, None),
+        }
+    }
+
     fn bytes(&self) -> usize {
         let row = match &self.action {
             Action::Insert(row) | Action::Delete(row) => row.len(),
             Action::Update { row, moved_from } => {
-                row.len() + moved_from.as_ref().map_or(0, crate::decode::Row::len)
+                row.len() + moved_from.as_ref().map_or(0, Row::len)
             }
             Action::Truncate => 0,
         };

@@ -30,6 +30,29 @@ impl Row {
         &self.0
     }
 
+    /// The layout with the marks of unchanged values, to be kept.
+    pub(crate) fn layout(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// A row that is only compared with others.
+    pub(crate) fn of_layout(layout: &[u8]) -> Self {
+        Self(layout.into())
+    }
+
+    /// A row of `columns` values from what [`Row::layout`] gave; `None` when it is none.
+    pub(crate) fn from_layout(layout: &[u8], columns: usize) -> Option<Self> {
+        let mut rest = layout;
+        for _ in 0..columns {
+            let (head, values) = rest.split_first_chunk()?;
+            rest = match i32::from_be_bytes(*head) {
+                NULL | UNCHANGED => values,
+                length => values.get(usize::try_from(length).ok()?..)?,
+            };
+        }
+        rest.is_empty().then(|| Self(layout.into()))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

@@ -55,6 +55,27 @@ impl Shape {
         )
     }
 
+    /// The row that is the parameters, each value as text.
+    pub(crate) fn render(&self) -> String {
+        let values = (1..).zip(&self.columns);
+        let values = values.map(|(n, column)| format!("({})::text", column.bind(n)));
+        format!("select {}", list(values))
+    }
+
+    /// The row that has the key, each value as text.
+    pub(crate) fn find(&self) -> String {
+        let columns = self
+            .columns
+            .iter()
+            .map(|it| format!("t.{}::text", it.quoted()));
+        let table = self.table.quoted();
+        format!(
+            "select {} from {table} as t where {}",
+            list(columns),
+            self.key_is(1)
+        )
+    }
+
     fn key_is(&self, first: usize) -> String {
         let terms: Vec<String> = (first..)
             .zip(self.key())

@@ -3,9 +3,12 @@
 mod flight;
 mod image;
 mod job;
+mod letters;
 mod progress;
+mod redrive;
 mod rows;
 mod session;
+mod singly;
 mod statements;
 mod table;
 

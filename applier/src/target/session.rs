@@ -1,35 +1,41 @@
 //! The applier's session on the target: one transaction at a time, rows and progress together.
 
-use service::postgres::{Connection, connect};
+use service::postgres::{Connection, Dsn, connect};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tracing::warn;
 
 use super::flight::{Failed, Flight, Purpose};
+use super::letters::LetterStatements;
 use super::progress::ProgressStatements;
 use super::rows;
 use super::statements::{Statements, Work};
-use crate::batch::{Form, Portion, stages};
+use crate::batch::{Aside, Form, Portion, Sifted, stages};
 use crate::config::Config;
+use crate::conflicts::Conflicts;
 use crate::control::Control;
 use crate::error::{Error, StatementError};
 use crate::metrics::Metrics;
 use crate::progress::{self, Mark, Progress};
 
 pub(crate) struct Session {
-    connection: Connection,
-    pipeline: String,
-    progress: ProgressStatements,
-    statements: Statements,
+    pub(super) connection: Connection,
+    pub(super) pipeline: String,
+    pub(super) progress: ProgressStatements,
+    pub(super) letters: LetterStatements,
+    pub(super) conflicts: Conflicts,
+    pub(super) statements: Statements,
     /// Whether a part of a large transaction is applied but not committed.
-    open: bool,
-    metrics: Metrics,
+    pub(super) open: bool,
+    pub(super) metrics: Metrics,
 }
 
 /// What became of a portion that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Applied,
+    /// As `Applied`, but for changes that were set aside: the rules have changed by it.
+    SetAside,
     /// Nothing was applied: the rules have changed.
     OtherRules,
 }
@@ -44,7 +50,7 @@ const SETTINGS: &str = "set session_replication_role = replica; \
     set idle_in_transaction_session_timeout = 0";
 
 /// Constraints that the source checked at the end of a transaction cannot be checked sooner here.
-const BEGIN: &str = "begin; set constraints all deferred";
+pub(super) const BEGIN: &str = "begin; set constraints all deferred";
 
 impl Session {
     /// Connects, and makes the applier's own tables when they are missing.
@@ -52,7 +58,18 @@ impl Session {
     /// # Errors
     /// When the target is away or does not let us in.
     pub(crate) async fn open(config: &Config, metrics: &Metrics) -> Result<Self, Error> {
-        let connection = connect(&config.target, "lockstep applier").await?;
+        let conflicts = config.conflicts.clone();
+        Self::connect(&config.target, &config.pipeline, conflicts, metrics).await
+    }
+
+    /// As [`Session::open`].
+    pub(crate) async fn connect(
+        target: &Dsn,
+        pipeline: &str,
+        conflicts: Conflicts,
+        metrics: &Metrics,
+    ) -> Result<Self, Error> {
+        let connection = connect(target, "lockstep applier").await?;
         connection.batch_execute(SETTINGS).await.map_err(step(
             "set up the session (session_replication_role needs a superuser, or: grant set on \
              parameter session_replication_role to the role)",
@@ -70,10 +87,13 @@ impl Session {
             created.map_err(step("create lockstep.progress"))?;
         }
         let progress = ProgressStatements::prepare(&connection).await;
+        let letters = LetterStatements::prepare(&connection).await;
         Ok(Self {
             progress: progress.map_err(step("prepare statements"))?,
+            letters: letters.map_err(step("prepare statements"))?,
+            conflicts,
             connection,
-            pipeline: config.pipeline.clone(),
+            pipeline: pipeline.to_owned(),
             statements: Statements::default(),
             open: false,
             metrics: metrics.clone(),
@@ -114,6 +134,8 @@ impl Session {
         control: &Control,
     ) -> Result<Outcome, Error> {
         let resumed = self.open;
+        let mut held = control.held_keys.clone();
+        let sifted = Sifted::new(control.live(&portion.changes), &mut held);
         let mut refused = None;
         for form in [Form::Compacted, Form::Upserted, Form::Stepwise] {
             if let Some(error) = refused.take() {
@@ -125,20 +147,33 @@ impl Session {
                 self.metrics.conflicts.inc();
                 self.undo(resumed, portion).await?;
             }
-            match self.attempt(portion, expected, control, form).await {
-                Ok(()) => return Ok(Outcome::Applied),
+            let version = control.version;
+            match self
+                .attempt(portion, expected, version, &sifted, form)
+                .await
+            {
+                Ok(()) if sifted.aside.is_empty() => return Ok(Outcome::Applied),
+                Ok(()) => return Ok(Outcome::SetAside),
                 Err(error) if is_conflict(&error) => refused = Some(error),
                 Err(Error::Fenced { .. }) if !resumed => {
                     return self.fenced(expected, control).await;
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    refused = Some(error);
+                    break;
+                }
             }
         }
-        refused.map_or(Ok(Outcome::Applied), Err)
+        let error = refused.expect("the loop ends with an error");
+        if !self.sets_aside(&error, control.open_letters) {
+            return Err(error);
+        }
+        self.undo(resumed, portion).await?;
+        self.apply_singly(portion, expected, control).await
     }
 
     /// Finds out whether another applier has moved the progress, or an operator changed the rules.
-    async fn fenced(
+    pub(super) async fn fenced(
         &mut self,
         expected: Option<&Mark>,
         control: &Control,
@@ -167,15 +202,16 @@ impl Session {
         &mut self,
         portion: &Portion,
         expected: Option<&Mark>,
-        control: &Control,
+        version: i64,
+        sifted: &Sifted<'_>,
         form: Form,
     ) -> Result<(), Error> {
-        let stages = stages(control.admitted(&portion.changes), form);
+        let stages = stages(sifted.admitted.iter().copied(), form);
         let work = self.statements.ready(&self.connection, &stages).await?;
         let resumed = self.open;
         self.open = true;
         let sent = self
-            .send(portion, expected, control.version, &work, resumed)
+            .send(portion, expected, version, (&work, &sifted.aside), resumed)
             .await;
         let missing_rows = sent.map_err(|failed| failed.into_error(&self.pipeline))?;
         self.metrics.missing_rows.inc_by(missing_rows);
@@ -190,7 +226,7 @@ impl Session {
         portion: &'a Portion,
         expected: Option<&'a Mark>,
         version: i64,
-        work: &'a [Work<'a>],
+        (work, aside): (&'a [Work<'a>], &'a [Aside<'a>]),
         resumed: bool,
     ) -> Result<u64, Failed<'a>> {
         let (client, pipeline) = (&*self.connection, self.pipeline.as_str());
@@ -213,6 +249,11 @@ impl Session {
         }
         for work in work {
             rows::send(&mut flight, client, &self.statements, work).await?;
+        }
+        for aside in aside {
+            let written = self.letters.write(client, pipeline, *aside);
+            let purpose = Purpose::Step("set a change aside");
+            flight.send(purpose, written).await?;
         }
         if savepoint {
             let release = run(client, "release savepoint portion");
@@ -246,7 +287,7 @@ impl Session {
     }
 }
 
-async fn run(client: &Client, sql: &'static str) -> Result<u64, tokio_postgres::Error> {
+pub(super) async fn run(client: &Client, sql: &'static str) -> Result<u64, tokio_postgres::Error> {
     client.batch_execute(sql).await.map(|()| 0)
 }
 
@@ -261,7 +302,7 @@ fn is_conflict(error: &Error) -> bool {
     }
 }
 
-fn step(step: &'static str) -> impl FnOnce(tokio_postgres::Error) -> Error {
+pub(super) fn step(step: &'static str) -> impl FnOnce(tokio_postgres::Error) -> Error {
     move |error| Error::Target {
         step,
         source: StatementError(error),

@@ -9,6 +9,7 @@ mod shape;
 
 mod bulk;
 mod control;
+mod dead_letters;
 mod faults;
 mod operations;
 mod restarts;

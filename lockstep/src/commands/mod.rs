@@ -5,6 +5,7 @@ pub(crate) mod api;
 pub(crate) mod applier;
 pub(crate) mod cdc;
 pub(crate) mod check;
+pub(crate) mod dead_letters;
 pub(crate) mod gateway;
 mod monitored;
 pub(crate) mod pause;
@@ -36,6 +37,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Setup(config) => setup::run(config).await,
         Command::Status(config) => status::run(config).await,
         Command::Verify(config) => verify::run(config).await,
+        Command::DeadLetters(config) => dead_letters::run(config).await,
         Command::Pause(config) => pause::run(config).await,
         Command::Resume(config) => resume::run(config).await,
     }

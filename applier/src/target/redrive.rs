@@ -1,0 +1,225 @@
+//! Applying after all what was set aside.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use change::framing::SchemaId;
+use change::{Lsn, Position};
+use tokio_postgres::Row as SqlRow;
+use tokio_postgres::types::PgLsn;
+
+use super::image::Image;
+use super::session::{BEGIN, Session, run, step};
+use super::table;
+use crate::batch::{Change, HeldKeys};
+use crate::control;
+use crate::dead_letters::{Redriven, Side};
+use crate::decode::{Action, Plan, Row, Value};
+use crate::error::Error;
+
+const COLUMNS: &str = "id, topic, kafka_partition, kafka_offset, schema_id, commit_lsn, ordinal, \
+    op, images, moved_from";
+
+/// The letters that are asked for, and all open ones that share a key with them, or with one of
+/// those: a key's changes are applied in their order or not at all.
+const CONNECTED: &str = "with recursive connected as (\
+    select * from lockstep.dead_letters where pipeline = $1 and state = 'open' and id = any ($2) \
+    union \
+    select d.* from lockstep.dead_letters d join connected c \
+      on d.table_schema = c.table_schema and d.table_name = c.table_name \
+     and (d.key in (c.key, c.moved_from) or d.moved_from in (c.key, c.moved_from)) \
+     where d.pipeline = $1 and d.state = 'open')";
+
+impl Session {
+    /// Applies open letters and what follows them, in one transaction in which apply stands still.
+    ///
+    /// # Errors
+    /// When the target does not answer, or a letter cannot be read. A letter that is refused again
+    /// stays open, and so do those that follow it.
+    pub(crate) async fn redrive(&mut self, ids: &[i64], who: &str) -> Result<Redriven, Error> {
+        run(&self.connection, BEGIN).await.map_err(step("begin"))?;
+        let taken = control::take(&*self.connection, &self.pipeline).await;
+        taken.map_err(step("take lockstep.progress"))?;
+        let query =
+            format!("{CONNECTED} select {COLUMNS} from connected order by commit_lsn, ordinal");
+        let letters = self.connection.query(&query, &[&self.pipeline, &ids]).await;
+        let letters = letters.map_err(step("read lockstep.dead_letters"))?;
+        let mut plans = HashMap::new();
+        let mut held = HeldKeys::default();
+        let mut redriven = Redriven::default();
+        for letter in &letters {
+            let id: i64 = letter.get("id");
+            let change = self.change_of(letter, &mut plans).await?;
+            if held.takes(&change) {
+                redriven.waiting += 1;
+                continue;
+            }
+            match self.attempt_one(&change).await {
+                Ok(()) => {
+                    self.note_applied(id, who).await?;
+                    redriven.applied += 1;
+                }
+                Err(error) => {
+                    self.note_refused(id, error).await?;
+                    held.hold(&change);
+                    redriven.refused += 1;
+                }
+            }
+        }
+        run(&self.connection, "commit")
+            .await
+            .map_err(step("commit"))?;
+        Ok(redriven)
+    }
+
+    /// What a letter wants its row to be beside what the row is, column by column, as Postgres writes
+    /// the values; `None` when there is no such letter.
+    ///
+    /// # Errors
+    /// When the target does not answer, or lacks the table.
+    pub(crate) async fn sides(&mut self, id: i64) -> Result<Option<Vec<Side>>, Error> {
+        let query =
+            format!("select {COLUMNS} from lockstep.dead_letters where pipeline = $1 and id = $2");
+        let letter = self
+            .connection
+            .query_opt(&query, &[&self.pipeline, &id])
+            .await;
+        let Some(letter) = letter.map_err(step("read lockstep.dead_letters"))? else {
+            return Ok(None);
+        };
+        let change = self.change_of(&letter, &mut HashMap::new()).await?;
+        let shape = table::resolve(&self.connection, &change.plan).await?;
+        let wanted = match &change.action {
+            Action::Insert(row) | Action::Update { row, .. } => Some(row),
+            Action::Delete(_) | Action::Truncate => None,
+        };
+        let (key, moved_from) = change.keys();
+        let present = match moved_from.or(key.as_ref()) {
+            Some(key) if shape.has_key => {
+                let images: Vec<Image<'_>> = key.values().map(Image::from).collect();
+                self.texts(&shape.find(), images).await?
+            }
+            _ => None,
+        };
+        let wanted_texts = match wanted {
+            Some(row) => {
+                let images: Vec<Image<'_>> = row.values().map(Image::from).collect();
+                self.texts(&shape.render(), images).await?
+            }
+            None => None,
+        };
+        let columns = shape.columns.iter().enumerate();
+        let side = |(at, column): (usize, &crate::statement::ShapeColumn)| Side {
+            column: column.name.clone(),
+            is_key: column.in_key,
+            unchanged: wanted.is_some_and(|row| row.values().nth(at) == Some(Value::Unchanged)),
+            wanted: wanted_texts.as_ref().and_then(|texts| texts[at].clone()),
+            present: present.as_ref().and_then(|texts| texts[at].clone()),
+        };
+        Ok(Some(columns.map(side).collect()))
+    }
+
+    /// The only row that a query of texts gives.
+    async fn texts(
+        &self,
+        sql: &str,
+        images: Vec<Image<'_>>,
+    ) -> Result<Option<Vec<Option<String>>>, Error> {
+        let statement = self.connection.prepare(sql).await;
+        let statement = statement.map_err(step("show a row"))?;
+        let rows = self.connection.query_raw(&statement, images).await;
+        let rows = rows.map_err(step("show a row"))?;
+        let rows: Result<Vec<SqlRow>, _> = futures_util::TryStreamExt::try_collect(rows).await;
+        let rows = rows.map_err(step("show a row"))?;
+        let texts = |row: &SqlRow| (0..row.len()).map(|at| row.get(at)).collect();
+        Ok(rows.first().map(texts))
+    }
+
+    async fn change_of(
+        &self,
+        letter: &SqlRow,
+        plans: &mut HashMap<i64, Arc<Plan>>,
+    ) -> Result<Change, Error> {
+        let (schema, topic): (i64, String) = (letter.get("schema_id"), letter.get("topic"));
+        let plan = match plans.get(&schema) {
+            Some(plan) => Arc::clone(plan),
+            None => {
+                let plan = Arc::new(self.plan(schema, &topic).await?);
+                plans.insert(schema, Arc::clone(&plan));
+                plan
+            }
+        };
+        let damaged = || Error::Letter {
+            id: letter.get("id"),
+        };
+        let columns = plan.relation.columns.len();
+        let keys = match plan.has_key() {
+            true => plan.relation.columns.iter().filter(|it| it.in_key).count(),
+            false => columns,
+        };
+        let row = |column, width| {
+            let layout: Option<&[u8]> = letter.get(column);
+            let row = layout.map(|layout| Row::from_layout(layout, width).ok_or_else(damaged));
+            row.transpose()
+        };
+        let action = match letter.get("op") {
+            "insert" => Action::Insert(row("images", columns)?.ok_or_else(damaged)?),
+            "update" => Action::Update {
+                row: row("images", columns)?.ok_or_else(damaged)?,
+                moved_from: row("moved_from", keys)?,
+            },
+            _ => Action::Delete(row("images", keys)?.ok_or_else(damaged)?),
+        };
+        Ok(Change {
+            position: Position {
+                commit_lsn: Lsn::new(u64::from(letter.get::<_, PgLsn>("commit_lsn"))),
+                ordinal: u64::try_from(letter.get::<_, i64>("ordinal")).unwrap_or_default(),
+            },
+            plan,
+            partition: letter.get("kafka_partition"),
+            offset: letter.get("kafka_offset"),
+            action,
+        })
+    }
+
+    async fn plan(&self, schema: i64, topic: &str) -> Result<Plan, Error> {
+        let query = "select schema from lockstep.schemas where id = $1";
+        let row = self.connection.query_one(query, &[&schema]).await;
+        let text: String = row.map_err(step("read lockstep.schemas"))?.get(0);
+        let schema = SchemaId(u32::try_from(schema).unwrap_or_default());
+        Plan::compile(schema, topic, &text).map_err(|source| Error::Schema {
+            schema,
+            topic: topic.to_owned(),
+            source,
+        })
+    }
+
+    async fn note_applied(&self, id: i64, who: &str) -> Result<(), Error> {
+        let sql = "update lockstep.dead_letters set state = 'applied', attempts = attempts + 1, \
+                   closed_at = clock_timestamp(), closed_by = $2, closed_why = 'redriven' \
+                   where id = $1";
+        let noted = self.connection.execute(sql, &[&id, &who]).await;
+        noted.map_err(step("write lockstep.dead_letters")).map(drop)
+    }
+
+    /// # Errors
+    /// With what refused it, when that was not the target.
+    async fn note_refused(&self, id: i64, error: Error) -> Result<(), Error> {
+        let Error::Apply { source, .. } = &error else {
+            return Err(error);
+        };
+        if !source.is_refusal() {
+            return Err(error);
+        }
+        let sql = "update lockstep.dead_letters set attempts = attempts + 1, \
+                   error_class = 'conflict', sqlstate = $2, constraint_name = $3, error = $4 \
+                   where id = $1";
+        let code = source.code().map(|code| code.code().to_owned());
+        let text = source.to_string();
+        let noted = self
+            .connection
+            .execute(sql, &[&id, &code, &source.constraint(), &text])
+            .await;
+        noted.map_err(step("write lockstep.dead_letters")).map(drop)
+    }
+}
