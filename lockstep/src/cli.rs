@@ -6,7 +6,8 @@ use service::settings::{self, SettingsError};
 use service::telemetry::TelemetryConfig;
 
 use crate::commands::{
-    api, applier, cdc, check, dead_letters, gateway, pause, resume, setup, status, up, verify,
+    api, applier, cdc, check, dead_letters, gateway, health, pause, resume, setup, status, up,
+    verify,
 };
 
 /// Copies every committed change of one Postgres into another, in commit order, exactly once.
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Api(Box<api::Config>),
     /// The GraphQL gateway of the reference application
     Gateway(Box<gateway::Config>),
+    /// Ask a service whether it is ready, as containers do
+    Health(health::Config),
     /// Examine both databases, Kafka and the registry before the first start
     Check(check::Config),
     /// Make what replication needs: publication, tables and progress on the target
@@ -72,6 +75,7 @@ impl Command {
             // `up` prints its parts' addresses itself.
             Self::Up(_)
             | Self::Check(_)
+            | Self::Health(_)
             | Self::Setup(_)
             | Self::Status(_)
             | Self::Verify(_)

@@ -7,6 +7,7 @@ pub(crate) mod cdc;
 pub(crate) mod check;
 pub(crate) mod dead_letters;
 pub(crate) mod gateway;
+pub(crate) mod health;
 mod monitored;
 pub(crate) mod pause;
 pub(crate) mod resume;
@@ -33,6 +34,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Applier(config) => applier::run(*config).await,
         Command::Api(config) => api::run(*config).await,
         Command::Gateway(config) => gateway::run(*config).await,
+        Command::Health(config) => health::run(config).await,
         Command::Check(config) => check::run(config).await,
         Command::Setup(config) => setup::run(config).await,
         Command::Status(config) => status::run(config).await,

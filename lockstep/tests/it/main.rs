@@ -5,6 +5,7 @@ mod pipeline;
 mod stack;
 
 mod browser;
+mod containers;
 mod input;
 mod kill;
 mod lossless;

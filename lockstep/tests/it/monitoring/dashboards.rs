@@ -103,8 +103,8 @@ fn grafanas_schema_knows_every_field() {
         .arg(folder().join("grafana/dashboards"))
         .output()
         .expect("run grafana.sh");
-    let said = String::from_utf8_lossy(&ran.stdout).into_owned()
-        + String::from_utf8_lossy(&ran.stderr).as_ref();
+    let said =
+        String::from_utf8_lossy(&ran.stdout).into_owned() + &*String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success(), "{said}");
     let checked = dashboards().len();
     assert!(said.ends_with(&format!("{checked} dashboards\n")), "{said}");

@@ -13,8 +13,8 @@ fn promtool(arguments: &[&str]) -> String {
         .current_dir(folder())
         .output()
         .expect("run promtool");
-    let said = String::from_utf8_lossy(&ran.stdout).into_owned()
-        + String::from_utf8_lossy(&ran.stderr).as_ref();
+    let said =
+        String::from_utf8_lossy(&ran.stdout).into_owned() + &*String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success(), "{said}");
     said
 }
