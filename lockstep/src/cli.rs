@@ -6,8 +6,8 @@ use service::settings::{self, SettingsError};
 use service::telemetry::TelemetryConfig;
 
 use crate::commands::{
-    api, applier, cdc, check, dead_letters, gateway, health, pause, resume, setup, status, up,
-    verify,
+    api, applier, cdc, check, console, dead_letters, gateway, health, pause, resume, setup, status,
+    up, verify,
 };
 
 /// Copies every committed change of one Postgres into another, in commit order, exactly once.
@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Api(Box<api::Config>),
     /// The GraphQL gateway of the reference application
     Gateway(Box<gateway::Config>),
+    /// The operator's web pages
+    Console(Box<console::Config>),
     /// Ask a service whether it is ready, as containers do
     Health(health::Config),
     /// Examine both databases, Kafka and the registry before the first start
@@ -71,7 +73,11 @@ impl Command {
     /// Whether it runs until it is told to stop, and its log is what people follow.
     fn is_service(&self) -> bool {
         match self {
-            Self::Cdc(_) | Self::Applier(_) | Self::Api(_) | Self::Gateway(_) => true,
+            Self::Cdc(_)
+            | Self::Applier(_)
+            | Self::Api(_)
+            | Self::Gateway(_)
+            | Self::Console(_) => true,
             // `up` prints its parts' addresses itself.
             Self::Up(_)
             | Self::Check(_)

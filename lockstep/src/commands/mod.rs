@@ -5,6 +5,7 @@ pub(crate) mod api;
 pub(crate) mod applier;
 pub(crate) mod cdc;
 pub(crate) mod check;
+pub(crate) mod console;
 pub(crate) mod dead_letters;
 pub(crate) mod gateway;
 pub(crate) mod health;
@@ -34,6 +35,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Applier(config) => applier::run(*config).await,
         Command::Api(config) => api::run(*config).await,
         Command::Gateway(config) => gateway::run(*config).await,
+        Command::Console(config) => console::run(*config).await,
         Command::Health(config) => health::run(config).await,
         Command::Check(config) => check::run(config).await,
         Command::Setup(config) => setup::run(config).await,

@@ -203,7 +203,7 @@ async fn our_services_take_their_settings_and_tell_their_health() {
         wait::until(&format!("{name} answers"), async || {
             let ran = command::lockstep(process.dir(), &["health", &url]).await;
             match ran.stdout.is_empty() {
-                true => Err(ran.stderr + &process.output()),
+                true => Err(format!("{}{}", ran.stderr, process.output())),
                 false => Ok(assert_tells(name, &ran)),
             }
         })

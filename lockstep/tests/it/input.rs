@@ -73,6 +73,7 @@ async fn a_taken_port_is_named_with_its_service_and_flag_before_anything_starts(
         ("--api-port", "REST API"),
         ("--replica-port", "REST API of the target"),
         ("--gateway-port", "GraphQL gateway"),
+        ("--console-port", "console"),
         ("--cdc-metrics-port", "metrics of capture"),
         ("--applier-metrics-port", "metrics of apply"),
     ] {

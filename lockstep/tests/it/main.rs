@@ -5,6 +5,7 @@ mod pipeline;
 mod stack;
 
 mod browser;
+mod console;
 mod containers;
 mod input;
 mod kill;

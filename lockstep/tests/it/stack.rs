@@ -18,6 +18,7 @@ pub(crate) fn ports() -> Vec<String> {
         "api",
         "replica",
         "gateway",
+        "console",
         "cdc-metrics",
         "applier-metrics",
     ]
@@ -72,6 +73,10 @@ impl Stack {
 
     pub(crate) fn graphql(&self) -> String {
         format!("http://127.0.0.1:{}/graphql", self.port("gateway"))
+    }
+
+    pub(crate) fn console(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port("console"))
     }
 
     pub(crate) fn kafka(&self) -> String {

@@ -1,7 +1,7 @@
 //! `lockstep up`: everything on one machine, in one process but for Postgres.
 //!
 //! ```text
-//! Postgres DB1, DB2 -> Kafka broker -> schema registry -> capture, apply -> REST APIs -> GraphQL
+//! Postgres DB1, DB2 -> Kafka broker -> schema registry -> capture, apply -> REST APIs -> GraphQL, console
 //! ```
 //!
 //! Each part waits for those it needs and stops after those that need it. Settings replace any of
@@ -145,5 +145,6 @@ async fn start(
     services::api(config, &endpoints, parts)?;
     services::replica(config, &endpoints, parts)?;
     services::gateway(config, &endpoints, parts)?;
+    services::console(config, &endpoints, parts)?;
     Ok(endpoints)
 }

@@ -77,6 +77,15 @@ pub(super) struct Ports {
     )]
     pub(super) gateway_port: u16,
 
+    /// Port of the console
+    #[arg(
+        long,
+        env = "LOCKSTEP_CONSOLE_PORT",
+        value_name = "PORT",
+        default_value_t = 8080
+    )]
+    pub(super) console_port: u16,
+
     /// Port of capture's metrics and health
     #[arg(
         long,
@@ -174,6 +183,7 @@ impl Config {
                 "REST API of the target",
                 "--replica-port",
             ),
+            Wanted::new(ports.console_port, "console", "--console-port"),
             Wanted::new(
                 ports.cdc_metrics_port,
                 "metrics of capture",

@@ -1,4 +1,4 @@
-//! What runs in this process: broker, registry, capture, apply, REST APIs, GraphQL.
+//! What runs in this process: broker, registry, capture, apply, REST APIs, GraphQL, console.
 
 use anyhow::Context;
 use clap::{Args, FromArgMatches};
@@ -218,6 +218,23 @@ pub(super) fn gateway(
     screen::line(&format!("graphql   http://{listen}/graphql"));
     parts.add("the GraphQL gateway", move |stop| async move {
         Ok(gateway::run(settings, Monitor::new(), stop).await?)
+    });
+    Ok(())
+}
+
+/// # Errors
+/// When a setting is refused.
+pub(super) fn console(
+    config: &Config,
+    endpoints: &Endpoints,
+    parts: &mut Parts,
+) -> anyhow::Result<()> {
+    let listen = loopback(config.ports.console_port);
+    let settings: console::Config = settings(&[("--console-listen", &listen.to_string())])?;
+    screen::line(&format!("console   http://{listen}"));
+    let endpoints = endpoints.clone();
+    parts.add("the console", move |stop| async move {
+        Ok(console::run(settings, endpoints, Monitor::new(), stop).await?)
     });
     Ok(())
 }

@@ -1,0 +1,68 @@
+//! The same as JSON.
+
+use serde_json::json;
+
+use crate::actions::Answer;
+use crate::facts::Facts;
+use crate::http::{Reply, StatusCode};
+use crate::live::{Range, Series};
+use crate::pages::Visit;
+
+/// What a path below `/api/v1` holds.
+pub(crate) fn get(visit: &Visit<'_>, path: &[&str]) -> Reply {
+    match path {
+        ["session"] => Reply::json(StatusCode::OK, visit.caller),
+        ["status"] => status(visit),
+        ["facts"] => facts(visit),
+        ["history"] => history(visit),
+        _ => Reply::problem(StatusCode::NOT_FOUND, "there is nothing here"),
+    }
+}
+
+pub(crate) fn answered(answer: Answer) -> Reply {
+    match answer {
+        Ok(outcome) => Reply::json(StatusCode::OK, &outcome),
+        Err(refusal) => Reply::problem(refusal.status(), &refusal.to_string()),
+    }
+}
+
+fn status(visit: &Visit<'_>) -> Reply {
+    match visit.console.live.latest() {
+        Some(look) => {
+            let status = json!({ "at": look.seconds(), "report": look.report });
+            Reply::json(StatusCode::OK, &status)
+        }
+        None => Reply::problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the first look has not ended",
+        ),
+    }
+}
+
+fn facts(visit: &Visit<'_>) -> Reply {
+    let look = visit.console.live.latest();
+    Reply::json(StatusCode::OK, &Facts::of(look.as_deref()).all())
+}
+
+/// Every series as a column: the form in which charts take it.
+fn history(visit: &Visit<'_>) -> Reply {
+    let range = match visit.query.one("range") {
+        None => Range::default(),
+        Some(name) => match Range::of(name) {
+            Some(range) => range,
+            None => {
+                let detail = "range is one of 15m, 1h, 6h";
+                return Reply::problem(StatusCode::BAD_REQUEST, detail);
+            }
+        },
+    };
+    let points = visit.console.live.history().points(range);
+    let mut series = serde_json::Map::new();
+    for (at, name) in Series::ALL.map(Series::name).into_iter().enumerate() {
+        let column: Vec<Option<f64>> = points.iter().map(|point| point.values[at]).collect();
+        series.insert(name.to_owned(), json!(column));
+    }
+    let times: Vec<i64> = points.iter().map(|point| point.at).collect();
+    let history = json!({ "range": range.name(), "at": times, "series": series });
+    Reply::json(StatusCode::OK, &history)
+}

@@ -1,0 +1,74 @@
+//! The pipeline as it is now and as it was: one look a second, remembered in memory.
+
+mod look;
+pub(crate) use look::Look;
+
+mod history;
+pub(crate) use history::{History, Range, Series};
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use operate::endpoints::Endpoints;
+use operate::status::Observer;
+use service::Shutdown;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+#[derive(Debug)]
+pub(crate) struct Live {
+    max_lag: Duration,
+    latest: watch::Sender<Option<Arc<Look>>>,
+    history: Mutex<History>,
+}
+
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Live {
+    pub(crate) fn new(max_lag: Duration) -> Self {
+        Self {
+            max_lag,
+            latest: watch::Sender::new(None),
+            history: Mutex::default(),
+        }
+    }
+
+    /// Looks until a stop is requested. A look at a part that does not answer takes as long as is
+    /// waited for it; the next follows then.
+    pub(crate) async fn watch(&self, endpoints: &Endpoints, shutdown: &Shutdown) {
+        let mut observer = Observer::new(endpoints.clone(), self.max_lag);
+        let mut ticks = interval(LOOK_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.requested() => return,
+                _ = ticks.tick() => {}
+            }
+            let report = tokio::select! {
+                biased;
+                () = shutdown.requested() => return,
+                report = observer.look() => report,
+            };
+            let previous = self.latest();
+            let look = Look::after(previous.as_deref(), report);
+            self.history().add(&look);
+            self.latest.send_replace(Some(Arc::new(look)));
+        }
+    }
+
+    /// None before the first look has ended.
+    pub(crate) fn latest(&self) -> Option<Arc<Look>> {
+        self.latest.borrow().clone()
+    }
+
+    /// Tells of every look from now on; those that a slow reader misses are in the history.
+    pub(crate) fn follow(&self) -> watch::Receiver<Option<Arc<Look>>> {
+        self.latest.subscribe()
+    }
+
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+        // No code that holds it can panic half-way through a change.
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,17 @@
+//! Topics.
+
+use super::Visit;
+use crate::frame::{Page, Section};
+use crate::widgets;
+
+/// The list, or what the rest of the path names.
+pub(super) fn find(_visit: &Visit<'_>, path: &[&str]) -> Option<Page> {
+    match path {
+        [] => Some(Page::new(
+            Section::Topics,
+            "Topics",
+            widgets::empty("The topics are listed by the command line so far."),
+        )),
+        _ => None,
+    }
+}
