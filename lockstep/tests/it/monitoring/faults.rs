@@ -25,6 +25,7 @@ async fn every_query_has_data_and_alerts_follow_faults() {
         ("api", stack.port("api")),
         ("replica", stack.port("replica")),
         ("gateway", stack.port("gateway")),
+        ("console", stack.port("console")),
     ];
     let prometheus = Prometheus::start(&ports).await;
     let watched = Watched {
