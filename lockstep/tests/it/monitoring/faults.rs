@@ -159,7 +159,7 @@ async fn plant(stack: &Stack) -> Connection {
     let source = stack.source().await;
     // Statements of their own: neither may stand in a transaction with another.
     source
-        .batch_execute("alter system set max_slot_wal_keep_size = '1GB'")
+        .batch_execute("alter system set max_slot_wal_keep_size = '128MB'")
         .await
         .unwrap();
     source
@@ -179,9 +179,9 @@ const FINDINGS: &str = "
 begin;
 update lockstep.progress set control = control + 1;
 insert into lockstep.dead_letters (pipeline, table_schema, table_name, commit_lsn, ordinal, topic,
-        kafka_partition, kafka_offset, schema_id, datum, op, key, error_class, error, published)
+        kafka_partition, kafka_offset, schema_id, images, op, key, error_class, error)
  values ('lockstep', 'public', 'articles', '0/1', 0, 'lockstep.public.articles', 0, 0, 1, '',
-         'insert', '', 'conflict', 'planted', true);
+         'insert', '', 'conflict', 'planted');
 insert into lockstep.verifications (pipeline, commit_lsn, started_at, held, equal, rows_compared,
         rows_different, started_by, tables)
  values ('lockstep', '0/1', now(), '0 s', false, 9, 2, 'a test', '[]');

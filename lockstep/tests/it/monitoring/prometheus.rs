@@ -39,7 +39,9 @@ impl Prometheus {
             let (from, to) = (source.join("rules").join(rules), folder.join("rules"));
             fs::copy(from, to.join(rules)).expect("copy the rules");
         }
-        fs::create_dir_all(folder.join("targets")).expect("make a folder");
+        for empty in ["targets", "alertmanagers"] {
+            fs::create_dir_all(folder.join(empty)).expect("make a folder");
+        }
         let group = |(job, port): &(&str, &str)| {
             format!(
                 "- targets: [127.0.0.1:{port}]\n  labels: {{ job: {job}, pipeline: lockstep }}\n"
