@@ -6,8 +6,8 @@ use service::settings::{self, SettingsError};
 use service::telemetry::TelemetryConfig;
 
 use crate::commands::{
-    api, applier, cdc, check, console, dead_letters, gateway, health, pause, resume, setup, status,
-    up, verify,
+    api, applier, cdc, check, console, dead_letters, gateway, health, pause, resume, schemas,
+    setup, status, topics, up, verify,
 };
 
 /// Copies every committed change of one Postgres into another, in commit order, exactly once.
@@ -45,6 +45,10 @@ pub(crate) enum Command {
     Status(status::Config),
     /// Compare source and target, every row of every table
     Verify(verify::Config),
+    /// Browse the topics and the records in them
+    Topics(topics::Config),
+    /// Browse the schemas that records were written with
+    Schemas(schemas::Config),
     /// Let apply rest between two transactions, or single tables wait
     Pause(pause::Config),
     /// Let a paused apply go on
@@ -85,6 +89,8 @@ impl Command {
             | Self::Setup(_)
             | Self::Status(_)
             | Self::Verify(_)
+            | Self::Topics(_)
+            | Self::Schemas(_)
             | Self::Pause(_)
             | Self::Resume(_)
             | Self::DeadLetters(_) => false,

@@ -3,6 +3,8 @@
 //! - `endpoints`: where its parts are, and what they are called;
 //! - `catalog`, `kafka`, `registry`, `progress`: what each part says when it is asked;
 //! - `status`: what all of them say together;
+//! - `topics`: the records that stand in the topics;
+//! - `schemas`: what the registry keeps, and how its versions differ;
 //! - `control`: letting apply, or a table, rest;
 //! - `dead_letters`: changes that apply has set aside;
 //! - `audit`: who did what, and why;
@@ -18,6 +20,8 @@ pub mod endpoints;
 pub mod kafka;
 pub mod progress;
 pub mod registry;
+pub mod schemas;
 pub mod status;
+pub mod topics;
 pub mod units;
 pub mod verify;
