@@ -159,7 +159,7 @@ async fn plant(stack: &Stack) -> Connection {
     let source = stack.source().await;
     // Statements of their own: neither may stand in a transaction with another.
     source
-        .batch_execute("alter system set max_slot_wal_keep_size = '128MB'")
+        .batch_execute("alter system set max_slot_wal_keep_size = '1GB'")
         .await
         .unwrap();
     source
@@ -231,6 +231,9 @@ impl Load {
                 let _ = http.post(&graphql).json(&query).send().await;
                 let edit = "update articles set views = views + 1 where id % 10 = 0";
                 let _ = source.execute(edit, &[]).await;
+                // What others write to the log, which a slot holds back all the same.
+                let other = "select pg_logical_emit_message(false, 'other', repeat('-', 100000))";
+                let _ = source.execute(other, &[]).await;
                 tokio::time::sleep(PAUSE).await;
             }
         });
