@@ -7,7 +7,7 @@ use service::telemetry::TelemetryConfig;
 
 use crate::commands::{
     api, applier, cdc, check, console, dead_letters, gateway, health, pause, resume, schemas,
-    setup, status, topics, up, verify,
+    setup, snapshot, status, topics, up, verify,
 };
 
 /// Copies every committed change of one Postgres into another, in commit order, exactly once.
@@ -43,15 +43,17 @@ pub(crate) enum Command {
     Setup(setup::Config),
     /// Show where every stage stands
     Status(status::Config),
+    /// Read tables once more while changes flow on, for a target that lost some of their rows
+    Snapshot(snapshot::Config),
     /// Compare source and target, every row of every table
     Verify(verify::Config),
     /// Browse the topics and the records in them
     Topics(topics::Config),
     /// Browse the schemas that records were written with
     Schemas(schemas::Config),
-    /// Let apply rest between two transactions, or single tables wait
+    /// Let apply or capture rest between two transactions, or single tables wait
     Pause(pause::Config),
-    /// Let a paused apply go on
+    /// Let a paused apply or capture go on
     Resume(resume::Config),
     /// Look at changes that apply has set aside, apply them after all, or discard them
     DeadLetters(dead_letters::Config),
@@ -88,6 +90,7 @@ impl Command {
             | Self::Health(_)
             | Self::Setup(_)
             | Self::Status(_)
+            | Self::Snapshot(_)
             | Self::Verify(_)
             | Self::Topics(_)
             | Self::Schemas(_)

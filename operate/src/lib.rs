@@ -2,6 +2,7 @@
 //!
 //! - `endpoints`: where its parts are, and what they are called;
 //! - `catalog`, `kafka`, `registry`, `progress`: what each part says when it is asked;
+//! - `capture`, `snapshot`: what is asked of capture: to pause, to read a table once more;
 //! - `status`: what all of them say together;
 //! - `topics`: the records that stand in the topics;
 //! - `schemas`: what the registry keeps, and how its versions differ;
@@ -13,6 +14,7 @@
 //! Nothing here prints: what takes long tells a callback how far it is.
 
 pub mod audit;
+pub mod capture;
 pub mod catalog;
 pub mod control;
 pub mod dead_letters;
@@ -21,6 +23,7 @@ pub mod kafka;
 pub mod progress;
 pub mod registry;
 pub mod schemas;
+pub mod snapshot;
 pub mod status;
 pub mod topics;
 pub mod units;

@@ -6,9 +6,12 @@ pub(crate) use once::Once;
 
 mod control;
 
+mod schemas;
+
 use std::fmt;
 
 use operate::audit::Actor;
+use operate::registry::Deletion;
 use serde::Serialize;
 use service::chain;
 use service::postgres::{Connection, connect};
@@ -105,6 +108,10 @@ impl Request<'_> {
             "pause-apply" => control::pause_apply(self).await,
             "resume-apply" => control::resume_apply(self).await,
             "pause-table" => control::pause_table(self).await,
+            "test-schema" => schemas::test(self).await,
+            "set-level" => schemas::set_level(self).await,
+            "delete-schema" => schemas::delete(self, Deletion::Soft).await,
+            "delete-schema-for-ever" => schemas::delete(self, Deletion::Permanent).await,
             _ => Err(Refusal::Unknown),
         }
     }

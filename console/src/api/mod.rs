@@ -1,5 +1,8 @@
 //! The same as JSON.
 
+mod schemas;
+mod topics;
+
 use serde_json::json;
 
 use crate::actions::Answer;
@@ -9,13 +12,27 @@ use crate::live::{Range, Series};
 use crate::pages::Visit;
 
 /// What a path below `/api/v1` holds.
-pub(crate) fn get(visit: &Visit<'_>, path: &[&str]) -> Reply {
+pub(crate) async fn get(visit: &Visit<'_>, path: &[&str]) -> Reply {
     match path {
         ["session"] => Reply::json(StatusCode::OK, visit.caller),
         ["status"] => status(visit),
         ["facts"] => facts(visit),
         ["history"] => history(visit),
-        _ => Reply::problem(StatusCode::NOT_FOUND, "there is nothing here"),
+        ["topics", rest @ ..] => topics::get(visit, rest).await,
+        ["schemas", rest @ ..] => schemas::get(visit, rest).await,
+        _ => nothing(),
+    }
+}
+
+fn nothing() -> Reply {
+    Reply::problem(StatusCode::NOT_FOUND, "there is nothing here")
+}
+
+/// What was found, or why it was not.
+fn found(found: anyhow::Result<impl serde::Serialize>) -> Reply {
+    match found {
+        Ok(found) => Reply::json(StatusCode::OK, &found),
+        Err(error) => Reply::problem(StatusCode::BAD_GATEWAY, &format!("{error:#}")),
     }
 }
 

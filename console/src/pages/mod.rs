@@ -5,9 +5,9 @@ mod overview;
 
 mod replication;
 
-mod topics;
+pub(crate) mod topics;
 
-mod schemas;
+pub(crate) mod schemas;
 
 mod dead_letters;
 
@@ -41,8 +41,8 @@ pub(crate) async fn find(visit: &Visit<'_>, path: &[&str]) -> Option<Page> {
     match path {
         [] => Some(overview::page(visit)),
         ["replication"] => Some(replication::page(visit).await),
-        ["topics", rest @ ..] => topics::find(visit, rest),
-        ["schemas", rest @ ..] => schemas::find(visit, rest),
+        ["topics", rest @ ..] => topics::find(visit, rest).await,
+        ["schemas", rest @ ..] => schemas::find(visit, rest).await,
         ["dead-letters", rest @ ..] => dead_letters::find(visit, rest),
         ["replay", rest @ ..] => replay::find(visit, rest),
         ["activity"] => Some(activity::page(visit).await),

@@ -141,6 +141,13 @@ fn slot(slot: Option<&Slot>, lost_in: Option<u64>, problems: &mut Vec<Problem>) 
 }
 
 fn services(report: &Report, problems: &mut Vec<Problem>) {
+    let told = report.capture.metrics.as_ref();
+    if told.and_then(|page| page.sum("cdc_paused")) == Some(1.0) {
+        problems.push(stopped(
+            "capture is paused by an operator, and the source keeps its WAL",
+            "`lockstep resume capture`",
+        ));
+    }
     let services = [
         ("capture", "cdc", &report.capture),
         ("apply", "applier", &report.apply),
