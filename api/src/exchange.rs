@@ -12,8 +12,8 @@ use tracing::Instrument;
 use crate::config::Config;
 use crate::database::Database;
 use crate::http::{
-    Body, Encoding, HeaderMap, HeaderName, HeaderValue, Kind, Method, Problem, Reply, Request,
-    StatusCode, header, json,
+    Body, Encoding, HeaderMap, HeaderName, HeaderValue, Kind, Problem, Reply, Request, StatusCode,
+    header, json,
 };
 use crate::metrics::Metrics;
 use crate::openapi::OpenApi;
