@@ -125,7 +125,7 @@ impl Exchange {
         };
         match path {
             ["api", "v1", "events"] => self.events(request),
-            ["api", "v1", rest @ ..] => api::get(&visit, rest),
+            ["api", "v1", rest @ ..] => api::get(&visit, rest).await,
             _ => {
                 let page = pages::find(&visit, path).await;
                 let page = page.unwrap_or_else(pages::absent);

@@ -6,6 +6,8 @@ pub(crate) use once::Once;
 
 mod control;
 
+mod letters;
+
 use std::fmt;
 
 use operate::audit::Actor;
@@ -105,6 +107,9 @@ impl Request<'_> {
             "pause-apply" => control::pause_apply(self).await,
             "resume-apply" => control::resume_apply(self).await,
             "pause-table" => control::pause_table(self).await,
+            "redrive" => letters::redrive(self).await,
+            "redrive-group" => letters::redrive_group(self).await,
+            "discard" => letters::discard(self).await,
             _ => Err(Refusal::Unknown),
         }
     }
