@@ -13,6 +13,7 @@ use service::{Monitor, Shutdown};
 use crate::capture::Capture;
 use crate::catalog;
 use crate::config::Config;
+use crate::control::{self, Hidden, VISIBLE, Visibility, Watch};
 use crate::encode::Encoder;
 use crate::error::Error;
 use crate::history::{self, Beginning, OldSlot};
@@ -24,6 +25,7 @@ use crate::progress::Progress;
 use crate::publication;
 use crate::publish::{Batch, Chain, Committer, Identity};
 use crate::registry::Registry;
+use crate::resnapshot::{Desk, Resnapshot, Worker, WorkerTask};
 use crate::snapshot::Snapshot;
 use crate::source::{Session, SlotLife, SystemIdentity};
 use crate::spool::{Memory, Spool};
@@ -46,10 +48,7 @@ pub(crate) struct Context<'a> {
 ///
 /// # Errors
 /// When a part is away, or does not fit what was captured before.
-pub(crate) async fn begin(
-    context: Context<'_>,
-    shutdown: &Shutdown,
-) -> Result<(Capture, Committer), Error> {
+pub(crate) async fn begin(context: Context<'_>, shutdown: &Shutdown) -> Result<Begun, Error> {
     let config = context.config;
     let mut ground = Ground::new(context).await?;
     let mut session = Session::connect(&config.source).await?;
@@ -57,6 +56,8 @@ pub(crate) async fn begin(
     // Looked at before a slot is made: one that nobody reads would fill the source's disk.
     catalog::published(&ground.client, &config.publication).await?;
     context.monitor.health.set(SOURCE, Ok(()));
+    let own_tables = control::ensure(&ground.client).await?;
+    let watch = Watch::start(context, own_tables).await?;
     let last = history::last(&ground.kafka, &ground.topic, None).await?;
     let slot = publication::slot_state(&ground.client, &config.slot).await?;
     match history::beginning(config, &system, last.as_ref(), slot)? {
@@ -70,6 +71,19 @@ pub(crate) async fn begin(
         .start_replication(&config.slot, Lsn::ZERO, publications)
         .await?;
     let chain = ground.fenced_chain(context, &system).await?;
+    let desk = Desk::default();
+    // With the slot ours, nobody before us brings any more.
+    let hidden = Hidden::at_start(&ground.visibility().await?);
+    let worker = Worker {
+        source: config.source.clone(),
+        slot: config.slot.clone(),
+        publication: config.publication.clone(),
+        epoch: chain.epoch(),
+        desk: desk.clone(),
+        sights: watch.sights(),
+        metrics: context.metrics.clone(),
+        shutdown: shutdown.clone(),
+    };
     let capture = Capture {
         slot: config.slot.clone(),
         epoch: chain.epoch(),
@@ -87,8 +101,23 @@ pub(crate) async fn begin(
         horizon: Horizon::new(Instant::now()),
         transaction: None,
         segment: None,
+        resnapshot: Resnapshot::new(chain.epoch(), desk, hidden),
     };
-    Ok((capture, Committer::start(chain)))
+    Ok(Begun {
+        capture,
+        committer: Committer::start(chain),
+        watch,
+        _worker: worker.start(),
+    })
+}
+
+/// A stream, and what runs beside it.
+pub(crate) struct Begun {
+    pub capture: Capture,
+    pub committer: Committer,
+    pub watch: Watch,
+    /// Reads tables once more for as long as this is held.
+    pub _worker: WorkerTask,
 }
 
 /// Makes the slot, and copies the tables as they were where its stream begins.
@@ -175,6 +204,15 @@ impl Ground {
             topic,
             schema,
         })
+    }
+
+    async fn visibility(&self) -> Result<Visibility, Error> {
+        let row = self.client.query_one(VISIBLE, &[]).await;
+        let row = row.map_err(|source| Error::Query {
+            step: "ask which transactions are shown",
+            source,
+        })?;
+        Ok(row.get::<_, &str>(0).parse()?)
     }
 
     /// Continues the chain of commits records after `last`, with the next epoch.

@@ -18,10 +18,12 @@ use crate::link::Link;
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::publish::Batch;
+use crate::resnapshot::{self, Chunk, Outcome, Resnapshot, Touch, Watermark, Window, answer};
 use crate::source::SlotName;
 use crate::spool::Spool;
 use crate::tables::Tables;
 use crate::transaction::{Novelty, OpenTransaction};
+use crate::wire::copy::CopyDecoder;
 use crate::wire::pgoutput::{self, Framing, Message, Timing};
 use crate::wire::{Oid, PgTimestamp, Xid};
 
@@ -51,6 +53,8 @@ pub(crate) struct Capture {
     pub transaction: Option<OpenTransaction>,
     /// The transaction in progress whose part is arriving.
     pub segment: Option<Xid>,
+    /// Tables that are read once more.
+    pub resnapshot: Resnapshot,
 }
 
 impl Capture {
@@ -154,7 +158,7 @@ impl Capture {
                 let shape = Shape::from(&relation);
                 match shape.table.is_bookkeeping() {
                     true => self.tables.pass_over(shape.oid),
-                    false => _ = self.tables.learn(&self.client, shape).await?,
+                    false => self.described(shape).await?,
                 }
             }
             Message::Insert(insert) => {
@@ -186,7 +190,10 @@ impl Capture {
                     }
                 }
             }
-            // Types are looked up in the catalog; where a change came from first, and what a
+            Message::LogicalMessage(message) if message.prefix == resnapshot::PREFIX => {
+                self.watermark(message.content).await?;
+            }
+            // Types are looked up in the catalog; where a change came from first, and what another
             // transactional message says, is not replicated.
             Message::Type(_) | Message::Origin(_) | Message::LogicalMessage(_) => {}
             Message::Begin(_)
@@ -206,6 +213,7 @@ impl Capture {
 
     fn begin(&mut self, xid: Xid, commit_lsn: Lsn, commit_time: PgTimestamp) {
         self.progress.begun();
+        self.resnapshot.begun(xid);
         let transaction =
             OpenTransaction::new(xid, commit_lsn, commit_time, self.published, now_ms());
         self.transaction = Some(transaction);
@@ -227,6 +235,70 @@ impl Capture {
         }
     }
 
+    /// Takes note of how a table looks from here on.
+    async fn described(&mut self, shape: Shape) -> Result<(), Error> {
+        if self.tables.is_news(&shape) {
+            self.resnapshot.altered(shape.oid);
+        }
+        self.tables.learn(&self.client, shape).await?;
+        Ok(())
+    }
+
+    /// Takes a mark of a table that is read once more.
+    async fn watermark(&mut self, content: &[u8]) -> Result<(), Error> {
+        match Watermark::read(content, &self.slot) {
+            Some(Watermark::Low { token, table }) => self.resnapshot.open(token, table),
+            Some(Watermark::High { token }) => {
+                if let Some((window, chunk)) = self.resnapshot.close(token) {
+                    self.chunk(&window, chunk).await?;
+                }
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Publishes the rows of a chunk that are not older than what the stream has brought, as changes
+    /// of the transaction that is open.
+    async fn chunk(&mut self, window: &Window, chunk: Chunk) -> Result<(), Error> {
+        if let Some(why) = window.refuses(&chunk) {
+            answer(chunk.outcome, why.into());
+            return Ok(());
+        }
+        let Some(transaction) = &self.transaction else {
+            return Err(self.out_of_order("watermark"));
+        };
+        let commit_lsn = transaction.commit_lsn();
+        let table = chunk.shape.table.clone();
+        let oid = chunk.shape.oid;
+        let plan = self.tables.learn(&self.client, chunk.shape).await?;
+        let mut rows = CopyDecoder::default();
+        for part in &chunk.data {
+            rows.push(part);
+            loop {
+                let row = rows.next_tuple().map_err(|source| Error::Chunk {
+                    table: table.clone(),
+                    source,
+                })?;
+                let Some(row) = row else { break };
+                let mut step = encode::insert(Op::Read, &row);
+                if !window.is_untouched() && !merge(window, &plan, &mut step, commit_lsn)? {
+                    continue;
+                }
+                self.publish(oid, &plan, &step).await?;
+            }
+        }
+        match self
+            .transaction
+            .as_ref()
+            .is_some_and(OpenTransaction::is_empty)
+        {
+            true => answer(chunk.outcome, Outcome::Published),
+            false => self.resnapshot.sent(commit_lsn, chunk.outcome),
+        }
+        Ok(())
+    }
+
     async fn publish(
         &mut self,
         oid: Oid,
@@ -244,6 +316,7 @@ impl Capture {
         let time_ms = transaction.commit_time_ms();
         let encode_error = |source| Error::Encode { commit_lsn, source };
         let prepared = encode::prepare(plan, step).map_err(encode_error)?;
+        self.resnapshot.touch(oid, prepared.key(), step);
         let record = self
             .encoder
             .encode(&prepared, &meta)
@@ -279,6 +352,29 @@ impl Capture {
         Error::OutOfOrder {
             slot: self.slot.clone(),
             message,
+        }
+    }
+}
+
+/// Sets a row that was read against what the stream has brought of it. False: the stream has it.
+fn merge<'a>(
+    window: &'a Window,
+    plan: &TablePlan,
+    read: &mut Step<'a>,
+    commit_lsn: Lsn,
+) -> Result<bool, Error> {
+    let Some(row) = &mut read.after else {
+        return Ok(false);
+    };
+    let key = encode::key(plan, row).map_err(|source| Error::Encode { commit_lsn, source })?;
+    match window.touch_of(&key) {
+        None => Ok(true),
+        Some(Touch::Whole) => Ok(false),
+        Some(Touch::Part(values)) => {
+            for (column, value) in row.iter_mut().zip(values) {
+                *column = value.over(*column);
+            }
+            Ok(true)
         }
     }
 }

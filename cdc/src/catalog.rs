@@ -88,8 +88,31 @@ pub(crate) async fn published(
     client: &Client,
     publication: &str,
 ) -> Result<Vec<Shape>, CatalogError> {
+    look_up(client, publication, None).await
+}
+
+/// One of them, if it is one.
+///
+/// # Errors
+/// When it has no replica identity.
+pub(crate) async fn published_table(
+    client: &Client,
+    publication: &str,
+    table: &TableName,
+) -> Result<Option<Shape>, CatalogError> {
+    let shapes = look_up(client, publication, Some(table)).await?;
+    Ok(shapes.into_iter().next())
+}
+
+async fn look_up(
+    client: &Client,
+    publication: &str,
+    table: Option<&TableName>,
+) -> Result<Vec<Shape>, CatalogError> {
+    let schema = table.map(|table| table.schema.as_str());
+    let name = table.map(|table| table.name.as_str());
     let rows = client
-        .query(PUBLISHED, &[&publication, &OWN_SCHEMA])
+        .query(PUBLISHED, &[&publication, &OWN_SCHEMA, &schema, &name])
         .await
         .map_err(CatalogError::Query)?;
     let mut shapes: Vec<Shape> = Vec::new();
@@ -148,6 +171,7 @@ with published as (
       join pg_namespace n on n.nspname = t.schemaname
       join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename
      where t.pubname = $1 and n.nspname <> $2
+       and ($3::text is null or n.nspname = $3 and c.relname = $4::text)
 )
 select p.oid, p.nspname::text, p.relname::text, p.relreplident, p.changes_rows,
        p.relreplident = 'f' or p.by_index as has_identity,
@@ -165,6 +189,25 @@ select p.oid, p.nspname::text, p.relname::text, p.relreplident, p.changes_rows,
                      and a.attgenerated = ''
  where p.attnames is null or p.attnames = 'null' or p.attnames ? a.attname::text
  order by p.nspname, p.relname, a.attnum";
+
+/// The columns that tell a table's rows apart, in the order of their index; none without one.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub(crate) async fn key_columns(client: &Client, table: Oid) -> Result<Vec<String>, CatalogError> {
+    let row = client.query_opt(KEY, &[&table]).await;
+    let row = row.map_err(CatalogError::Query)?;
+    Ok(row.map(|row| row.get(0)).unwrap_or_default())
+}
+
+const KEY: &str = "
+select array(select a.attname::text
+               from unnest(i.indkey::int2[]) with ordinality as k (attnum, place)
+               join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+              where k.place <= i.indnkeyatts order by k.place)
+  from pg_index i join pg_class c on c.oid = i.indrelid
+ where c.oid = $1 and (c.relreplident in ('d', 'f') and i.indisprimary
+                       or c.relreplident = 'i' and i.indisreplident)";
 
 /// The relation for `shape`, its types looked up.
 ///

@@ -1,11 +1,12 @@
 //! Why capture stops.
 
-use change::Lsn;
 use change::commit::CommitError;
 use change::framing::FramingError;
+use change::{Lsn, TableName};
 use service::postgres::ConnectError;
 
 use crate::catalog::CatalogError;
+use crate::control::ParseVisibilityError;
 use crate::encode::EncodeError;
 use crate::kafka::KafkaFault;
 use crate::publish::PublishError;
@@ -14,6 +15,7 @@ use crate::snapshot::SnapshotError;
 use crate::source::{SlotName, SourceError};
 use crate::spool::SpoolError;
 use crate::tables::TableError;
+use crate::wire::WireError;
 use crate::wire::pgoutput::DecodeError;
 
 /// Why capture stops. Those that [`Error::is_transient`] calls transient are retried inside.
@@ -42,6 +44,12 @@ pub enum Error {
         commit_lsn: Lsn,
         source: EncodeError,
     },
+    #[error("read which transactions the source shows")]
+    Visibility(#[from] ParseVisibilityError),
+    #[error("the task that looks at what capture should heed ended early")]
+    Unwatched,
+    #[error("read the rows of a chunk of table {table}")]
+    Chunk { table: TableName, source: WireError },
     #[error("keep a transaction that is in progress")]
     Spool(#[from] SpoolError),
     #[error("send a change")]
@@ -118,6 +126,9 @@ impl Error {
             Self::Publish(error) => error.is_transient(),
             Self::Query { source, .. } => source.is_closed() || source.code().is_none(),
             Self::Decode(_)
+            | Self::Visibility(_)
+            | Self::Unwatched
+            | Self::Chunk { .. }
             | Self::Spool(_)
             | Self::Encode { .. }
             | Self::Publication { .. }

@@ -31,6 +31,9 @@ pub mod wire;
 
 pub mod spool;
 
+mod control;
+pub use control::SQL;
+
 mod capture;
 mod horizon;
 mod transaction;
@@ -42,6 +45,8 @@ mod tables;
 mod encode;
 
 mod snapshot;
+
+mod resnapshot;
 
 mod kafka;
 mod publish;

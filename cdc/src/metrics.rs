@@ -14,6 +14,10 @@
 //! | `cdc_spool_memory_bytes`, `cdc_spool_disk_bytes` | what is kept of them | bytes |
 //! | `cdc_snapshot_rows_total{table}` | rows that snapshots have read | rows |
 //! | `cdc_snapshot_chunks_left{table}` | what the first snapshot has still to read | chunks |
+//! | `cdc_resnapshot_rows_left{table}` | what a snapshot beside the stream has still to read, by the table's statistics | rows |
+//! | `cdc_resnapshot_chunks_repeated_total{why}` | chunks that were read again: unseen, truncated, altered, crowded | chunks |
+//! | `cdc_paused` | whether an operator has paused capture | 1 or 0 |
+//! | `cdc_pressure` | what the slot's room allows: 0 all, 1 slow snapshots, 2 none | |
 //! | `cdc_restarts_total` | times that capture began again after a fault | |
 //!
 //! Commit times are the source's, those of heartbeats ours. What is not known yet is not shown.
@@ -22,6 +26,7 @@ use change::Lsn;
 use prometheus::core::Collector;
 use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
+use crate::resnapshot::Repeat;
 use crate::spool::Usage;
 
 /// A metric's name and what it says.
@@ -72,6 +77,19 @@ const CDC_SNAPSHOT_CHUNKS_LEFT: Described = (
     "cdc_snapshot_chunks_left",
     "Chunks that the first snapshot has still to read.",
 );
+const CDC_RESNAPSHOT_ROWS_LEFT: Described = (
+    "cdc_resnapshot_rows_left",
+    "Rows that a snapshot beside the stream has still to read, by the table's statistics.",
+);
+const CDC_RESNAPSHOT_CHUNKS_REPEATED_TOTAL: Described = (
+    "cdc_resnapshot_chunks_repeated_total",
+    "Chunks of snapshots beside the stream that were read again.",
+);
+const CDC_PAUSED: Described = ("cdc_paused", "1 while an operator has paused capture.");
+const CDC_PRESSURE: Described = (
+    "cdc_pressure",
+    "What the slot's room allows: 0 all, 1 slow snapshots, 2 no snapshots.",
+);
 const CDC_RESTARTS_TOTAL: Described = (
     "cdc_restarts_total",
     "Times that capture began again after a fault.",
@@ -94,6 +112,10 @@ pub(crate) struct Metrics {
     pub spool_disk_bytes: IntGauge,
     pub snapshot_rows: IntCounterVec,
     pub snapshot_chunks_left: IntGaugeVec,
+    pub resnapshot_rows_left: IntGaugeVec,
+    pub resnapshot_chunks_repeated: IntCounterVec,
+    pub paused: IntGauge,
+    pub pressure: IntGauge,
     pub restarts: IntCounter,
 }
 
@@ -157,6 +179,17 @@ impl Metrics {
             spool_disk_bytes: gauge(CDC_SPOOL_DISK_BYTES)?,
             snapshot_rows: counters(CDC_SNAPSHOT_ROWS_TOTAL, "table")?,
             snapshot_chunks_left: gauges(CDC_SNAPSHOT_CHUNKS_LEFT, "table")?,
+            resnapshot_rows_left: gauges(CDC_RESNAPSHOT_ROWS_LEFT, "table")?,
+            resnapshot_chunks_repeated: {
+                let repeated = counters(CDC_RESNAPSHOT_CHUNKS_REPEATED_TOTAL, "why")?;
+                // Shown as zero from the start: a rate needs a first value.
+                for why in Repeat::ALL {
+                    repeated.with_label_values(&[why.name()]);
+                }
+                repeated
+            },
+            paused: gauge(CDC_PAUSED)?,
+            pressure: gauge(CDC_PRESSURE)?,
             restarts: counter(CDC_RESTARTS_TOTAL)?,
         })
     }

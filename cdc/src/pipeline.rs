@@ -6,13 +6,14 @@ use service::postgres::Connection;
 use service::{Backoff, Monitor, Shutdown, chain};
 use tokio::time::sleep_until;
 
-use crate::begin::{Context, REGISTRY, SOURCE, begin};
+use crate::begin::{Begun, Context, REGISTRY, SOURCE, begin};
 use crate::capture::{Capture, HEARTBEAT_PREFIX};
 use crate::config::Config;
+use crate::control::Order;
 use crate::error::Error;
 use crate::kafka;
 use crate::metrics::Metrics;
-use crate::publish::Committer;
+use crate::publish::{Committer, Published};
 use crate::source::{Event, SourceError};
 use crate::standing;
 use crate::wire::replication::Reply;
@@ -79,15 +80,22 @@ struct Pipeline<'a> {
 impl Pipeline<'_> {
     /// From connecting to the end of the stream.
     async fn attempt(&self) -> Result<(), Error> {
-        let (mut capture, mut committer) = tokio::select! {
+        let Begun {
+            mut capture,
+            mut committer,
+            mut watch,
+            _worker,
+        } = tokio::select! {
             biased;
             () = self.shutdown.requested() => return Ok(()),
             begun = begin(self.context, self.shutdown) => begun?,
         };
         let mut heard_at = Instant::now();
+        let mut order = watch.last().order;
         loop {
             // A batch that is full waits for its turn; the source waits with it.
-            let reading = !capture.batch.is_full() || capture.transaction.is_some();
+            let may_read = !capture.batch.is_full() || capture.transaction.is_some();
+            let reading = may_read && order == Order::Go;
             let status_due = capture.link.status_due();
             let heartbeat_due = capture.heartbeat_due().filter(|_| committer.waiting() == 0);
             let silence_ends = heard_at + self.context.config.heartbeat_seconds;
@@ -97,7 +105,7 @@ impl Pipeline<'_> {
                 () = self.shutdown.requested() => return stop(capture, committer).await,
                 published = committer.next() => {
                     let published = published?;
-                    capture.progress.published(published.transactions, published.end_lsn);
+                    counts(&mut capture, published);
                 }
                 () = sleep_until(status_due.into()) => {
                     let flush_lsn = capture.progress.flush_lsn();
@@ -105,7 +113,12 @@ impl Pipeline<'_> {
                     self.context.metrics.spooled(capture.spool.usage());
                     capture.link.status(flush_lsn).await?;
                 }
-                () = sleep_until(silence_ends.into()) => {
+                sight = watch.next() => {
+                    let sight = sight?;
+                    capture.resnapshot.shown(&sight.visibility);
+                    order = sight.order;
+                }
+                () = sleep_until(silence_ends.into()), if order == Order::Go => {
                     heard_at = Instant::now();
                     heartbeat(&capture.client).await?;
                 }
@@ -139,6 +152,16 @@ impl Pipeline<'_> {
     }
 }
 
+/// A batch counts now.
+fn counts(capture: &mut Capture, published: Published) {
+    let Published {
+        end_lsn,
+        transactions,
+    } = published;
+    capture.progress.published(transactions, end_lsn);
+    capture.resnapshot.published(end_lsn);
+}
+
 /// Lets what was handed over count, and tells the source. An open transaction is sent again by
 /// the slot.
 async fn stop(mut capture: Capture, mut committer: Committer) -> Result<(), Error> {
@@ -148,10 +171,7 @@ async fn stop(mut capture: Capture, mut committer: Committer) -> Result<(), Erro
             if committer.waiting() == 0 {
                 return Ok::<_, Error>(());
             }
-            let published = committer.next().await?;
-            capture
-                .progress
-                .published(published.transactions, published.end_lsn);
+            counts(&mut capture, committer.next().await?);
         }
     };
     match tokio::time::timeout(STOP_LIMIT, settle).await {

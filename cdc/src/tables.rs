@@ -112,6 +112,14 @@ impl Tables {
         Ok(plan)
     }
 
+    /// Whether the table looked otherwise until now.
+    pub(crate) fn is_news(&self, shape: &Shape) -> bool {
+        match self.known.get(&shape.oid) {
+            Some(Known::Captured { shape: known, .. }) => known != shape,
+            Some(Known::Bookkeeping) | None => false,
+        }
+    }
+
     /// Takes note of a table that is not captured.
     pub(crate) fn pass_over(&mut self, oid: Oid) {
         self.known.insert(oid, Known::Bookkeeping);

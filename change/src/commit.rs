@@ -80,7 +80,7 @@ pub enum CommitError {
 }
 
 impl CommitKind {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Stream => "stream",
             Self::SnapshotChunk => "snapshot-chunk",

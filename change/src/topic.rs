@@ -65,6 +65,14 @@ impl Topics {
         Ok(topic)
     }
 
+    /// The table whose changes `topic` holds; `None` when it is no table's topic of this pipeline.
+    pub fn table(&self, topic: &str) -> Option<TableName> {
+        let names = topic.strip_prefix(&self.prefix)?.strip_prefix('.')?;
+        let (schema, name) = names.split_once('.')?;
+        let table = TableName::new(unescaped(schema)?, unescaped(name)?);
+        (self.data(&table).as_deref() == Ok(topic)).then_some(table)
+    }
+
     /// One partition; one record per published batch of whole transactions.
     pub fn commits(&self) -> String {
         format!("{}.commits", self.prefix)
@@ -101,6 +109,18 @@ fn escaped(name: &str) -> String {
     out
 }
 
+fn unescaped(name: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(name.len());
+    let mut parts = name.split('-');
+    bytes.extend_from_slice(parts.next()?.as_bytes());
+    for part in parts {
+        let (code, rest) = part.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(code, 16).ok()?);
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(bytes).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +136,25 @@ mod tests {
             name("public", "weird-näme"),
             "shop.public.weird-2dn-c3-a4me"
         );
+    }
+
+    #[test]
+    fn a_topic_tells_its_table() {
+        let topics = Topics::new("shop").unwrap();
+        for (schema, name) in [("public", "articles"), ("a.b", "weird-näme"), ("-", "\"")] {
+            let table = TableName::new(schema, name);
+            let topic = topics.data(&table).unwrap();
+            assert_eq!(topics.table(&topic), Some(table));
+        }
+        for other in [
+            "shop.commits",
+            "other.public.t",
+            "shop.a.b.c",
+            "shop.a-2.b",
+            "shop.-61.b",
+        ] {
+            assert_eq!(topics.table(other), None, "{other}");
+        }
     }
 
     #[test]

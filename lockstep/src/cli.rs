@@ -6,8 +6,8 @@ use service::settings::{self, SettingsError};
 use service::telemetry::TelemetryConfig;
 
 use crate::commands::{
-    api, applier, cdc, check, console, dead_letters, gateway, pause, resume, setup, status, up,
-    verify,
+    api, applier, cdc, check, console, dead_letters, gateway, pause, resume, schemas, setup,
+    snapshot, status, topics, up, verify,
 };
 
 /// Copies every committed change of one Postgres into another, in commit order, exactly once.
@@ -41,11 +41,17 @@ pub(crate) enum Command {
     Setup(setup::Config),
     /// Show where every stage stands
     Status(status::Config),
+    /// Read tables once more while changes flow on, for a target that lost some of their rows
+    Snapshot(snapshot::Config),
     /// Compare source and target, every row of every table
     Verify(verify::Config),
-    /// Let apply rest between two transactions, or single tables wait
+    /// Browse the topics and the records in them
+    Topics(topics::Config),
+    /// Browse the schemas that records were written with
+    Schemas(schemas::Config),
+    /// Let apply or capture rest between two transactions, or single tables wait
     Pause(pause::Config),
-    /// Let a paused apply go on
+    /// Let a paused apply or capture go on
     Resume(resume::Config),
     /// Look at changes that apply has set aside, apply them after all, or discard them
     DeadLetters(dead_letters::Config),
@@ -81,7 +87,10 @@ impl Command {
             | Self::Check(_)
             | Self::Setup(_)
             | Self::Status(_)
+            | Self::Snapshot(_)
             | Self::Verify(_)
+            | Self::Topics(_)
+            | Self::Schemas(_)
             | Self::Pause(_)
             | Self::Resume(_)
             | Self::DeadLetters(_) => false,

@@ -89,7 +89,7 @@ pub async fn entries(
     limit: i64,
 ) -> anyhow::Result<Vec<Entry>> {
     let sql = "select id, at, who, action, object, reason, details from lockstep.audit \
-               where pipeline = $1 and id < coalesce($2, 9223372036854775807) \
+               where pipeline = $1 and id < coalesce($2::int8, 9223372036854775807) \
                order by id desc limit $3";
     let rows = client.query(sql, &[&pipeline, &before, &limit]).await;
     let entry = |row: &tokio_postgres::Row| Entry {

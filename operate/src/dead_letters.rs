@@ -77,7 +77,7 @@ pub async fn list(
     let sql = format!(
         "select {COLUMNS} from lockstep.dead_letters where pipeline = $1 and ($2 or state = 'open') \
          and ($3::text is null or table_schema = $3 and table_name = $4) \
-         and ($5::text is null or sqlstate = $5) and id > coalesce($6, 0) order by id limit $7"
+         and ($5::text is null or sqlstate = $5) and id > coalesce($6::int8, 0) order by id limit $7"
     );
     let table = selection.table.as_ref();
     let rows = target

@@ -14,20 +14,21 @@ use service::postgres::{Dsn, DsnError};
 #[derive(Clone, Debug, clap::Args)]
 pub struct EndpointsConfig {
     /// Database whose changes are copied, as a libpq URL
-    #[arg(long, env = "LOCKSTEP_SOURCE", value_name = "DSN")]
+    #[arg(long, global = true, env = "LOCKSTEP_SOURCE", value_name = "DSN")]
     source: Option<Database>,
 
     /// Database they are copied to, as a libpq URL
-    #[arg(long, env = "LOCKSTEP_TARGET", value_name = "DSN")]
+    #[arg(long, global = true, env = "LOCKSTEP_TARGET", value_name = "DSN")]
     target: Option<Database>,
 
     /// Kafka's bootstrap servers
-    #[arg(long, env = "LOCKSTEP_KAFKA", value_name = "HOST:PORT")]
+    #[arg(long, global = true, env = "LOCKSTEP_KAFKA", value_name = "HOST:PORT")]
     kafka: Option<String>,
 
     /// A setting for the Kafka client, as librdkafka names it (security.protocol=SASL_SSL); repeatable
     #[arg(
         long,
+        global = true,
         env = "LOCKSTEP_KAFKA_OPTION",
         value_name = "KEY=VALUE",
         value_delimiter = ';'
@@ -35,20 +36,26 @@ pub struct EndpointsConfig {
     kafka_option: Vec<KafkaOption>,
 
     /// Schema registry
-    #[arg(long, env = "LOCKSTEP_REGISTRY", value_name = "URL")]
+    #[arg(long, global = true, env = "LOCKSTEP_REGISTRY", value_name = "URL")]
     registry: Option<String>,
 
     /// Capture's metrics port, for what only it knows [default: http://127.0.0.1:9101]
-    #[arg(long, env = "LOCKSTEP_CDC_METRICS", value_name = "URL")]
+    #[arg(long, global = true, env = "LOCKSTEP_CDC_METRICS", value_name = "URL")]
     cdc_metrics: Option<String>,
 
     /// Apply's metrics port, for what only it knows [default: http://127.0.0.1:9102]
-    #[arg(long, env = "LOCKSTEP_APPLIER_METRICS", value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        env = "LOCKSTEP_APPLIER_METRICS",
+        value_name = "URL"
+    )]
     applier_metrics: Option<String>,
 
     /// Where `lockstep up` keeps its data; what no setting names is taken from there
     #[arg(
         long,
+        global = true,
         env = "LOCKSTEP_DATA",
         value_name = "DIR",
         default_value = ".lockstep"
@@ -63,19 +70,34 @@ pub struct EndpointsConfig {
 #[derive(Clone, Debug, clap::Args)]
 pub struct Names {
     /// First part of the topics' names
-    #[arg(long, env = "LOCKSTEP_PREFIX", default_value = "lockstep")]
+    #[arg(
+        long,
+        global = true,
+        env = "LOCKSTEP_PREFIX",
+        default_value = "lockstep"
+    )]
     pub prefix: String,
 
     /// Replication slot on the source
-    #[arg(long, env = "LOCKSTEP_SLOT", default_value = "lockstep")]
+    #[arg(long, global = true, env = "LOCKSTEP_SLOT", default_value = "lockstep")]
     pub slot: String,
 
     /// Publication on the source
-    #[arg(long, env = "LOCKSTEP_PUBLICATION", default_value = "lockstep")]
+    #[arg(
+        long,
+        global = true,
+        env = "LOCKSTEP_PUBLICATION",
+        default_value = "lockstep"
+    )]
     pub publication: String,
 
     /// Name of the progress on the target, and of the consumer group
-    #[arg(long, env = "LOCKSTEP_PIPELINE", default_value = "lockstep")]
+    #[arg(
+        long,
+        global = true,
+        env = "LOCKSTEP_PIPELINE",
+        default_value = "lockstep"
+    )]
     pub pipeline: String,
 }
 

@@ -1,8 +1,13 @@
-//! What the commands ask a schema registry.
+//! What commands and console ask a schema registry: Confluent's REST API, by URL, path included.
 
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use change::framing::SchemaId;
+use reqwest::{Method, RequestBuilder, Url};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// Whether something that speaks Confluent's REST API answers.
 ///
@@ -26,4 +31,304 @@ pub async fn reach(url: &str, limit: Duration) -> anyhow::Result<()> {
         .map_err(reqwest::Error::without_url)
         .context("its answer is not a list of subjects: it is no schema registry")?;
     Ok(())
+}
+
+/// A registry by its URL.
+#[derive(Clone)]
+pub struct Registry {
+    /// May hold a password.
+    url: Url,
+    client: reqwest::Client,
+}
+
+/// Why a registry did not do what was asked. Never names its URL, which may hold a password.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    #[error("ask the schema registry")]
+    Away(#[source] reqwest::Error),
+    /// In its own words.
+    #[error("the schema registry says: {message} (error code {code})")]
+    Refused { code: i64, message: String },
+    #[error("the schema registry's answer is none of its API's")]
+    Answer(#[source] reqwest::Error),
+}
+
+/// A version of a subject.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Version {
+    pub subject: String,
+    pub version: i32,
+    pub id: u32,
+    pub schema: String,
+}
+
+/// Whether a schema may be registered, and if not why, as the registry says it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Compatibility {
+    pub is_compatible: bool,
+    #[serde(default)]
+    pub messages: Vec<String>,
+}
+
+/// Whether subjects and versions that were deleted, but not for ever, are told too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    Hidden,
+    Shown,
+}
+
+/// How a subject or version is deleted. A registry refuses the second before the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// Readers still find the schema by its id.
+    Soft,
+    Permanent,
+}
+
+/// What must hold between a schema and those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[clap(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Level {
+    None,
+    Backward,
+    BackwardTransitive,
+    Forward,
+    ForwardTransitive,
+    Full,
+    FullTransitive,
+}
+
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+const SUBJECT_NOT_FOUND: i64 = 40_401;
+const NO_LEVEL_OF_ITS_OWN: i64 = 40_408;
+
+impl Level {
+    pub const ALL: [Self; 7] = [
+        Self::None,
+        Self::Backward,
+        Self::BackwardTransitive,
+        Self::Forward,
+        Self::ForwardTransitive,
+        Self::Full,
+        Self::FullTransitive,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "NONE",
+            Self::Backward => "BACKWARD",
+            Self::BackwardTransitive => "BACKWARD_TRANSITIVE",
+            Self::Forward => "FORWARD",
+            Self::ForwardTransitive => "FORWARD_TRANSITIVE",
+            Self::Full => "FULL",
+            Self::FullTransitive => "FULL_TRANSITIVE",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        let mut levels = Self::ALL.into_iter();
+        levels.find(|level| level.name().eq_ignore_ascii_case(name))
+    }
+}
+
+impl Registry {
+    /// # Errors
+    /// When `url` is none, or no client can be made.
+    pub fn new(url: &str) -> anyhow::Result<Self> {
+        // The HTTP client wants a provider of cryptography even for plain http; a second
+        // installation is refused and harmless.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        // The parser's error does not repeat the text.
+        let url: Url = url.parse().context("read the schema registry's URL")?;
+        ensure!(
+            matches!(url.scheme(), "http" | "https"),
+            "the schema registry's URL starts with neither http:// nor https://"
+        );
+        let client = reqwest::Client::builder().timeout(ANSWER_LIMIT).build()?;
+        Ok(Self { url, client })
+    }
+
+    /// # Errors
+    /// As the registry's.
+    pub async fn subjects(&self, deleted: Deleted) -> Result<Vec<String>, RegistryError> {
+        answer(self.request(Method::GET, &["subjects"], deleted.query())).await
+    }
+
+    /// # Errors
+    /// As the registry's.
+    pub async fn versions(
+        &self,
+        subject: &str,
+        deleted: Deleted,
+    ) -> Result<Vec<i32>, RegistryError> {
+        let path = ["subjects", subject, "versions"];
+        answer(self.request(Method::GET, &path, deleted.query())).await
+    }
+
+    /// # Errors
+    /// As the registry's.
+    pub async fn version(
+        &self,
+        subject: &str,
+        version: i32,
+        deleted: Deleted,
+    ) -> Result<Version, RegistryError> {
+        let version = version.to_string();
+        let path = ["subjects", subject, "versions", &version];
+        answer(self.request(Method::GET, &path, deleted.query())).await
+    }
+
+    /// The text of a schema.
+    ///
+    /// # Errors
+    /// As the registry's.
+    pub async fn schema(&self, SchemaId(id): SchemaId) -> Result<String, RegistryError> {
+        #[derive(Deserialize)]
+        struct Schema {
+            schema: String,
+        }
+        let request = self.request(Method::GET, &["schemas", "ids", &id.to_string()], "");
+        let schema: Schema = answer(request).await?;
+        Ok(schema.schema)
+    }
+
+    /// The level of subjects that have none of their own.
+    ///
+    /// # Errors
+    /// As the registry's.
+    pub async fn global_level(&self) -> Result<String, RegistryError> {
+        let config: Config = answer(self.request(Method::GET, &["config"], "")).await?;
+        Ok(config.level)
+    }
+
+    /// The subject's own level.
+    ///
+    /// # Errors
+    /// As the registry's.
+    pub async fn level(&self, subject: &str) -> Result<Option<String>, RegistryError> {
+        match answer::<Config>(self.request(Method::GET, &["config", subject], "")).await {
+            Ok(config) => Ok(Some(config.level)),
+            Err(RegistryError::Refused {
+                code: NO_LEVEL_OF_ITS_OWN | SUBJECT_NOT_FOUND,
+                ..
+            }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sets the level of a subject, or that of all that have none of their own.
+    ///
+    /// # Errors
+    /// As the registry's.
+    pub async fn set_level(
+        &self,
+        subject: Option<&str>,
+        level: Level,
+    ) -> Result<(), RegistryError> {
+        let path: &[&str] = match &subject {
+            Some(subject) => &["config", subject],
+            None => &["config"],
+        };
+        let request = self.request(Method::PUT, path, "");
+        let body = json!({ "compatibility": level.name() });
+        answer::<Value>(request.json(&body)).await.map(|_| ())
+    }
+
+    /// Takes a subject's own level away.
+    ///
+    /// # Errors
+    /// As the registry's.
+    pub async fn clear_level(&self, subject: &str) -> Result<(), RegistryError> {
+        let request = self.request(Method::DELETE, &["config", subject], "");
+        answer::<Value>(request).await.map(|_| ())
+    }
+
+    /// Whether `schema` could be the subject's next version.
+    ///
+    /// # Errors
+    /// As the registry's.
+    pub async fn test(&self, subject: &str, schema: &str) -> Result<Compatibility, RegistryError> {
+        let path = ["compatibility", "subjects", subject, "versions"];
+        let request = self.request(Method::POST, &path, "verbose=true");
+        answer(request.json(&json!({ "schema": schema }))).await
+    }
+
+    /// Deletes a subject with all its versions, or one of them.
+    ///
+    /// # Errors
+    /// As the registry's.
+    pub async fn delete(
+        &self,
+        subject: &str,
+        version: Option<i32>,
+        deletion: Deletion,
+    ) -> Result<(), RegistryError> {
+        let version = version.map(|version| version.to_string());
+        let path: &[&str] = match &version {
+            Some(version) => &["subjects", subject, "versions", version],
+            None => &["subjects", subject],
+        };
+        let query = match deletion {
+            Deletion::Soft => "",
+            Deletion::Permanent => "permanent=true",
+        };
+        answer::<Value>(self.request(Method::DELETE, path, query))
+            .await
+            .map(|_| ())
+    }
+
+    /// Subjects may hold any character, also a slash.
+    fn request(&self, method: Method, path: &[&str], query: &str) -> RequestBuilder {
+        let mut url = self.url.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        url.set_query((!query.is_empty()).then_some(query));
+        self.client.request(method, url)
+    }
+}
+
+#[derive(Deserialize)]
+struct Config {
+    #[serde(rename = "compatibilityLevel")]
+    level: String,
+}
+
+impl Deleted {
+    fn query(self) -> &'static str {
+        match self {
+            Self::Hidden => "",
+            Self::Shown => "deleted=true",
+        }
+    }
+}
+
+async fn answer<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, RegistryError> {
+    #[derive(Deserialize)]
+    struct Refusal {
+        #[serde(default)]
+        error_code: i64,
+        #[serde(default)]
+        message: String,
+    }
+    // The client's errors repeat the URL, credentials included.
+    let response = request.send().await;
+    let response = response.map_err(|error| RegistryError::Away(error.without_url()))?;
+    let status = response.status();
+    if !status.is_success() {
+        let refusal = response.json::<Refusal>().await.ok();
+        let refusal = refusal.filter(|it| !it.message.is_empty());
+        return Err(match refusal {
+            Some(refusal) => RegistryError::Refused {
+                code: refusal.error_code,
+                message: refusal.message,
+            },
+            None => RegistryError::Refused {
+                code: status.as_u16().into(),
+                message: status.to_string(),
+            },
+        });
+    }
+    let answer = response.json().await;
+    answer.map_err(|error| RegistryError::Answer(error.without_url()))
 }

@@ -29,40 +29,58 @@ impl Monitor {
 
 /// The state of the dependencies a service needs, by name.
 #[derive(Clone, Debug, Default)]
-pub struct Health(Arc<Mutex<BTreeMap<&'static str, Result<(), String>>>>);
+pub struct Health(Arc<Mutex<BTreeMap<&'static str, State>>>);
+
+#[derive(Debug)]
+enum State {
+    Fine,
+    /// Fine, and something that whoever looks should know: somebody paused it.
+    Noted(String),
+    Failing(String),
+}
 
 impl Health {
     /// Reports a dependency: fine, or what is wrong with it. A service reports its dependencies as
     /// failing ("not connected yet") before it first tries them, so that it is not ready too soon.
     pub fn set(&self, dependency: &'static str, state: Result<(), String>) {
+        let state = match state {
+            Ok(()) => State::Fine,
+            Err(reason) => State::Failing(reason),
+        };
         self.states().insert(dependency, state);
+    }
+
+    /// Reports that a dependency is fine, in a state that is not the usual one.
+    pub fn note(&self, dependency: &'static str, state: String) {
+        self.states().insert(dependency, State::Noted(state));
     }
 
     /// The dependencies that fail, with what is wrong.
     pub fn failing(&self) -> Vec<(&'static str, String)> {
         let states = self.states();
-        let failing = states.iter().filter_map(|(name, state)| {
-            let reason = state.as_ref().err()?;
-            Some((*name, reason.clone()))
+        let failing = states.iter().filter_map(|(name, state)| match state {
+            State::Failing(reason) => Some((*name, reason.clone())),
+            State::Fine | State::Noted(_) => None,
         });
         failing.collect()
     }
 
     pub fn is_ready(&self) -> bool {
-        self.states().values().all(Result::is_ok)
+        let states = self.states();
+        !states.values().any(|it| matches!(it, State::Failing(_)))
     }
 
-    /// Every dependency with `ok` or what is wrong.
-    fn report(&self) -> BTreeMap<&'static str, String> {
+    /// Every dependency with `ok`, its unusual state, or what is wrong.
+    pub fn report(&self) -> BTreeMap<&'static str, String> {
         let states = self.states();
         let report = states.iter().map(|(name, state)| match state {
-            Ok(()) => (*name, "ok".to_owned()),
-            Err(reason) => (*name, reason.clone()),
+            State::Fine => (*name, "ok".to_owned()),
+            State::Noted(text) | State::Failing(text) => (*name, text.clone()),
         });
         report.collect()
     }
 
-    fn states(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, Result<(), String>>> {
+    fn states(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, State>> {
         // No code that holds the lock can panic half-way through a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -162,6 +180,10 @@ mod tests {
             r#"{"status":"failing","checks":{"kafka":"ok","source":"connection refused"}}"#;
         assert_eq!(get(&monitor, "/readyz").await, (503, expected.to_owned()));
         assert_eq!(get(&monitor, "/healthz").await, (200, expected.to_owned()));
+
+        monitor.health.note("source", "paused by ann".to_owned());
+        let expected = r#"{"status":"ok","checks":{"kafka":"ok","source":"paused by ann"}}"#;
+        assert_eq!(get(&monitor, "/readyz").await, (200, expected.to_owned()));
 
         monitor.health.set("source", Ok(()));
         let (status, _) = get(&monitor, "/readyz").await;

@@ -24,8 +24,9 @@ pub(crate) struct Head {
 /// What a record does to its table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// A row that was not there before: created, or read by a snapshot.
+    /// A row that was not there before: created, or read by the first snapshot.
     Insert(Row),
+    /// A row that is there, or one that was read while changes flowed on: there or not.
     Update {
         row: Row,
         /// The row's key before, where the update changed it.
@@ -102,14 +103,22 @@ pub(crate) fn action(
         true => Some(read_row(plan, &mut reader, &unchanged, &exact, fields)?),
         false => None,
     };
-    read_rest(&mut reader)?;
+    let origin = read_rest(&mut reader)?;
     reader.finish()?;
-    assemble(plan, op, before, after)
+    assemble(plan, (op, origin), before, after)
+}
+
+/// Where a record comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// The first snapshot.
+    Snapshot,
+    Transaction,
 }
 
 fn assemble(
     plan: &Plan,
-    op: Op,
+    (op, origin): (Op, Origin),
     before: Option<Row>,
     after: Option<Row>,
 ) -> Result<Action, DecodeError> {
@@ -124,7 +133,13 @@ fn assemble(
             if plan.has_key() {
                 key_of(&row)?;
             }
-            Ok(Action::Insert(row))
+            Ok(match (op, origin) {
+                (Op::Read, Origin::Transaction) if plan.has_key() => Action::Update {
+                    row,
+                    moved_from: None,
+                },
+                _ => Action::Insert(row),
+            })
         }
         // Of tables without a key, updates travel as a delete and a create.
         Op::Update if !plan.has_key() => Err(missing("a key in its table")),
@@ -214,8 +229,9 @@ fn read_row(
 }
 
 /// `source`, `ts_ms` and `transaction`, which say nothing that applying needs; reading them to
-/// the end shows that the datum is what its schema says.
-fn read_rest(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+/// the end shows that the datum is what its schema says. All but the first snapshot's are of a
+/// transaction.
+fn read_rest(reader: &mut Reader<'_>) -> Result<Origin, DecodeError> {
     for _ in 0..3 {
         reader.bytes()?;
     }
@@ -229,12 +245,13 @@ fn read_rest(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
             reader.long()?;
         }
     }
-    if reader.some()? {
-        reader.bytes()?;
-        reader.long()?;
-        reader.long()?;
+    if !reader.some()? {
+        return Ok(Origin::Snapshot);
     }
-    Ok(())
+    reader.bytes()?;
+    reader.long()?;
+    reader.long()?;
+    Ok(Origin::Transaction)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use tokio_postgres::types::{PgLsn, ToSql};
 use tokio_postgres::{Client, Statement};
 
 use crate::batch::{Aside, Change};
-use crate::decode::Action;
+use crate::decode::{Action, Row};
 use crate::error::StatementError;
 
 /// The statements that set aside.
@@ -119,8 +119,8 @@ impl LetterStatements {
             &i64::from(change.plan.schema.0),
             &op,
             &row.layout(),
-            &key.as_ref().map_or(&[][..], |key| key.layout()),
-            &moved_from.map(|key| key.layout()),
+            &key.as_ref().map_or(&[][..], Row::layout),
+            &moved_from.map(Row::layout),
             &refusal.class,
             &refusal.sqlstate,
             &refusal.constraint,

@@ -8,6 +8,7 @@ use change::framing::{SchemaId, write_header};
 use super::plan::TablePlan;
 use super::row::{self, Aside, EncodeError, Fields};
 use super::steps::Step;
+use crate::wire::Column;
 
 /// What a record says besides its rows.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +86,13 @@ pub(crate) fn prepare<'a, 'p>(
     })
 }
 
+impl Prepared<'_, '_> {
+    /// None for a truncation, which is of no key.
+    pub(crate) fn key(&self) -> Option<&[u8]> {
+        self.key.as_deref()
+    }
+}
+
 impl Encoder {
     /// The record of rows that are encoded.
     ///
@@ -100,7 +108,7 @@ impl Encoder {
         lockstep(meta, &prepared.before, &prepared.after, &mut value)?;
         write_str(&mut value, prepared.op.code());
         value.extend_from_slice(&prepared.rows);
-        self.source(plan, meta, &mut value)?;
+        self.source(prepared, meta, &mut value)?;
         write_long(&mut value, 1);
         write_long(&mut value, meta.now_ms);
         transaction(meta, &mut value)?;
@@ -110,14 +118,23 @@ impl Encoder {
         })
     }
 
-    fn source(&self, plan: &TablePlan, meta: &Meta, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        let table = &plan.relation.table;
+    fn source(
+        &self,
+        prepared: &Prepared<'_, '_>,
+        meta: &Meta,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        let table = &prepared.plan.relation.table;
         write_str(out, env!("CARGO_PKG_VERSION"));
         write_str(out, "lockstep");
         write_str(out, &self.pipeline);
         write_long(out, meta.commit_time.div_euclid(1000));
         let (snapshot, xid) = match meta.origin {
             Origin::Snapshot => ("true", None),
+            // As Debezium calls what is read while the stream goes on.
+            Origin::Transaction { xid, .. } if prepared.op == Op::Read => {
+                ("incremental", Some(xid))
+            }
             Origin::Transaction { xid, .. } => ("false", Some(xid)),
         };
         write_str(out, snapshot);
@@ -140,7 +157,11 @@ impl Encoder {
 /// Room for all but the rows, so that a record of common size is written without growing.
 const HEAD_BYTES: usize = 160;
 
-fn key(plan: &TablePlan, row: &[crate::wire::Column<'_>]) -> Result<Vec<u8>, EncodeError> {
+/// The key of a row of `plan`, as its records have it.
+///
+/// # Errors
+/// When the row is not one of the plan's relation.
+pub(crate) fn key(plan: &TablePlan, row: &[Column<'_>]) -> Result<Vec<u8>, EncodeError> {
     let mut out = framed(plan.schemas.key, 32);
     let aside = row::encode(plan, row, Fields::Key, &mut out)?;
     if plan.exact_keys {
@@ -157,7 +178,7 @@ fn framed(schema: SchemaId, room: usize) -> Vec<u8> {
 
 fn optional_row<'a, 'p>(
     plan: &'p TablePlan,
-    row: Option<&[crate::wire::Column<'a>]>,
+    row: Option<&[Column<'a>]>,
     out: &mut Vec<u8>,
 ) -> Result<Aside<'a, 'p>, EncodeError> {
     let Some(row) = row else {

@@ -6,7 +6,7 @@ mod plan;
 mod row;
 mod steps;
 
-pub(crate) use envelope::{Encoder, Meta, Order, Origin, Record, prepare};
+pub(crate) use envelope::{Encoder, Meta, Order, Origin, Record, key, prepare};
 pub(crate) use plan::{Schemas, TablePlan};
 pub(crate) use row::EncodeError;
 pub(crate) use steps::{Step, delete, insert, truncation, update};

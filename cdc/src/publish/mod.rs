@@ -7,7 +7,7 @@ mod batch;
 pub(crate) use batch::Batch;
 
 mod chain;
-pub(crate) use chain::{Chain, Identity, PublishError};
+pub(crate) use chain::{Chain, Identity, PublishError, Published};
 
 mod committer;
 pub(crate) use committer::Committer;

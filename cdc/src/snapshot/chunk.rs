@@ -65,7 +65,7 @@ fn only(table: &TableName) -> String {
 }
 
 /// Types without a send function are read in their text form, as the stream has them.
-fn column(column: &Column) -> String {
+pub(crate) fn column(column: &Column) -> String {
     let name = quoted(&column.name);
     match column.mapping {
         Mapping::Scalar(Scalar::TextForm) => format!("{name}::text"),

@@ -5,6 +5,8 @@
 //! was interrupted, starts from nothing.
 
 mod chunk;
+pub(crate) use chunk::column;
+
 mod reader;
 mod sink;
 

@@ -37,6 +37,7 @@ pub(crate) struct Pipeline {
 /// A capture that runs in this process.
 pub(crate) struct Running {
     pub shutdown: Shutdown,
+    monitor: Monitor,
     task: JoinHandle<Result<(), cdc::Error>>,
 }
 
@@ -53,6 +54,50 @@ impl Running {
         service::chain(&ended.expect("capture goes on").unwrap().unwrap_err())
     }
 
+    /// Waits until it is paused, or is not any more.
+    pub(crate) async fn paused(&self, paused: bool) {
+        self.shows("cdc_paused", i32::from(paused).into()).await;
+    }
+
+    pub(crate) fn restarts(&self) -> u64 {
+        self.metric("cdc_restarts_total") as u64
+    }
+
+    pub(crate) async fn pressure(&self, level: i32) {
+        self.shows("cdc_pressure", level.into()).await;
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.monitor.health.is_ready()
+    }
+
+    /// What the health report says.
+    pub(crate) fn health(&self) -> String {
+        format!("{:?}", self.monitor.health.report())
+    }
+
+    pub(crate) async fn shows(&self, metric: &str, value: f64) {
+        testkit::wait::until(&format!("{metric} is {value}"), async || {
+            let shown = self.metric(metric);
+            match (shown - value).abs() < 0.5 {
+                true => Ok(()),
+                false => Err(shown),
+            }
+        })
+        .await;
+    }
+
+    /// A metric's value; NaN while it is not shown.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let families = self.monitor.metrics.gather();
+        let family = families.iter().find(|family| family.name() == name);
+        let values = family.map(|family| {
+            let metrics = family.get_metric().iter();
+            metrics.map(|it| it.get_gauge().get_value() + it.get_counter().get_value())
+        });
+        values.map_or(f64::NAN, Iterator::sum)
+    }
+
     /// Ends it as `kill -9` would: at any point, without a word to anybody.
     pub(crate) async fn kill(self) {
         self.task.abort();
@@ -62,7 +107,10 @@ impl Running {
 
 impl Pipeline {
     pub(crate) async fn new() -> Self {
-        let database = testkit::postgres::database().await;
+        Self::on(testkit::postgres::database().await).await
+    }
+
+    pub(crate) async fn on(database: Database) -> Self {
         Self {
             name: database.name().to_owned(),
             database,
@@ -116,8 +164,13 @@ impl Pipeline {
         arguments.extend(["--spool-dir", spool, "--heartbeat-seconds", &heartbeat]);
         let config = Cli::try_parse_from(arguments).unwrap().config;
         let shutdown = Shutdown::new();
-        let task = tokio::spawn(cdc::run(config, Monitor::new(), shutdown.clone()));
-        Running { shutdown, task }
+        let monitor = Monitor::new();
+        let task = tokio::spawn(cdc::run(config, monitor.clone(), shutdown.clone()));
+        Running {
+            shutdown,
+            monitor,
+            task,
+        }
     }
 
     /// The commits records so far.

@@ -4,6 +4,7 @@
 mod capture_begin;
 mod capture_changes;
 mod captured;
+mod operated;
 mod source_errors;
 mod source_fixture;
 mod source_login;

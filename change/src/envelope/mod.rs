@@ -35,8 +35,10 @@
 
 mod op;
 mod parse;
+mod record;
 mod schema;
 
 pub use op::{Op, UnknownOp};
-pub use parse::{SchemaError, relation_of};
+pub use parse::{KeyColumns, SchemaError, key_columns, relation_of};
+pub use record::{Envelope, Field, Head, RecordError, head, key};
 pub use schema::{EXACT_KEY_FIELD, key_schema, needs_exact, value_schema};

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::schema::value_schema;
+use super::schema::{EXACT_KEY_FIELD, value_schema};
 use crate::TableName;
 use crate::relation::{Column, Key, PgType, Relation};
 use crate::value::{Mapping, MappingNameError};
@@ -66,6 +66,37 @@ pub fn relation_of(schema: &str) -> Result<Relation, SchemaError> {
         relation.key = Key::WholeRow;
     }
     same_layout(relation, &envelope)
+}
+
+/// The columns of the key that [`super::key_schema`] made `schema` from, and whether keys end with
+/// the images that typed fields cannot hold.
+///
+/// # Errors
+/// When it was made by something else.
+pub fn key_columns(schema: &str) -> Result<KeyColumns, SchemaError> {
+    let key: Value = serde_json::from_str(schema).map_err(SchemaError::Json)?;
+    let fields = key["fields"]
+        .as_array()
+        .ok_or(SchemaError::Missing("fields"))?;
+    let is_exact = |field: &&Value| field["name"] == EXACT_KEY_FIELD;
+    let mut columns = Vec::new();
+    for field in fields.iter().filter(|field| !is_exact(field)) {
+        let mut column = column(field, &[])?;
+        column.in_key = true;
+        columns.push((column, field["type"].is_array()));
+    }
+    Ok(KeyColumns {
+        columns,
+        has_images: fields.iter().any(|field| is_exact(&field)),
+    })
+}
+
+/// What the records' keys of a table hold.
+#[derive(Clone, Debug)]
+pub struct KeyColumns {
+    /// Each with whether its Avro field may be null.
+    pub columns: Vec<(Column, bool)>,
+    pub has_images: bool,
 }
 
 /// Made again from the relation, the schema must come out the same, but for its namespace (which

@@ -10,6 +10,7 @@ mod known;
 mod mapping;
 mod numeric;
 mod scalar;
+mod text;
 
 pub use known::{Element, Known};
 pub use mapping::{BaseType, Mapping, MappingNameError, Scalar};
@@ -64,6 +65,15 @@ impl Mapping {
                 element,
                 element_oid,
             } => array::decode(*element, *element_oid, reader, out),
+        }
+    }
+
+    /// What Postgres prints for `image` under the settings that `known` names; `None` for types whose
+    /// text only the source knows, and for bytes that are no image of the column's type.
+    pub fn text(&self, image: &[u8]) -> Option<String> {
+        match self {
+            Self::Scalar(scalar) => text::of_scalar(*scalar, image),
+            Self::Array { element, .. } => text::of_array(*element, image),
         }
     }
 }

@@ -77,7 +77,8 @@ async fn check(client: &Connection, case: &Case, wrong: &mut String) -> usize {
         .unwrap()
         .get(0);
     let query = format!(
-        "select ({expected})::text, {send}, array_send(array[v, null, v])
+        "select ({expected})::text, {send}, array_send(array[v, null, v]),
+                format('%s', v), format('%s', array[v, null, v])
            from (select l::{type_name} from unnest($1::text[]) l{random}) t(v)"
     );
     let rows = client
@@ -98,10 +99,18 @@ async fn check(client: &Connection, case: &Case, wrong: &mut String) -> usize {
         };
         let back = *fit == Fit::Exact || comes_back(mapping, image);
         let array_back = *fit == Fit::Exact || comes_back(array, array_image);
-        if !(same && back && array_back) {
+        let printed = mapping
+            .text(image)
+            .is_none_or(|text| text == row.get::<_, &str>(3));
+        let array_printed = array.text(array_image);
+        let array_printed = array_printed.is_none_or(|text| text == row.get::<_, &str>(4));
+        if !(same && back && array_back && printed && array_printed) {
             writeln!(
                 wrong,
-                "{type_name} {text}: {answer:?} {ours:?}, image {back}, array {array_back}"
+                "{type_name} {text}: {answer:?} {ours:?}, image {back}, array {array_back}, \
+                 printed {:?}, array {:?}",
+                mapping.text(image),
+                array.text(array_image)
             )
             .unwrap();
         }

@@ -11,9 +11,13 @@ pub(crate) mod gateway;
 mod monitored;
 pub(crate) mod pause;
 pub(crate) mod resume;
+pub(crate) mod schemas;
 pub(crate) mod setup;
+pub(crate) mod snapshot;
+mod stage;
 pub(crate) mod status;
 mod tables;
+pub(crate) mod topics;
 pub(crate) mod up;
 pub(crate) mod verify;
 
@@ -38,7 +42,10 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(config) => check::run(config).await,
         Command::Setup(config) => setup::run(config).await,
         Command::Status(config) => status::run(config).await,
+        Command::Snapshot(config) => snapshot::run(config).await,
         Command::Verify(config) => verify::run(config).await,
+        Command::Topics(config) => topics::run(config).await,
+        Command::Schemas(config) => schemas::run(config).await,
         Command::DeadLetters(config) => dead_letters::run(config).await,
         Command::Pause(config) => pause::run(config).await,
         Command::Resume(config) => resume::run(config).await,

@@ -8,7 +8,7 @@ use crate::pipeline::Pipeline;
 
 /// Types and values of theirs. Each value goes into a row of its own, the whole column also into a
 /// row of arrays.
-const VALUES: &[(&str, &[&str])] = &[
+pub(crate) const VALUES: &[(&str, &[&str])] = &[
     ("bool", &["true", "false"]),
     ("int2", &["-32768", "32767"]),
     ("int4", &["-2147483648", "2147483647"]),
@@ -199,12 +199,15 @@ const VALUES: &[(&str, &[&str])] = &[
 ];
 
 /// What a dump would bring to the target before the first start; enums are made there when missing.
-const TYPES: &str = "create domain positive as int check (value > 0);
+pub(crate) const TYPES: &str = "create domain positive as int check (value > 0);
     create type pair as (a int, b text);
     create type floatspan as range (subtype = float8)";
 
+/// Only for the source: the target gets it from setup.
+pub(crate) const MOOD: &str = "create type mood as enum ('sad', 'it''s ok')";
+
 /// A table with a column for each type.
-fn tables() -> String {
+pub(crate) fn tables() -> String {
     let columns: Vec<String> = VALUES
         .iter()
         .enumerate()
@@ -217,7 +220,7 @@ fn tables() -> String {
 }
 
 /// A row for each value, the other columns NULL, with ids from `first`.
-fn rows(first: usize) -> String {
+pub(crate) fn rows(first: usize) -> String {
     let mut sql = String::new();
     let mut id = first;
     for (column, (name, values)) in VALUES.iter().enumerate() {
@@ -237,10 +240,7 @@ async fn every_type_arrives_unchanged_by_snapshot_and_by_stream() {
     let pipeline = Pipeline::new().await;
     let source = pipeline.source.client().await;
     let target = pipeline.target.client().await;
-    source
-        .batch_execute("create type mood as enum ('sad', 'it''s ok')")
-        .await
-        .unwrap();
+    source.batch_execute(MOOD).await.unwrap();
     source.batch_execute(TYPES).await.unwrap();
     target.batch_execute(TYPES).await.unwrap();
     source.batch_execute(&tables()).await.unwrap();

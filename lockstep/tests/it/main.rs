@@ -6,12 +6,16 @@ mod stack;
 
 mod browser;
 mod console;
+mod control;
 mod input;
 mod kill;
 mod lossless;
 mod operations;
 mod replica;
+mod schemas;
 mod setup;
+mod snapshot;
 mod subscriptions;
+mod topics;
 mod up;
 mod verify;

@@ -1,5 +1,9 @@
 //! What commands and console ask Kafka. The only module that names the client.
 
+mod log;
+
+pub use log::{Log, PartitionName, Piece, RawRecord, Reach, Stretch, TopicSettings, no_topic};
+
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail, ensure};

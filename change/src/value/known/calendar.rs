@@ -9,10 +9,10 @@ const EPOCH: i64 = 730_425;
 const DAYS_PER_ERA: i64 = 146_097;
 
 /// What a timestamp's text ends with, but for `BC`.
-pub(super) const PLAIN: &str = "";
-pub(super) const UTC: &str = "+00";
+pub(in crate::value) const PLAIN: &str = "";
+pub(in crate::value) const UTC: &str = "+00";
 
-pub(super) fn date_to_text(image: &[u8]) -> Option<String> {
+pub(in crate::value) fn date_to_text(image: &[u8]) -> Option<String> {
     Some(match i32::from_be_bytes(image.try_into().ok()?) {
         i32::MAX => "infinity".to_owned(),
         i32::MIN => "-infinity".to_owned(),
@@ -36,7 +36,7 @@ pub(super) fn date_from_text(text: &str, out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-pub(super) fn timestamp_to_text(image: &[u8], zone: &str) -> Option<String> {
+pub(in crate::value) fn timestamp_to_text(image: &[u8], zone: &str) -> Option<String> {
     Some(match i64::from_be_bytes(image.try_into().ok()?) {
         i64::MAX => "infinity".to_owned(),
         i64::MIN => "-infinity".to_owned(),

@@ -5,7 +5,7 @@ use super::{digits, take};
 pub(super) const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// `HH:MM:SS[.ffffff]`, zeros at the end of the fraction left out.
-pub(super) fn to_text(micros: u64) -> String {
+pub(in crate::value) fn to_text(micros: u64) -> String {
     let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
     let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
     let text = format!("{hour:02}:{minute:02}:{second:02}");

@@ -2,21 +2,62 @@
 
 /// Digits that tell every float8 apart.
 const ENOUGH: usize = 17;
+/// Digits that tell every float4 apart.
+const ENOUGH_SINGLE: usize = 9;
+/// `FLT_DIG` and `DBL_DIG`, from which on Postgres writes an exponent.
+const PRECISION: i32 = 15;
+const PRECISION_SINGLE: i32 = 6;
 
-pub(super) fn to_text(bits: u64) -> String {
+pub(in crate::value) fn to_text(bits: u64) -> String {
     let value = f64::from_bits(bits);
+    special(value).unwrap_or_else(|| {
+        let value = value.abs();
+        let (digits, exponent) = shortest(
+            &format!("{value:e}"),
+            ENOUGH,
+            |decimals| format!("{value:.decimals$e}"),
+            |text| text.parse() == Ok(value),
+        );
+        let sign = sign(f64::from_bits(bits));
+        format!(
+            "{sign}{}",
+            laid_out(&digits.to_string(), exponent, PRECISION)
+        )
+    })
+}
+
+/// The text of a float4, as `float4out` prints it.
+pub(in crate::value) fn single_to_text(bits: u32) -> String {
+    let value = f32::from_bits(bits);
+    special(value.into()).unwrap_or_else(|| {
+        let value = value.abs();
+        let (digits, exponent) = shortest(
+            &format!("{value:e}"),
+            ENOUGH_SINGLE,
+            |decimals| format!("{value:.decimals$e}"),
+            |text| text.parse() == Ok(value),
+        );
+        let sign = sign(f32::from_bits(bits).into());
+        format!(
+            "{sign}{}",
+            laid_out(&digits.to_string(), exponent, PRECISION_SINGLE)
+        )
+    })
+}
+
+/// What has no digits of its own.
+fn special(value: f64) -> Option<String> {
     if value.is_nan() {
-        return "NaN".to_owned();
+        return Some("NaN".to_owned());
     }
-    let sign = if value.is_sign_negative() { "-" } else { "" };
     if value.is_infinite() {
-        return format!("{sign}Infinity");
+        return Some(format!("{}Infinity", sign(value)));
     }
-    if value == 0.0 {
-        return format!("{sign}0");
-    }
-    let (digits, exponent) = shortest(value.abs());
-    format!("{sign}{}", laid_out(&digits.to_string(), exponent))
+    (value == 0.0).then(|| format!("{}0", sign(value)))
+}
+
+fn sign(value: f64) -> &'static str {
+    if value.is_sign_negative() { "-" } else { "" }
 }
 
 /// The bits; of NaNs, those of C's `NAN`.
@@ -36,28 +77,29 @@ pub(super) fn from_text(text: &str) -> Option<u64> {
     value.is_finite().then(|| value.to_bits())
 }
 
-/// `value` as digits and the power of ten of the last one.
+/// A number as digits and the power of ten of the last one. `plain` is Rust's shortest text,
+/// `rounded` the text with so many decimals, ties to even.
 ///
 /// Rust's shortest text tells how many digits to begin with. It is not always Postgres': it rounds a
 /// tie up, not to even, and it may lie midway between two floats, relying on the reader to round to
 /// even, which Postgres avoids (`ryu_common.h`, `STRICTLY_SHORTEST`).
-fn shortest(value: f64) -> (u64, i32) {
-    let (digits, _) = parts(&format!("{value:e}"));
-    for count in digits.to_string().len()..ENOUGH {
-        let (nearest, exponent) = rounded(value, count);
+fn shortest(
+    plain: &str,
+    enough: usize,
+    rounded: impl Fn(usize) -> String,
+    reads_back: impl Fn(&str) -> bool,
+) -> (u64, i32) {
+    let (digits, _) = parts(plain);
+    for count in digits.to_string().len()..enough {
+        let (nearest, exponent) = parts(&rounded(count.saturating_sub(1)));
         // Where the floats change their distance, the one side's interval is wider.
         for candidate in [nearest, nearest + 1, nearest.saturating_sub(1)] {
-            if is_inside(candidate, exponent, value) {
+            if is_inside(candidate, exponent, &reads_back) {
                 return (candidate, exponent);
             }
         }
     }
-    rounded(value, ENOUGH)
-}
-
-/// `value` rounded to `count` digits, ties to even.
-fn rounded(value: f64, count: usize) -> (u64, i32) {
-    parts(&format!("{value:.*e}", count.saturating_sub(1)))
+    parts(&rounded(enough - 1))
 }
 
 /// Splits what `{:e}` writes.
@@ -70,23 +112,22 @@ fn parts(scientific: &str) -> (u64, i32) {
     (digits, exponent - decimals)
 }
 
-/// Whether the number lies strictly between the midpoints around `value`: a hair more and a hair less
-/// read as `value` too. No midpoint is nearer to a number of 17 digits than 40 digits further tell.
-fn is_inside(digits: u64, exponent: i32, value: f64) -> bool {
+/// Whether the number lies strictly between the midpoints around the float: a hair more and a hair
+/// less read as it too. No midpoint is nearer to a number of 17 digits than 40 digits further tell.
+fn is_inside(digits: u64, exponent: i32, reads_back: impl Fn(&str) -> bool) -> bool {
     let Some(less) = digits.checked_sub(1) else {
         return false;
     };
     let exponent = exponent - 40;
-    let reads_back = |text: String| text.parse() == Ok(value);
-    reads_back(format!("{digits}{:040}e{exponent}", 1))
-        && reads_back(format!("{less}{}e{exponent}", "9".repeat(40)))
+    reads_back(&format!("{digits}{:040}e{exponent}", 1))
+        && reads_back(&format!("{less}{}e{exponent}", "9".repeat(40)))
 }
 
-/// `%g` with fifteen digits decides between both forms; an exponent has at least two digits.
-fn laid_out(digits: &str, last: i32) -> String {
+/// `%g` with so many digits decides between both forms; an exponent has at least two digits.
+fn laid_out(digits: &str, last: i32, precision: i32) -> String {
     let digits_after_first = i32::try_from(digits.len()).unwrap_or(0) - 1;
     let exponent = last + digits_after_first;
-    if !(-4..15).contains(&exponent) {
+    if !(-4..precision).contains(&exponent) {
         let (first, rest) = digits.split_at(1);
         let point = if rest.is_empty() { "" } else { "." };
         let sign = if exponent < 0 { '-' } else { '+' };

@@ -9,9 +9,9 @@
 //! types are rare in rows and their texts short, so being sure costs little.
 
 mod bits;
-mod calendar;
-mod clock;
-mod float;
+pub(super) mod calendar;
+pub(super) mod clock;
+pub(super) mod float;
 mod geometry;
 mod network;
 mod number;
@@ -146,7 +146,7 @@ pub(super) fn decode(known: Known, text: &str, out: &mut Vec<u8>) -> Result<(), 
 }
 
 /// `None` when `image` has not the type's layout.
-fn to_text(known: Known, image: &[u8]) -> Option<String> {
+pub(super) fn to_text(known: Known, image: &[u8]) -> Option<String> {
     match known {
         Known::Inet => network::to_text(image, network::Kind::Inet),
         Known::Cidr => network::to_text(image, network::Kind::Cidr),

@@ -99,6 +99,11 @@ async fn steps(
             sql: format!("create publication {} for all tables;", quoted(publication)),
         });
     }
+    steps.push(Step {
+        side: Side::Source,
+        what: "create the tables of capture unless they are there".to_owned(),
+        sql: ::cdc::SQL.to_owned(),
+    });
     let mut missing = Vec::new();
     for table in catalog::published(source, publication).await? {
         if catalog::target_table(target, &table.name).await?.is_none() {

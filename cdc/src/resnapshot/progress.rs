@@ -1,0 +1,108 @@
+//! The stream's side of reading a table once more.
+
+use change::Lsn;
+use tokio::sync::oneshot;
+
+use super::chunk::{Chunk, Desk, Outcome, Repeat};
+use super::watermark::Token;
+use super::window::Window;
+use crate::control::{Hidden, Visibility};
+use crate::encode::Step;
+use crate::wire::{Oid, Xid};
+
+/// What is remembered between messages of the stream.
+pub(crate) struct Resnapshot {
+    epoch: i64,
+    desk: Desk,
+    hidden: Hidden,
+    window: Option<Window>,
+    settling: Option<Settling>,
+}
+
+/// A chunk whose rows are sent and do not count yet.
+struct Settling {
+    commit_lsn: Lsn,
+    outcome: oneshot::Sender<Outcome>,
+}
+
+impl Resnapshot {
+    /// `hidden` is what the capture before this one may have brought and readers do not see.
+    pub(crate) fn new(epoch: i64, desk: Desk, hidden: Hidden) -> Self {
+        Self {
+            epoch,
+            desk,
+            hidden,
+            window: None,
+            settling: None,
+        }
+    }
+
+    /// The stream brings the changes of a transaction.
+    pub(crate) fn begun(&mut self, xid: Xid) {
+        self.hidden.committed(xid);
+        if let Some(window) = &mut self.window {
+            window.begun(xid);
+        }
+    }
+
+    /// Readers see this by now.
+    pub(crate) fn shown(&mut self, visibility: &Visibility) {
+        self.hidden.shown(visibility);
+    }
+
+    /// The stream brings a change.
+    pub(crate) fn touch(&mut self, table: Oid, key: Option<&[u8]>, step: &Step<'_>) {
+        if let Some(window) = &mut self.window {
+            window.touch(table, key, step);
+        }
+    }
+
+    /// The stream brings another description of a table.
+    pub(crate) fn altered(&mut self, table: Oid) {
+        if let Some(window) = &mut self.window {
+            window.altered(table);
+        }
+    }
+
+    /// A chunk is read from here on.
+    pub(crate) fn open(&mut self, token: Token, table: Oid) {
+        if token.epoch == self.epoch {
+            self.window = Some(Window::new(token, table, self.hidden.clone()));
+        }
+    }
+
+    /// A chunk was read: the chunk, and what changed meanwhile; none for that of a reader that is gone.
+    pub(crate) fn close(&mut self, token: Token) -> Option<(Window, Chunk)> {
+        let window = self.window.take_if(|window| window.token() == token)?;
+        Some((window, self.desk.take(token)?))
+    }
+
+    /// The rows of a chunk are sent; they count with everything up to `commit_lsn`.
+    pub(crate) fn sent(&mut self, commit_lsn: Lsn, outcome: oneshot::Sender<Outcome>) {
+        self.settling = Some(Settling {
+            commit_lsn,
+            outcome,
+        });
+    }
+
+    /// Everything before `end_lsn` counts.
+    pub(crate) fn published(&mut self, end_lsn: Lsn) {
+        let counts = |settling: &mut Settling| settling.commit_lsn < end_lsn;
+        if let Some(settled) = self.settling.take_if(counts) {
+            answer(settled.outcome, Outcome::Published);
+        }
+    }
+}
+
+/// Tells that there is nothing to wait for.
+pub(crate) fn answer(outcome: oneshot::Sender<Outcome>, word: Outcome) {
+    if outcome.send(word).is_err() {
+        tracing::debug!("the reader of a chunk is gone");
+    }
+}
+
+impl From<Repeat> for Outcome {
+    fn from(why: Repeat) -> Self {
+        Self::Repeat(why)
+    }
+}

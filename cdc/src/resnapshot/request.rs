@@ -1,0 +1,118 @@
+//! What was asked for, and how far it is: rows of `lockstep.snapshots` on the source.
+
+use change::TableName;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Error};
+
+use crate::source::SlotName;
+
+/// A table to read once more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    pub id: i64,
+    pub table: TableName,
+    /// All rows up to this key count in the topics.
+    pub after_key: Option<Vec<String>>,
+    /// The columns that it is of.
+    pub key_columns: Option<Vec<String>>,
+    pub rows_read: i64,
+    pub rows_estimated: Option<i64>,
+}
+
+/// Whether a request is still wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Still,
+    /// Somebody cancelled it.
+    No,
+}
+
+/// The request that is served now: the oldest that is not done.
+pub(super) async fn next(client: &Client, slot: &SlotName) -> Result<Option<Request>, Error> {
+    let row = client.query_opt(NEXT, &[&slot.as_str()]).await?;
+    Ok(row.map(|row| Request {
+        id: row.get("id"),
+        table: TableName::new(
+            row.get::<_, String>("table_schema"),
+            row.get::<_, String>("table_name"),
+        ),
+        after_key: row.get("after_key"),
+        key_columns: row.get("key_columns"),
+        rows_read: row.get("rows_read"),
+        rows_estimated: row.get("rows_estimated"),
+    }))
+}
+
+/// A table of which nothing was counted yet has an estimate of -1.
+const NEXT: &str = "
+update lockstep.snapshots r
+   set state = 'running', started_at = coalesce(started_at, clock_timestamp()),
+       touched_at = clock_timestamp(),
+       rows_estimated = coalesce(rows_estimated,
+           (select case when c.reltuples >= 0 then c.reltuples::int8 end
+              from pg_class c join pg_namespace n on n.oid = c.relnamespace
+             where n.nspname = r.table_schema and c.relname = r.table_name))
+ where id = (select id from lockstep.snapshots
+              where slot = $1 and state in ('waiting', 'running') order by id limit 1)
+returning id, table_schema, table_name, after_key, key_columns, rows_read, rows_estimated";
+
+/// Takes note of what the request waits for, or that it goes on.
+pub(super) async fn wait(
+    client: &Client,
+    request: &Request,
+    reason: Option<&str>,
+) -> Result<Wanted, Error> {
+    let sql = "update lockstep.snapshots set waits_for = $2, touched_at = clock_timestamp() \
+               where id = $1 and state = 'running'";
+    Ok(still(client.execute(sql, &[&request.id, &reason]).await?))
+}
+
+/// Looks whether it is.
+pub(super) async fn wanted(client: &Client, request: &Request) -> Result<Wanted, Error> {
+    let sql = "select from lockstep.snapshots where id = $1 and state = 'running'";
+    Ok(still(client.execute(sql, &[&request.id]).await?))
+}
+
+/// Takes note that a chunk counts, up to the key `to`; none is the end of the table.
+pub(super) async fn advance(
+    client: &Client,
+    request: &Request,
+    key: &[String],
+    to: Option<&[String]>,
+    rows: i64,
+) -> Result<Wanted, Error> {
+    let parameters: [&(dyn ToSql + Sync); 4] = [&request.id, &to, &rows, &key];
+    Ok(still(client.execute(ADVANCE, &parameters).await?))
+}
+
+const ADVANCE: &str = "
+update lockstep.snapshots
+   set after_key = coalesce($2, after_key), key_columns = $4, rows_read = rows_read + $3, chunks = chunks + 1,
+       touched_at = clock_timestamp(), waits_for = null,
+       state = case when $2 is null then 'done' else state end,
+       finished_at = case when $2 is null then clock_timestamp() end
+ where id = $1 and state = 'running'";
+
+/// Takes note that the request cannot be served.
+pub(super) async fn fail(client: &Client, request: &Request, error: &str) -> Result<(), Error> {
+    let sql = "update lockstep.snapshots set state = 'failed', error = $2, waits_for = null, \
+               finished_at = clock_timestamp() where id = $1 and state = 'running'";
+    client.execute(sql, &[&request.id, &error]).await?;
+    Ok(())
+}
+
+fn still(rows: u64) -> Wanted {
+    match rows {
+        0 => Wanted::No,
+        _ => Wanted::Still,
+    }
+}
+
+impl Request {
+    /// The key to go on behind; none where the table has got another key meanwhile, and is read from
+    /// its start.
+    pub(super) fn after(&self, key: &[String]) -> Option<Vec<String>> {
+        let is_ours = self.key_columns.as_deref() == Some(key);
+        self.after_key.clone().filter(|_| is_ours)
+    }
+}

@@ -1,0 +1,105 @@
+//! The marks that the reading of a chunk leaves in the source's log.
+
+use std::str::{self, FromStr, SplitAsciiWhitespace};
+
+use crate::source::SlotName;
+use crate::wire::Oid;
+
+/// The prefix of the messages.
+pub(crate) const PREFIX: &str = "lockstep.watermark";
+
+/// Names one reading of one chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token {
+    /// Of the capture that reads: what an earlier one has begun is of no use.
+    pub epoch: i64,
+    pub request: i64,
+    /// Rises with every reading.
+    pub reading: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Watermark {
+    /// The chunk is read after this.
+    Low { token: Token, table: Oid },
+    /// The chunk was read before this.
+    High { token: Token },
+}
+
+impl Watermark {
+    /// The content of its message.
+    pub(crate) fn text(self, slot: &SlotName) -> String {
+        match self {
+            Self::Low { token, table } => format!("{slot} low {} {table}", token.text()),
+            Self::High { token } => format!("{slot} high {}", token.text()),
+        }
+    }
+
+    /// None for what another capture, or somebody else, has written.
+    pub(crate) fn read(content: &[u8], slot: &SlotName) -> Option<Self> {
+        let mut words = str::from_utf8(content).ok()?.split_ascii_whitespace();
+        if words.next()? != slot.as_str() {
+            return None;
+        }
+        let kind = words.next()?;
+        let token = Token {
+            epoch: number(&mut words)?,
+            request: number(&mut words)?,
+            reading: number(&mut words)?,
+        };
+        match kind {
+            "low" => Some(Self::Low {
+                token,
+                table: number(&mut words)?,
+            }),
+            "high" => Some(Self::High { token }),
+            _ => None,
+        }
+    }
+}
+
+impl Token {
+    fn text(self) -> String {
+        format!("{} {} {}", self.epoch, self.request, self.reading)
+    }
+}
+
+fn number<N: FromStr>(words: &mut SplitAsciiWhitespace<'_>) -> Option<N> {
+    words.next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_by_its_slot_only() {
+        let (ours, other) = ("ours".parse().unwrap(), "other".parse().unwrap());
+        let token = Token {
+            epoch: 3,
+            request: 12,
+            reading: 1,
+        };
+        for mark in [
+            Watermark::Low {
+                token,
+                table: 16_384,
+            },
+            Watermark::High { token },
+        ] {
+            let text = mark.text(&ours);
+            assert_eq!(Watermark::read(text.as_bytes(), &ours), Some(mark));
+            assert_eq!(Watermark::read(text.as_bytes(), &other), None);
+        }
+        for text in [
+            "",
+            "ours",
+            "ours low 1 2",
+            "ours mid 1 2 3",
+            "ours high 1 x 3",
+        ] {
+            assert_eq!(Watermark::read(text.as_bytes(), &ours), None, "{text}");
+        }
+        assert_eq!(Watermark::read(b"ours high 1 2 \xff", &ours), None);
+    }
+}

@@ -1,0 +1,263 @@
+//! The task that reads tables once more, chunk by chunk, beside the stream.
+
+use std::time::Instant;
+
+use service::postgres::{Connection, Dsn};
+use service::{Backoff, Shutdown};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::chunk::{Desk, Outcome, Repeat};
+use super::reading::{BYTES_AIM, Read, ReadError, Reading, open, request_error};
+use super::request::{self, Request, Wanted};
+use super::watermark::Token;
+use crate::control::{Order, Pressure, Sight};
+use crate::metrics::Metrics;
+use crate::source::SlotName;
+
+const ROWS_FIRST: u32 = 1_000;
+const ROWS_MAX: u32 = 10_000;
+/// Under pressure a chunk is followed by a rest of as many times what it took.
+const REST: u32 = 4;
+
+/// What the task needs.
+pub(crate) struct Worker {
+    pub source: Dsn,
+    pub slot: SlotName,
+    pub publication: String,
+    pub epoch: i64,
+    pub desk: Desk,
+    pub sights: watch::Receiver<Sight>,
+    pub metrics: Metrics,
+    pub shutdown: Shutdown,
+}
+
+/// The running task. Dropping it ends it: what it had begun, the next one begins anew.
+pub(crate) struct WorkerTask(JoinHandle<()>);
+
+impl Drop for WorkerTask {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Worker {
+    pub(crate) fn start(self) -> WorkerTask {
+        WorkerTask(tokio::spawn(self.run()))
+    }
+
+    /// Serves requests as they come, until it is dropped. Faults of the source are waited out here:
+    /// the stream has its own.
+    async fn run(mut self) {
+        let mut backoff = Backoff::default();
+        let mut readings = 0;
+        while !self.shutdown.is_requested() {
+            match self.serve_all(&mut readings).await {
+                Ok(()) => backoff.reset(),
+                Err(ReadError::Gone) => return,
+                Err(error) => {
+                    tracing::warn!(
+                        error = error.to_text(),
+                        "a snapshot is interrupted, trying again"
+                    );
+                    backoff.pause(&self.shutdown).await;
+                    continue;
+                }
+            }
+            if self.sights.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Serves what is asked for now.
+    async fn serve_all(&mut self, readings: &mut u64) -> Result<(), ReadError> {
+        if self.sights.borrow_and_update().requests == 0 {
+            return Ok(());
+        }
+        let mut session = open(&self.source).await?;
+        loop {
+            let next = request::next(&session, &self.slot).await;
+            let Some(request) = next.map_err(request_error("take the next snapshot"))? else {
+                return Ok(());
+            };
+            let table = request.table.to_string();
+            tracing::info!(table, id = request.id, "reading a table once more");
+            let served = self.serve(&mut session, request.clone(), readings).await;
+            // A table that nothing is asked of has no line.
+            let left = &self.metrics.resnapshot_rows_left;
+            let _ = left.remove_label_values(&[&table]);
+            match served {
+                Ok(()) => {}
+                Err(error) if error.is_for_whoever_asked() => {
+                    let said = error.to_text();
+                    tracing::warn!(table, id = request.id, error = said, "a snapshot failed");
+                    session = open(&self.source).await?;
+                    let failed = request::fail(&session, &request, &said).await;
+                    failed.map_err(request_error("take note of a failed snapshot"))?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Reads a table from where the request stands to its end.
+    async fn serve(
+        &mut self,
+        session: &mut Connection,
+        mut request: Request,
+        readings: &mut u64,
+    ) -> Result<(), ReadError> {
+        let mut rows_max = ROWS_FIRST;
+        let mut backoff = Backoff::default();
+        loop {
+            if self.wait_for_room(session, &request).await? == Wanted::No {
+                return Ok(());
+            }
+            *readings += 1;
+            let token = Token {
+                epoch: self.epoch,
+                request: request.id,
+                reading: *readings,
+            };
+            let began = Instant::now();
+            let reading = Reading {
+                session,
+                request: &request,
+                slot: &self.slot,
+                publication: &self.publication,
+                desk: &self.desk,
+            };
+            let read = match reading.read(token, rows_max).await {
+                Err(ReadError::TooLarge { rows, .. }) => {
+                    rows_max = (rows / 2).max(1);
+                    // What the server still sends is not waited for.
+                    *session = open(&self.source).await?;
+                    continue;
+                }
+                read => read?,
+            };
+            match read.outcome {
+                Outcome::Published => {
+                    backoff.reset();
+                    rows_max = next_rows_max(rows_max, &read);
+                    if self.advance(session, &mut request, read).await? == Wanted::No {
+                        return Ok(());
+                    }
+                    if self.sights.borrow().pressure == Pressure::Slow {
+                        tokio::time::sleep(began.elapsed() * REST).await;
+                    }
+                }
+                Outcome::Repeat(why) => {
+                    let repeated = &self.metrics.resnapshot_chunks_repeated;
+                    repeated.with_label_values(&[why.name()]).inc();
+                    tracing::info!(table = %request.table, why = why.name(), "reading a chunk again");
+                    if why == Repeat::Crowded {
+                        rows_max = (rows_max / 2).max(1);
+                    }
+                    backoff.pause(&self.shutdown).await;
+                }
+            }
+        }
+    }
+
+    /// Waits as long as the slot has no room, or capture is paused.
+    async fn wait_for_room(
+        &mut self,
+        session: &Connection,
+        request: &Request,
+    ) -> Result<Wanted, ReadError> {
+        let mut told = None;
+        loop {
+            let reason = obstacle(&self.sights.borrow_and_update());
+            // Written when it changes only: what waits for room should not fill it.
+            let wanted = match reason == told {
+                true => request::wanted(session, request).await,
+                false => request::wait(session, request, reason).await,
+            };
+            let wanted = wanted.map_err(request_error("take note of a wait"))?;
+            if wanted == Wanted::No || reason.is_none() {
+                return Ok(wanted);
+            }
+            told = reason;
+            self.sights.changed().await.map_err(|_| ReadError::Gone)?;
+        }
+    }
+
+    async fn advance(
+        &self,
+        session: &Connection,
+        request: &mut Request,
+        read: Read,
+    ) -> Result<Wanted, ReadError> {
+        let rows = i64::from(read.rows);
+        let to = read.to.as_deref();
+        let wanted = request::advance(session, request, &read.key, to, rows).await;
+        let wanted = wanted.map_err(request_error("take note of a chunk"))?;
+        let table = request.table.to_string();
+        let count = self.metrics.snapshot_rows.with_label_values(&[&table]);
+        count.inc_by(u64::from(read.rows));
+        request.rows_read += rows;
+        if let Some(estimated) = request.rows_estimated {
+            let left = self
+                .metrics
+                .resnapshot_rows_left
+                .with_label_values(&[&table]);
+            left.set(estimated.saturating_sub(request.rows_read).max(0));
+        }
+        if read.to.is_none() {
+            tracing::info!(
+                table,
+                id = request.id,
+                rows = request.rows_read,
+                "read a table once more"
+            );
+            return Ok(Wanted::No);
+        }
+        request.after_key = read.to;
+        request.key_columns = Some(read.key);
+        Ok(wanted)
+    }
+}
+
+/// Why no chunk is read now, if so.
+fn obstacle(sight: &Sight) -> Option<&'static str> {
+    match (&sight.order, sight.pressure) {
+        (Order::Pause { .. }, _) => Some("capture is paused"),
+        (Order::Go, Pressure::Wait) => Some("the slot has little room left"),
+        (Order::Go, Pressure::Slow | Pressure::None) => None,
+    }
+}
+
+/// As many rows as make a chunk of the size that is aimed at, growing step by step.
+fn next_rows_max(rows_max: u32, read: &Read) -> u32 {
+    let width = read.bytes / usize::try_from(read.rows.max(1)).unwrap_or(usize::MAX);
+    let fit = u32::try_from(BYTES_AIM / width.max(1)).unwrap_or(u32::MAX);
+    fit.clamp(1, ROWS_MAX).min(rows_max.saturating_mul(2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(rows_max: u32, rows: u32, bytes: usize, expected: u32) {
+        let read = Read {
+            outcome: Outcome::Published,
+            key: Vec::new(),
+            to: None,
+            rows,
+            bytes,
+        };
+        assert_eq!(next_rows_max(rows_max, &read), expected);
+    }
+
+    #[test]
+    fn chunks_grow_to_their_size_and_shrink_at_once() {
+        check(1_000, 1_000, 50_000, 2_000);
+        check(8_000, 8_000, 400_000, ROWS_MAX);
+        check(ROWS_MAX, 1_000, 40 * BYTES_AIM, 25);
+        check(1_000, 2, 8 * BYTES_AIM, 1);
+        check(1_000, 0, 0, 2_000);
+    }
+}

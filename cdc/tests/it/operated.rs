@@ -1,0 +1,420 @@
+//! What operators ask of capture: pauses, and tables read once more.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+use testkit::postgres::{Connection, Server};
+use testkit::wait;
+
+use crate::captured::Pipeline;
+
+/// The rows that the topic's records come to, in the order of their positions.
+fn result(changes: &[Value]) -> BTreeMap<i64, Value> {
+    let mut rows = BTreeMap::new();
+    for change in changes {
+        let id = |row: &Value| row["id"].as_i64().unwrap();
+        match change["op"].as_str().unwrap() {
+            "c" | "r" => _ = rows.insert(id(&change["after"]), change["after"].clone()),
+            "u" => {
+                let mut row = change["after"].clone();
+                let before = &change["before"];
+                let old = if before.is_null() { &row } else { before };
+                let known: Option<Value> = rows.get(&id(old)).cloned();
+                let unchanged = change["lockstep"]["unchanged"].as_array().unwrap();
+                for name in unchanged.iter().map(|name| name.as_str().unwrap()) {
+                    // Where the row is not known, the target has nothing to change.
+                    row[name] = known
+                        .as_ref()
+                        .map_or(Value::Null, |known| known[name].clone());
+                }
+                rows.insert(id(&row), row);
+            }
+            "d" => _ = rows.remove(&id(&change["before"])),
+            "t" => rows.clear(),
+            other => panic!("{other}"),
+        }
+    }
+    rows
+}
+
+async fn ask(client: &Connection, pipeline: &Pipeline, table: &str) -> i64 {
+    let sql = "insert into lockstep.snapshots (slot, table_schema, table_name, requested_by) \
+               values ($1, 'public', $2, 'a test') returning id";
+    let row = client.query_one(sql, &[&pipeline.name, &table]).await;
+    row.unwrap().get(0)
+}
+
+async fn state(client: &Connection, id: i64) -> (String, i64, Option<String>) {
+    let sql = "select state, chunks, coalesce(error, waits_for) from lockstep.snapshots \
+               where id = $1";
+    let row = client.query_one(sql, &[&id]).await.unwrap();
+    (row.get(0), row.get(1), row.get(2))
+}
+
+async fn ends(client: &Connection, id: i64, expected: &str) {
+    wait::until(
+        &format!("the snapshot is {expected}"),
+        async || match state(client, id).await {
+            (state, ..) if state == expected => Ok(()),
+            other => Err(other),
+        },
+    )
+    .await;
+}
+
+/// How many records of the table count.
+async fn records(pipeline: &Pipeline, table: &str) -> usize {
+    let topic = format!("{}.public.{table}", pipeline.name);
+    let commits = pipeline.commits().await;
+    let ranges = commits.iter().flat_map(|commit| &commit.partitions);
+    let records = ranges.filter(|range| range.topic == topic);
+    usize::try_from(records.map(|range| range.records).sum::<u64>()).unwrap()
+}
+
+/// Waits until a change that is made now counts, and answers all changes of `t`.
+async fn all_changes(pipeline: &Pipeline, client: &Connection) -> Vec<Value> {
+    client
+        .batch_execute("insert into marks default values")
+        .await
+        .unwrap();
+    let marks: i64 = client
+        .query_one("select count(*) from marks", &[])
+        .await
+        .unwrap()
+        .get(0);
+    // The truncation that the first snapshot begins with counts too.
+    pipeline
+        .changes("marks", 1 + usize::try_from(marks).unwrap())
+        .await;
+    let count = records(pipeline, "t").await;
+    pipeline.changes("t", count).await
+}
+
+const TABLES: &str = "
+    create table marks (id bigint generated always as identity primary key);
+    create table t (id bigint primary key, n int not null default 0, body text);
+    alter table t alter body set storage external";
+
+async fn rows(client: &Connection) -> BTreeMap<i64, (i32, Option<i32>)> {
+    let sql = "select id, n, length(body) from t";
+    let rows = client.query(sql, &[]).await.unwrap();
+    rows.iter()
+        .map(|row| (row.get(0), (row.get(1), row.get(2))))
+        .collect()
+}
+
+/// Fails with the history of a row that is not what the changes come to.
+#[track_caller]
+fn compare(changes: &[Value], expected: &BTreeMap<i64, (i32, Option<i32>)>) {
+    let told = told(&result(changes));
+    let ids = told.keys().chain(expected.keys());
+    let Some(id) = ids.into_iter().find(|id| told.get(id) != expected.get(id)) else {
+        return;
+    };
+    let short = |row: &Value| (row["n"].clone(), row["body"].as_str().map(str::len));
+    let is_of = |change: &&Value| change["after"]["id"] == *id || change["before"]["id"] == *id;
+    let history: Vec<_> = changes
+        .iter()
+        .filter(is_of)
+        .map(|it| {
+            let (op, place) = (it["op"].as_str(), &it["lockstep"]);
+            let (lsn, unchanged) = (&place["commit_lsn"], &place["unchanged"]);
+            format!(
+                "{op:?} {lsn} {unchanged} {:?} {} {}",
+                short(&it["after"]),
+                it["before"]["id"],
+                it["after"]["id"]
+            )
+        })
+        .collect();
+    let (told, expected) = (told.get(id), expected.get(id));
+    panic!("row {id}: {told:?}, expected {expected:?}; {history:#?}");
+}
+
+fn told(rows: &BTreeMap<i64, Value>) -> BTreeMap<i64, (i32, Option<i32>)> {
+    let row = |row: &Value| {
+        let length = |body: &str| i32::try_from(body.len()).unwrap();
+        let n = i32::try_from(row["n"].as_i64().unwrap()).unwrap();
+        (n, row["body"].as_str().map(length))
+    };
+    rows.iter().map(|(id, it)| (*id, row(it))).collect()
+}
+
+/// Only what was read once more, and what changed meanwhile, is looked at: as if the target had lost
+/// every row. Rows with long texts that only a small column changes of are the hard ones: their
+/// changes do not bring the text.
+#[tokio::test]
+async fn a_table_read_once_more_under_load_is_whole_again() {
+    let pipeline = Pipeline::new().await;
+    pipeline.execute(TABLES).await;
+    pipeline
+        .execute(
+            "insert into t select n, 0, case when n % 10 = 0 then repeat('x', 3000) end
+               from generate_series(1, 20000) n",
+        )
+        .await;
+    let running = pipeline.start();
+    pipeline.changes("t", 20_001).await;
+    let client = pipeline.database.client().await;
+    let load = load(&pipeline, 4);
+    let id = ask(&client, &pipeline, "t").await;
+    ends(&client, id, "done").await;
+    let (_, chunks, _) = state(&client, id).await;
+    assert!(chunks > 3, "{chunks}");
+    for task in load {
+        task.abort();
+        let _ = task.await;
+    }
+    let changes = all_changes(&pipeline, &client).await;
+    let expected = rows(&client).await;
+    compare(&changes, &expected);
+    let again = &changes[20_001..];
+    assert!(
+        again
+            .iter()
+            .any(|change| change["lockstep"]["unchanged"][0] == "body"),
+        "no change left a text out"
+    );
+    compare(again, &expected);
+    running.stop().await;
+}
+
+/// Writers that insert, delete, move and update until they are aborted.
+fn load(pipeline: &Pipeline, writers: u64) -> Vec<tokio::task::JoinHandle<()>> {
+    let start = |writer: u64| {
+        let dsn = pipeline.database.dsn().to_owned();
+        tokio::spawn(async move {
+            let client = testkit::postgres::connect(&dsn).await.unwrap();
+            let mut random = writer;
+            // As fast as capture can be sure to follow, in a build for tests.
+            let mut pace = tokio::time::interval(Duration::from_millis(2));
+            loop {
+                pace.tick().await;
+                random = random
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                let id = i64::try_from((random >> 33) % 21_000).unwrap();
+                let sql = match (random >> 20) % 8 {
+                    0 => "delete from t where id = $1",
+                    1 => "insert into t values ($1, 1, repeat('y', 2500)) on conflict do nothing",
+                    2 => "update t set id = id + 30000 + (random() * 1e9)::int where id = $1",
+                    3 => "update t set body = repeat('z', 2200) where id = $1",
+                    _ => "update t set n = n + 1 where id = $1",
+                };
+                // A conflict of two writers' keys is no matter.
+                let _ = client.execute(sql, &[&id]).await;
+            }
+        })
+    };
+    (1..=writers).map(start).collect()
+}
+
+#[tokio::test]
+async fn killed_in_the_middle_a_snapshot_goes_on() {
+    let pipeline = Pipeline::new().await;
+    pipeline.execute(TABLES).await;
+    pipeline
+        .execute("insert into t select n, 0, repeat('x', 1500) from generate_series(1, 30000) n")
+        .await;
+    let mut running = pipeline.start();
+    pipeline.changes("t", 30_001).await;
+    let client = pipeline.database.client().await;
+    let load = load(&pipeline, 2);
+    let id = ask(&client, &pipeline, "t").await;
+    for at_least in [2, 4] {
+        wait::until("some chunks count", async || {
+            match state(&client, id).await {
+                (state, chunks, _) if state == "running" && chunks >= at_least => Ok(()),
+                other => Err(other),
+            }
+        })
+        .await;
+        running.kill().await;
+        let (state, ..) = state(&client, id).await;
+        assert_eq!(state, "running");
+        running = pipeline.start();
+    }
+    ends(&client, id, "done").await;
+    for task in load {
+        task.abort();
+        let _ = task.await;
+    }
+    let changes = all_changes(&pipeline, &client).await;
+    let again = &changes[30_001..];
+    compare(again, &rows(&client).await);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_once_more_fails_with_its_reason() {
+    let pipeline = Pipeline::new().await;
+    pipeline.execute(TABLES).await;
+    pipeline
+        .execute("create table keyless (a int); alter table keyless replica identity full")
+        .await;
+    let running = pipeline.start();
+    pipeline.changes("t", 1).await;
+    let client = pipeline.database.client().await;
+    let keyless = ask(&client, &pipeline, "keyless").await;
+    let missing = ask(&client, &pipeline, "missing").await;
+    let fine = ask(&client, &pipeline, "t").await;
+    ends(&client, keyless, "failed").await;
+    ends(&client, missing, "failed").await;
+    ends(&client, fine, "done").await;
+    let (_, _, why) = state(&client, keyless).await;
+    assert!(why.as_ref().unwrap().contains("primary key"), "{why:?}");
+    let (_, _, why) = state(&client, missing).await;
+    assert!(
+        why.as_ref().unwrap().contains("not in publication"),
+        "{why:?}"
+    );
+    running.stop().await;
+}
+
+/// Keys of several columns in another order than the table's, with texts that need quoting.
+#[tokio::test]
+async fn a_key_of_any_columns_is_read_in_its_order() {
+    let pipeline = Pipeline::new().await;
+    let table = "
+        create table k (a int, at timestamptz, name text collate \"C\", primary key (name, at, a));
+        insert into k select n, timestamptz '2000-01-01' + n * interval '1.000001 s',
+                             E'it''s \\\\ \"' || n % 7 from generate_series(1, 5000) n";
+    pipeline.execute(table).await;
+    let running = pipeline.start();
+    pipeline.changes("k", 5_001).await;
+    let client = pipeline.database.client().await;
+    let id = ask(&client, &pipeline, "k").await;
+    ends(&client, id, "done").await;
+    let changes = pipeline.changes("k", 10_001).await;
+    let (first, again) = changes[1..].split_at(5_000);
+    let key = |change: &Value| change["after"].to_string();
+    let (mut first, mut again): (Vec<_>, Vec<_>) = (
+        first.iter().map(key).collect(),
+        again.iter().map(key).collect(),
+    );
+    first.sort();
+    again.sort();
+    assert_eq!(first, again);
+    running.stop().await;
+}
+
+async fn order(client: &Connection, pipeline: &Pipeline, paused: bool) {
+    let sql = "insert into lockstep.capture (slot, paused, reason, changed_by) \
+               values ($1, $2, 'a look at it', 'a test') \
+               on conflict (slot) do update set paused = excluded.paused";
+    client
+        .execute(sql, &[&pipeline.name, &paused])
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_pause_outlives_restarts_and_loses_nothing() {
+    let server = Server::start(&[("wal_sender_timeout", "3s")]).await;
+    let pipeline = Pipeline::on(server.database().await).await;
+    pipeline.execute(TABLES).await;
+    let mut running = pipeline.start();
+    pipeline.changes("t", 1).await;
+    let client = pipeline.database.client().await;
+    order(&client, &pipeline, true).await;
+    running.paused(true).await;
+    pipeline
+        .execute("insert into t select n from generate_series(1, 500) n")
+        .await;
+    // Longer than the source waits for a word of its readers.
+    let slot = "select active, pg_current_wal_lsn() - confirmed_flush_lsn > 10000 \
+                from pg_replication_slots where slot_name = $1";
+    let began = std::time::Instant::now();
+    wait::until("the pause outlives the source's patience", async || {
+        let row = client.query_one(slot, &[&pipeline.name]).await.unwrap();
+        assert!(row.get::<_, bool>(0), "capture has lost its slot");
+        match began.elapsed() > Duration::from_secs(5) && row.get(1) {
+            true => Ok(()),
+            false => Err(began.elapsed()),
+        }
+    })
+    .await;
+    assert_eq!(records(&pipeline, "t").await, 1);
+    assert_eq!(running.restarts(), 0);
+    running.kill().await;
+    running = pipeline.start();
+    running.paused(true).await;
+    assert_eq!(records(&pipeline, "t").await, 1);
+    assert!(running.is_ready(), "a pause is no failure");
+    assert!(running.health().contains("paused by a test: a look at it"));
+    order(&client, &pipeline, false).await;
+    running.paused(false).await;
+    pipeline.changes("t", 501).await;
+    running.stop().await;
+}
+
+/// A slot whose room is nearly used up has snapshots wait, and go on when it has room again.
+#[tokio::test]
+async fn a_snapshot_waits_while_the_slot_has_little_room() {
+    let settings = [
+        ("max_slot_wal_keep_size", "64MB"),
+        ("max_wal_size", "64MB"),
+        ("wal_keep_size", "0"),
+    ];
+    let server = Server::start(&settings).await;
+    let pipeline = Pipeline::on(server.database().await).await;
+    pipeline.execute(TABLES).await;
+    pipeline
+        .execute(
+            "insert into t select n from generate_series(1, 3000) n; create table filler (a text)",
+        )
+        .await;
+    pipeline
+        .execute(&format!(
+            "create publication {} for table t, marks",
+            pipeline.name
+        ))
+        .await;
+    let running = pipeline.start();
+    pipeline.changes("t", 3_001).await;
+    let client = pipeline.database.client().await;
+    // A transaction in progress keeps the log that it began in.
+    let holder = pipeline.database.client().await;
+    holder
+        .batch_execute("begin; insert into t values (-1)")
+        .await
+        .unwrap();
+    let safe = "select wal_status, safe_wal_size from pg_replication_slots where slot_name = $1";
+    wait::until("the slot has little room", async || {
+        let fill = "insert into filler select repeat(md5(random()::text), 60)
+                      from generate_series(1, 1000)";
+        client.batch_execute(fill).await.unwrap();
+        let row = client.query_one(safe, &[&pipeline.name]).await.unwrap();
+        let (status, size): (String, Option<i64>) = (row.get(0), row.get(1));
+        match size {
+            Some(size) if size < 14 << 20 => Ok(()),
+            _ => Err((status, size)),
+        }
+    })
+    .await;
+    running.pressure(2).await;
+    assert!(running.health().contains("snapshots of tables wait"));
+    let id = ask(&client, &pipeline, "t").await;
+    wait::until("the snapshot waits", async || {
+        match state(&client, id).await {
+            (state, 0, Some(why)) if state == "running" && why.contains("little room") => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    holder.batch_execute("rollback").await.unwrap();
+    wait::until("the slot has room again", async || {
+        client
+            .batch_execute("checkpoint; insert into marks default values")
+            .await
+            .unwrap();
+        match running.metric("cdc_pressure") {
+            level if level < 0.5 => Ok(()),
+            level => Err(level),
+        }
+    })
+    .await;
+    ends(&client, id, "done").await;
+    running.stop().await;
+}

@@ -1,0 +1,112 @@
+//! `lockstep schemas`: what the registry keeps of a table whose shape changes.
+
+use serde_json::{Value, json};
+use testkit::process::Process;
+use testkit::wait;
+
+use crate::pipeline::Pipeline;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_of_a_table_are_listed_compared_and_tested() {
+    let pipeline = Pipeline::new().await;
+    let _services = changed_table(&pipeline).await;
+    let subject = format!("{}.public.t-value", pipeline.name());
+    second_version(&pipeline, &subject).await;
+    listed_and_compared(&pipeline, &subject).await;
+    tested(&pipeline, &subject).await;
+}
+
+/// A table whose shape changes while it is captured.
+async fn changed_table(pipeline: &Pipeline) -> [Process; 2] {
+    let source = pipeline.source.client().await;
+    let create = "create table t (id int primary key, a text, b int not null default 0)";
+    source.batch_execute(create).await.expect("create a table");
+    let services = [pipeline.cdc(), pipeline.applier()];
+    pipeline.streaming().await;
+    let target = pipeline.target.client().await;
+    for side in [&target, &source] {
+        let alter = "alter table t add column c numeric(10,2), drop column b";
+        side.batch_execute(alter).await.expect("change the table");
+    }
+    source
+        .batch_execute("insert into t values (1, 'x', 1.50)")
+        .await
+        .expect("insert a row");
+    services
+}
+
+async fn second_version(pipeline: &Pipeline, subject: &str) {
+    let detail = wait::until("the second version is registered", async || {
+        let ran = pipeline.run(&["schemas", "show", "--json", subject]).await;
+        let detail: Value = serde_json::from_str(&ran.well()).expect("JSON");
+        match detail["versions"].as_u64() {
+            Some(2) => Ok(detail),
+            _ => Err(detail.to_string()),
+        }
+    })
+    .await;
+    assert_eq!(detail["table"], "public.t");
+    assert_eq!(detail["part"], "value");
+    let expected = json!([
+        "added column c nullable numeric(10,2)",
+        "removed column b not null integer"
+    ]);
+    assert_eq!(detail["history"][0]["changes"], expected, "{detail:#}");
+}
+
+async fn listed_and_compared(pipeline: &Pipeline, subject: &str) {
+    let listed = pipeline
+        .run(&["schemas", "list", "--name", pipeline.name()])
+        .await;
+    let listed = listed.well();
+    assert!(
+        listed.contains(&format!("{subject}: version 2, id ")),
+        "{listed}"
+    );
+    assert!(listed.contains(", table public.t"), "{listed}");
+
+    let compared = pipeline
+        .run(&["schemas", "diff", subject, "1", "2"])
+        .await
+        .well();
+    assert!(
+        compared.starts_with("added column c nullable"),
+        "{compared}"
+    );
+    let lines = |sign: char, text: &str| {
+        let lines = compared.lines().filter(|line| line.starts_with(sign));
+        lines.filter(|line| line.contains(text)).count()
+    };
+    assert_eq!(lines('+', r#""pgName": "c""#), 1, "{compared}");
+    assert_eq!(lines('-', r#""pgName": "b""#), 1, "{compared}");
+    assert_eq!(
+        lines('+', "ordinal") + lines('-', "ordinal"),
+        0,
+        "{compared}"
+    );
+}
+
+async fn tested(pipeline: &Pipeline, subject: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("schema");
+    let file = file.to_str().expect("a name");
+    let shown = pipeline
+        .run(&["schemas", "show", subject, "--version=2"])
+        .await
+        .well();
+    std::fs::write(file, &shown).expect("write the schema");
+    let tested = pipeline
+        .run(&["schemas", "test", subject, file])
+        .await
+        .well();
+    assert_eq!(tested, "compatible\n");
+    // "ordinal" becomes text, which no reader of the former schema can read.
+    let mut other: Value = serde_json::from_str(&shown).expect("JSON");
+    let ordinal = &mut other["fields"][0]["type"]["fields"][2];
+    assert_eq!(ordinal["name"], "ordinal");
+    ordinal["type"] = json!("string");
+    std::fs::write(file, other.to_string()).expect("write the schema");
+    let tested = pipeline.run(&["schemas", "test", subject, file]).await;
+    assert_eq!(tested.code, Some(1), "{tested:?}");
+    assert!(tested.stdout.contains("TYPE_MISMATCH"), "{tested:?}");
+}

@@ -1,0 +1,17 @@
+//! Schemas as people look at them: what a subject is for, how its versions differ, what its level
+//! would let in.
+//!
+//! - `subject`: subjects and their versions;
+//! - `lines`: two texts side by side;
+//! - `columns`: what changed between two versions, in words.
+
+mod columns;
+mod lines;
+mod subject;
+
+pub use columns::changes;
+pub use lines::{Line, Pair, side_by_side};
+pub use subject::{
+    Comparison, Listing, Part, Slice, Subject, SubjectDetail, VersionDetail, compare, detail, list,
+    pretty,
+};
