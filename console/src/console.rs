@@ -3,7 +3,11 @@
 use std::env;
 use std::time::{Duration, SystemTime};
 
+use anyhow::anyhow;
 use operate::endpoints::Endpoints;
+use operate::kafka::Kafka;
+use operate::registry::Registry;
+use operate::topics::Plans;
 
 use crate::actions::Once;
 use crate::config::Config;
@@ -19,7 +23,12 @@ pub(crate) struct Console {
     pub(crate) live: Live,
     pub(crate) once: Once,
     pub(crate) started: SystemTime,
+    /// With what was learnt of the schemas in it; a text says why there is none.
+    registry: Result<(Registry, Plans), String>,
 }
+
+/// A page rather says that Kafka does not answer than wait for longer.
+const KAFKA_LIMIT: Duration = Duration::from_secs(5);
 
 impl Console {
     pub(crate) fn new(config: &Config, endpoints: Endpoints) -> Self {
@@ -28,11 +37,36 @@ impl Console {
         Self {
             source: Link::new("source", endpoints.source.clone()),
             target: Link::new("target", endpoints.target.clone()),
+            registry: Registry::new(&endpoints.registry)
+                .map(|registry| (registry.clone(), Plans::new(registry)))
+                .map_err(|error| format!("{error:#}")),
             endpoints,
             sessions: Sessions::new(config.console_user.clone(), &here),
             live: Live::new(Duration::from_secs(config.max_lag)),
             once: Once::default(),
             started: SystemTime::now(),
         }
+    }
+
+    pub(crate) fn kafka(&self) -> Kafka {
+        Kafka::new(&self.endpoints, KAFKA_LIMIT)
+    }
+
+    /// # Errors
+    /// When its URL is none.
+    pub(crate) fn registry(&self) -> anyhow::Result<&Registry> {
+        let known = self.registry.as_ref();
+        known
+            .map(|(registry, _)| registry)
+            .map_err(|why| anyhow!("{why}"))
+    }
+
+    /// # Errors
+    /// As [`Self::registry`].
+    pub(crate) fn plans(&self) -> anyhow::Result<&Plans> {
+        let known = self.registry.as_ref();
+        known
+            .map(|(_, plans)| plans)
+            .map_err(|why| anyhow!("{why}"))
     }
 }

@@ -8,9 +8,12 @@ mod control;
 
 mod letters;
 
+mod schemas;
+
 use std::fmt;
 
 use operate::audit::Actor;
+use operate::registry::Deletion;
 use serde::Serialize;
 use service::chain;
 use service::postgres::{Connection, connect};
@@ -110,6 +113,10 @@ impl Request<'_> {
             "redrive" => letters::redrive(self).await,
             "redrive-group" => letters::redrive_group(self).await,
             "discard" => letters::discard(self).await,
+            "test-schema" => schemas::test(self).await,
+            "set-level" => schemas::set_level(self).await,
+            "delete-schema" => schemas::delete(self, Deletion::Soft).await,
+            "delete-schema-for-ever" => schemas::delete(self, Deletion::Permanent).await,
             _ => Err(Refusal::Unknown),
         }
     }

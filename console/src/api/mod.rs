@@ -1,5 +1,8 @@
 //! The same as JSON.
 
+mod schemas;
+mod topics;
+
 use std::time::SystemTime;
 
 use operate::catalog::{self, Identity, PublishedTable};
@@ -26,7 +29,21 @@ pub(crate) async fn get(visit: &Visit<'_>, path: &[&str]) -> Reply {
         ["dead-letters"] => dead_letters(visit).await,
         ["audit"] => audit(visit).await,
         ["openapi.json"] => openapi(),
-        _ => Reply::problem(StatusCode::NOT_FOUND, "there is nothing here"),
+        ["topics", rest @ ..] => topics::get(visit, rest).await,
+        ["schemas", rest @ ..] => schemas::get(visit, rest).await,
+        _ => nothing(),
+    }
+}
+
+fn nothing() -> Reply {
+    Reply::problem(StatusCode::NOT_FOUND, "there is nothing here")
+}
+
+/// What was found, or why it was not.
+fn found(found: anyhow::Result<impl Serialize>) -> Reply {
+    match found {
+        Ok(found) => Reply::json(StatusCode::OK, &found),
+        Err(error) => Reply::problem(StatusCode::BAD_GATEWAY, &format!("{error:#}")),
     }
 }
 
@@ -70,7 +87,7 @@ async fn tables(visit: &Visit<'_>) -> Reply {
     let publication = &visit.console.endpoints.names.publication;
     let ask = async |source: &Client| catalog::published(source, publication).await;
     let tables = visit.console.source.ask(ask).await;
-    asked(tables.map(|tables| {
+    found(tables.map(|tables| {
         let table = |table: &PublishedTable| {
             let columns = table.columns.iter();
             let columns = columns.map(|it| json!({ "name": it.name, "type": it.type_name }));
@@ -91,19 +108,11 @@ async fn dead_letters(visit: &Visit<'_>) -> Reply {
     let pipeline = &visit.console.endpoints.names.pipeline;
     let selection = pages::dead_letters::selection(visit);
     let ask = async |target: &Client| dead_letters::list(target, pipeline, &selection).await;
-    asked(visit.console.target.ask(ask).await)
+    found(visit.console.target.ask(ask).await)
 }
 
 async fn audit(visit: &Visit<'_>) -> Reply {
-    asked(pages::activity::audit(visit).await)
-}
-
-/// What a database was asked; 503 when it has not answered.
-fn asked(answer: anyhow::Result<impl Serialize>) -> Reply {
-    match answer {
-        Ok(value) => Reply::json(StatusCode::OK, &value),
-        Err(error) => Reply::problem(StatusCode::SERVICE_UNAVAILABLE, &format!("{error:#}")),
-    }
+    found(pages::activity::audit(visit).await)
 }
 
 fn openapi() -> Reply {

@@ -103,6 +103,15 @@ impl Pairs {
         let pairs: Vec<(&str, &str)> = others.chain([(name, value)]).collect();
         serde_urlencoded::to_string(pairs).expect("pairs of texts")
     }
+
+    /// The same without the values of these names.
+    pub(crate) fn without(&self, names: &[&str]) -> Self {
+        let others = self
+            .0
+            .iter()
+            .filter(|(name, _)| !names.contains(&name.as_str()));
+        Self(others.cloned().collect())
+    }
 }
 
 impl<const N: usize> From<[(&str, &str); N]> for Pairs {

@@ -7,9 +7,9 @@ mod overview;
 
 mod replication;
 
-mod topics;
+pub(crate) mod topics;
 
-mod schemas;
+pub(crate) mod schemas;
 
 pub(crate) mod dead_letters;
 
@@ -43,8 +43,8 @@ pub(crate) async fn find(visit: &Visit<'_>, path: &[&str]) -> Option<Page> {
     match path {
         [] => Some(overview::page(visit).await),
         ["replication", rest @ ..] => replication::find(visit, rest).await,
-        ["topics", rest @ ..] => topics::find(visit, rest),
-        ["schemas", rest @ ..] => schemas::find(visit, rest),
+        ["topics", rest @ ..] => topics::find(visit, rest).await,
+        ["schemas", rest @ ..] => schemas::find(visit, rest).await,
         ["dead-letters", rest @ ..] => dead_letters::find(visit, rest).await,
         ["replay", rest @ ..] => replay::find(visit, rest),
         ["activity"] => Some(activity::page(visit).await),

@@ -6,10 +6,14 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use change::topic::Topics;
+use operate::audit::Actor;
 use operate::endpoints::EndpointsConfig;
-use operate::registry::{Deleted, Registry};
-use operate::schemas::{self, Pair, Slice, Subject};
+use operate::registry::{Deleted, Deletion, Level, Registry};
+use operate::schemas::{self, Changer, Pair, Slice, Subject};
+use serde_json::json;
+use service::postgres::connect;
 
+use crate::commands::actor::ActorConfig;
 use crate::screen;
 
 #[derive(Debug, clap::Args)]
@@ -29,6 +33,10 @@ enum Action {
     Diff(Diff),
     /// Ask whether a schema could be the subject's next version
     Test(Test),
+    /// Show or set what must hold between a subject's versions
+    Level(LevelOf),
+    /// Delete a subject, or one of its versions; for ever only what was deleted before
+    Delete(Delete),
 }
 
 #[derive(Debug, clap::Args)]
@@ -86,6 +94,46 @@ struct Test {
 }
 
 #[derive(Debug, clap::Args)]
+struct LevelOf {
+    #[command(flatten)]
+    common: Common,
+
+    /// Name of the subject; the level of all that have none of their own when none is named
+    subject: Option<String>,
+
+    /// Set it
+    #[arg(long, value_name = "LEVEL", ignore_case = true)]
+    set: Option<Level>,
+
+    /// Take the subject's own level away, so that the global one holds
+    #[arg(long, conflicts_with = "set", requires = "subject")]
+    clear: bool,
+
+    #[command(flatten)]
+    actor: ActorConfig,
+}
+
+#[derive(Debug, clap::Args)]
+struct Delete {
+    #[command(flatten)]
+    common: Common,
+
+    /// Name of the subject
+    subject: String,
+
+    /// Only this version
+    #[arg(long, value_name = "NUMBER")]
+    version: Option<i32>,
+
+    /// For ever: records that name the schema cannot be read any more
+    #[arg(long)]
+    permanent: bool,
+
+    #[command(flatten)]
+    actor: ActorConfig,
+}
+
+#[derive(Debug, clap::Args)]
 struct Common {
     #[command(flatten)]
     endpoints: EndpointsConfig,
@@ -103,6 +151,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
         Action::Show(show) => show.run().await,
         Action::Diff(diff) => diff.run().await,
         Action::Test(test) => test.run().await,
+        Action::Level(level) => level.run().await,
+        Action::Delete(delete) => delete.run().await,
     }
 }
 
@@ -237,6 +287,77 @@ impl Test {
             true => ExitCode::SUCCESS,
             false => ExitCode::FAILURE,
         })
+    }
+}
+
+impl LevelOf {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let (endpoints, json) = (self.common.endpoints.resolve()?, self.common.json);
+        let registry = Registry::new(&endpoints.registry)?;
+        let subject = self.subject.as_deref();
+        if self.set.is_some() || self.clear {
+            let actor: Actor = self.actor.into();
+            let mut target = connect(&endpoints.target, "lockstep schemas").await?;
+            let mut changer = Changer {
+                registry: &registry,
+                target: &mut target,
+                pipeline: &endpoints.names.pipeline,
+                actor: &actor,
+            };
+            match (self.set, subject) {
+                (Some(level), subject) => changer.set_level(subject, level).await?,
+                (None, Some(subject)) => changer.clear_level(subject).await?,
+                (None, None) => {}
+            }
+        }
+        let own = match subject {
+            Some(subject) => registry.level(subject).await?,
+            None => None,
+        };
+        let global = registry.global_level().await?;
+        if json {
+            return print_json(
+                &json!({ "subject": subject, "level": own, "global_level": global }),
+            );
+        }
+        screen::line(&match own {
+            Some(level) => level,
+            None => format!("{global}, the global level"),
+        });
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Delete {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let (endpoints, json) = (self.common.endpoints.resolve()?, self.common.json);
+        let registry = Registry::new(&endpoints.registry)?;
+        let actor: Actor = self.actor.into();
+        let mut target = connect(&endpoints.target, "lockstep schemas").await?;
+        let mut changer = Changer {
+            registry: &registry,
+            target: &mut target,
+            pipeline: &endpoints.names.pipeline,
+            actor: &actor,
+        };
+        let deletion = match self.permanent {
+            true => Deletion::Permanent,
+            false => Deletion::Soft,
+        };
+        changer
+            .delete(&self.subject, self.version, deletion)
+            .await?;
+        if json {
+            let deleted = json!({
+                "subject": self.subject, "version": self.version, "permanent": self.permanent
+            });
+            return print_json(&deleted);
+        }
+        screen::line(match self.permanent {
+            true => "deleted for ever",
+            false => "deleted; its schemas are still found by their ids",
+        });
+        Ok(ExitCode::SUCCESS)
     }
 }
 

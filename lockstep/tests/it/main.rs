@@ -4,6 +4,7 @@ mod command;
 mod pipeline;
 mod stack;
 
+mod browse;
 mod browser;
 mod console;
 mod control;

@@ -14,6 +14,7 @@ async fn versions_of_a_table_are_listed_compared_and_tested() {
     second_version(&pipeline, &subject).await;
     listed_and_compared(&pipeline, &subject).await;
     tested(&pipeline, &subject).await;
+    changed(&pipeline, &subject).await;
 }
 
 /// A table whose shape changes while it is captured.
@@ -109,4 +110,52 @@ async fn tested(pipeline: &Pipeline, subject: &str) {
     let tested = pipeline.run(&["schemas", "test", subject, file]).await;
     assert_eq!(tested.code, Some(1), "{tested:?}");
     assert!(tested.stdout.contains("TYPE_MISMATCH"), "{tested:?}");
+}
+
+async fn changed(pipeline: &Pipeline, subject: &str) {
+    let level = async |more: &[&str]| {
+        let mut arguments = vec!["schemas", "level", subject];
+        arguments.extend(more);
+        pipeline.run(&arguments).await.well()
+    };
+    let before = level(&[]).await;
+    let set = level(&["--set=full_transitive", "--who=ann", "--reason=audit"]).await;
+    assert_eq!(set, "FULL_TRANSITIVE\n");
+    let cleared = level(&["--clear"]).await;
+    assert!(cleared.ends_with("the global level\n"), "{before}{cleared}");
+
+    let delete = async |more: &[&str]| {
+        let mut arguments = vec!["schemas", "delete", subject, "--version=1"];
+        arguments.extend(more);
+        pipeline.run(&arguments).await
+    };
+    // In two steps, and not in one.
+    let refused = delete(&["--permanent"]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    delete(&[]).await.well();
+    let shown = pipeline.run(&["schemas", "show", subject]).await.well();
+    assert!(shown.contains("version 1, id"), "{shown}");
+    assert_eq!(shown.matches(", deleted").count(), 1, "{shown}");
+    delete(&["--permanent"]).await.well();
+    let shown = pipeline.run(&["schemas", "show", subject]).await.well();
+    assert!(!shown.contains("version 1, id"), "{shown}");
+
+    let target = pipeline.target.client().await;
+    let audit = "select coalesce(who || ': ', '') || action || ' ' || object || ' '
+                        || coalesce(reason, '') || details::text
+                   from lockstep.audit where pipeline = $1 and object = $2 order by id";
+    let rows = target.query(audit, &[&pipeline.name(), &subject]).await;
+    let rows: Vec<String> = rows
+        .expect("the log")
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    // What was refused is not in it.
+    assert_eq!(rows.len(), 4, "{rows:#?}");
+    let first = format!("ann: schemas level {subject} audit{{\"level\": \"FULL_TRANSITIVE\"}}");
+    assert_eq!(rows[0], first);
+    assert!(
+        rows[3].ends_with(r#"{"version": 1, "permanent": true}"#),
+        "{rows:#?}"
+    );
 }

@@ -3,12 +3,15 @@
 //!
 //! - `subject`: subjects and their versions;
 //! - `lines`: two texts side by side;
-//! - `columns`: what changed between two versions, in words.
+//! - `columns`: what changed between two versions, in words;
+//! - `change`: levels and deletions.
 
+mod change;
 mod columns;
 mod lines;
 mod subject;
 
+pub use change::Changer;
 pub use columns::changes;
 pub use lines::{Line, Pair, side_by_side};
 pub use subject::{
