@@ -12,7 +12,6 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use serde_json::{Value, json};
-use thirtyfour::extensions::cdp::ChromeDevTools;
 use thirtyfour::{By, WebDriver, WebElement};
 
 use crate::process::Process;
@@ -138,8 +137,7 @@ impl Browser {
     }
 
     async fn devtools(&self, command: &str, parameters: Value) {
-        let devtools = ChromeDevTools::new(std::sync::Arc::clone(&self.driver.handle));
-        let told = devtools.execute_cdp_with_params(command, parameters).await;
+        let told = self.driver.cdp().send_raw(command, parameters).await;
         told.unwrap_or_else(|error| panic!("{command}: {error}"));
     }
 
