@@ -32,7 +32,7 @@ test-kafka: ## the tests that use Kafka, against Apache Kafka instead of the loc
 screenshots: ## renew the pictures of the web pages in docs/images
 	tools/install-needs test
 	mkdir -p docs/images
-	LOCKSTEP_TEST_SCREENSHOTS=$(CURDIR)/docs/images cargo test $(CARGO_FLAGS) -p lockstep --test it browser::
+	LOCKSTEP_TEST_SCREENSHOTS=$(CURDIR)/docs/images cargo test $(CARGO_FLAGS) -p lockstep --test it -- browser:: console::
 
 prove: ## the promises at full length: a minute of pgbench under kill -9
 	tools/install-needs test

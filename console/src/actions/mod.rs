@@ -6,6 +6,8 @@ pub(crate) use once::Once;
 
 mod control;
 
+mod letters;
+
 mod schemas;
 
 use std::fmt;
@@ -108,6 +110,9 @@ impl Request<'_> {
             "pause-apply" => control::pause_apply(self).await,
             "resume-apply" => control::resume_apply(self).await,
             "pause-table" => control::pause_table(self).await,
+            "redrive" => letters::redrive(self).await,
+            "redrive-group" => letters::redrive_group(self).await,
+            "discard" => letters::discard(self).await,
             "test-schema" => schemas::test(self).await,
             "set-level" => schemas::set_level(self).await,
             "delete-schema" => schemas::delete(self, Deletion::Soft).await,
