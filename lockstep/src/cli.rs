@@ -6,8 +6,8 @@ use service::settings::{self, SettingsError};
 use service::telemetry::TelemetryConfig;
 
 use crate::commands::{
-    api, applier, cdc, check, console, dead_letters, gateway, health, pause, replay, resume, schemas,
-    setup, snapshot, status, topics, up, verify,
+    api, applier, cdc, check, console, dead_letters, gateway, health, pause, replay, resume,
+    schemas, setup, snapshot, status, topics, up, verify,
 };
 
 /// Copies every committed change of one Postgres into another, in commit order, exactly once.
