@@ -7,6 +7,8 @@ use std::time::SystemTime;
 
 use operate::catalog::{self, Identity, PublishedTable};
 use operate::dead_letters;
+use operate::registry::RegistryError;
+use operate::topics::Missing;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
@@ -43,7 +45,24 @@ fn nothing() -> Reply {
 fn found(found: anyhow::Result<impl Serialize>) -> Reply {
     match found {
         Ok(found) => Reply::json(StatusCode::OK, &found),
-        Err(error) => Reply::problem(StatusCode::BAD_GATEWAY, &format!("{error:#}")),
+        Err(error) => Reply::problem(status_of(&error), &format!("{error:#}")),
+    }
+}
+
+/// What does not exist, or was asked for wrongly, is the caller's; anything else a part that is away.
+fn status_of(error: &anyhow::Error) -> StatusCode {
+    if error.is::<Missing>() {
+        return StatusCode::NOT_FOUND;
+    }
+    match error.downcast_ref::<RegistryError>() {
+        Some(RegistryError::Name(_)) => StatusCode::NOT_FOUND,
+        // The registry's codes begin with a status.
+        Some(RegistryError::Refused { code, .. }) => match code.to_string().get(..3) {
+            Some("404") => StatusCode::NOT_FOUND,
+            Some("422") => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => StatusCode::BAD_GATEWAY,
+        },
+        Some(RegistryError::Away(_) | RegistryError::Answer(_)) | None => StatusCode::BAD_GATEWAY,
     }
 }
 
