@@ -15,7 +15,8 @@
 //! - `dead_letters`: what operators do with those that were set aside;
 //! - `steps`: from portions to transactions on the target, by those rules;
 //! - `aside`: what is kept back, replayed and verified, as metrics;
-//! - `pipeline`: the loop that calls them.
+//! - `pipeline`: the loop that calls them;
+//! - `replay`: what the topics still hold, once more.
 
 mod aside;
 mod batch;
@@ -31,6 +32,7 @@ mod metrics;
 mod pipeline;
 pub mod progress;
 mod registry;
+pub mod replay;
 mod schemas;
 mod statement;
 mod steps;

@@ -6,8 +6,8 @@ use service::settings::{self, SettingsError};
 use service::telemetry::TelemetryConfig;
 
 use crate::commands::{
-    api, applier, cdc, check, console, dead_letters, gateway, pause, resume, schemas, setup,
-    snapshot, status, topics, up, verify,
+    api, applier, cdc, check, console, dead_letters, gateway, pause, replay, resume, schemas,
+    setup, snapshot, status, topics, up, verify,
 };
 
 /// Copies every committed change of one Postgres into another, in commit order, exactly once.
@@ -45,13 +45,15 @@ pub(crate) enum Command {
     Snapshot(snapshot::Config),
     /// Compare source and target, every row of every table
     Verify(verify::Config),
+    /// Put rows of a past time in place again, or copy the tables as they stood
+    Replay(Box<replay::Config>),
     /// Browse the topics and the records in them
     Topics(topics::Config),
     /// Browse the schemas that records were written with
     Schemas(schemas::Config),
     /// Let apply or capture rest between two transactions, or single tables wait
     Pause(pause::Config),
-    /// Let a paused apply or capture go on
+    /// Let a paused apply or capture go on, or bring held tables up to the others
     Resume(resume::Config),
     /// Look at changes that apply has set aside, apply them after all, or discard them
     DeadLetters(dead_letters::Config),
@@ -89,6 +91,7 @@ impl Command {
             | Self::Status(_)
             | Self::Snapshot(_)
             | Self::Verify(_)
+            | Self::Replay(_)
             | Self::Topics(_)
             | Self::Schemas(_)
             | Self::Pause(_)

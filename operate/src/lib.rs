@@ -9,7 +9,8 @@
 //! - `control`: letting apply, or a table, rest;
 //! - `dead_letters`: changes that apply has set aside;
 //! - `audit`: who did what, and why;
-//! - `verify`: whether the target holds the source's rows.
+//! - `verify`: whether the target holds the source's rows;
+//! - `replay`: what the topics still hold, once more.
 //!
 //! Nothing here prints: what takes long tells a callback how far it is.
 
@@ -22,6 +23,7 @@ pub mod endpoints;
 pub mod kafka;
 pub mod progress;
 pub mod registry;
+pub mod replay;
 pub mod schemas;
 pub mod snapshot;
 pub mod status;

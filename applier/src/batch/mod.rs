@@ -51,7 +51,7 @@ impl Change {
         }
     }
 
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let row = match &self.action {
             Action::Insert(row) | Action::Delete(row) => row.len(),
             Action::Update { row, moved_from } => {

@@ -5,6 +5,7 @@ mod covered;
 mod merge;
 mod reader;
 
-pub(crate) use chain::Link;
+pub(crate) use chain::{Admission, Link, admit};
 pub use chain::{ChainError, Source};
+pub(crate) use covered::{Covered, Reading, commit_record};
 pub(crate) use reader::Reader;

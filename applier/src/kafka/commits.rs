@@ -109,6 +109,31 @@ impl CommitsConsumer {
         }
     }
 
+    /// The offsets of the first record and of the one that will be written next.
+    ///
+    /// # Errors
+    /// When the brokers cannot be asked.
+    pub(crate) async fn reach(&self) -> Result<(i64, i64), Error> {
+        match self.consumer.watermarks(&self.topic, 0).await {
+            Ok(reach) => Ok((reach.low, reach.high)),
+            Err(Watermarking::Failed(error)) => Err(error),
+            Err(Watermarking::Unknown) => Err(self.consumer.broken("topic unknown".to_owned())),
+        }
+    }
+
+    /// The offset of the first record that a data partition still has; beyond all when the topic is
+    /// gone.
+    ///
+    /// # Errors
+    /// When the brokers cannot be asked.
+    pub(crate) async fn first_offset(&self, topic: &str, partition: i32) -> Result<i64, Error> {
+        match self.consumer.watermarks(topic, partition).await {
+            Ok(reach) => Ok(reach.low),
+            Err(Watermarking::Failed(error)) => Err(error),
+            Err(Watermarking::Unknown) => Ok(i64::MAX),
+        }
+    }
+
     async fn explain(&self) -> Error {
         let next = self.next_offset;
         match self.consumer.watermarks(&self.topic, 0).await {

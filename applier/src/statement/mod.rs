@@ -5,6 +5,11 @@
 
 mod row;
 mod staged;
+mod touched;
+
+pub(crate) use touched::{Noting, Touched};
+
+use std::sync::Arc;
 
 use change::TableName;
 
@@ -50,6 +55,13 @@ pub(crate) enum TableStatement {
     UpsertStaged,
     PatchStaged(Columns),
     DeleteStaged,
+    /// Notes that the staged keys are written.
+    Note(Arc<Touched>, Noting),
+    /// Brings the live rows of staged keys that were not written yet.
+    Seed(Arc<Touched>),
+    /// Brings the live row that has the second key, if the first was not written yet. The parameters
+    /// are both keys.
+    SeedMoved(Arc<Touched>),
 }
 
 /// Marks of columns.
@@ -74,6 +86,9 @@ impl Shape {
             TableStatement::PatchStaged(columns) => self.patch_staged(columns),
             TableStatement::DeleteStaged if self.has_key => self.delete_staged(),
             TableStatement::DeleteStaged => self.delete_equal_staged(),
+            TableStatement::Note(touched, noting) => self.note(touched, *noting),
+            TableStatement::Seed(touched) => self.seed(touched),
+            TableStatement::SeedMoved(touched) => self.seed_moved(touched),
         }
     }
 

@@ -32,13 +32,13 @@ impl Shape {
             "update {} as t set {} where {}",
             self.table.quoted(),
             list(sets),
-            self.key_is(set.len() + 1)
+            self.key_is("t", set.len() + 1)
         )
     }
 
     pub(super) fn delete(&self) -> String {
         let table = self.table.quoted();
-        format!("delete from {table} as t where {}", self.key_is(1))
+        format!("delete from {table} as t where {}", self.key_is("t", 1))
     }
 
     /// One of the rows that are the same byte for byte, whatever their types' equality says, and
@@ -72,21 +72,22 @@ impl Shape {
         format!(
             "select {} from {table} as t where {}",
             list(columns),
-            self.key_is(1)
+            self.key_is("t", 1)
         )
     }
 
-    fn key_is(&self, first: usize) -> String {
+    /// Whether a row of `table` has the key that is bound from the parameter `first` on.
+    pub(super) fn key_is(&self, table: &str, first: usize) -> String {
         let terms: Vec<String> = (first..)
             .zip(self.key())
-            .map(|(n, column)| format!("t.{} = {}", column.quoted(), column.bind(n)))
+            .map(|(n, column)| format!("{table}.{} = {}", column.quoted(), column.bind(n)))
             .collect();
         terms.join(" and ")
     }
 }
 
 impl ShapeColumn {
-    fn bind(&self, n: usize) -> String {
+    pub(super) fn bind(&self, n: usize) -> String {
         match self.is_text {
             true => format!("${n}::text::{}", self.type_name),
             false => format!("${n}::{}", self.type_name),

@@ -72,7 +72,7 @@ impl Shape {
             self.table.quoted(),
             list(sets),
             self.stage_name(),
-            self.key_is_staged()
+            self.key_is_staged("t")
         )
     }
 
@@ -81,7 +81,7 @@ impl Shape {
             "delete from {} as t using {} as s where {}",
             self.table.quoted(),
             self.stage_name(),
-            self.key_is_staged()
+            self.key_is_staged("t")
         )
     }
 
@@ -107,18 +107,18 @@ impl Shape {
         list(columns.map(|(at, column)| column.staged(at)))
     }
 
-    fn key_is_staged(&self) -> String {
+    pub(super) fn key_is_staged(&self, table: &str) -> String {
         let columns = self.columns.iter().enumerate();
         let terms: Vec<String> = columns
             .filter(|(_, column)| column.in_key)
-            .map(|(at, column)| format!("t.{} = {}", column.quoted(), column.staged(at)))
+            .map(|(at, column)| format!("{table}.{} = {}", column.quoted(), column.staged(at)))
             .collect();
         terms.join(" and ")
     }
 }
 
 impl ShapeColumn {
-    fn staged(&self, at: usize) -> String {
+    pub(super) fn staged(&self, at: usize) -> String {
         match self.is_text {
             true => format!("s.c{at}::{}", self.type_name),
             false => format!("s.c{at}"),

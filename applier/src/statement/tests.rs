@@ -63,3 +63,24 @@ fn a_table_of_keys_only_is_upserted() {
     let sql = shape.sql(&TableStatement::Upsert);
     assert!(sql.ends_with(r#"on conflict ("id") do nothing"#), "{sql}");
 }
+
+#[test]
+fn written_keys_are_noted_and_their_live_rows_brought() {
+    let touched = Arc::new(Touched {
+        live: TableName::new("public", "live"),
+        columns: vec!["id".to_owned(), "b".to_owned()],
+        keys: TableName::new("r", "keys_1"),
+    });
+    check(
+        &TableStatement::Note(Arc::clone(&touched), Noting::Late),
+        r#"insert into "r"."keys_1" as k ("id", late) select s.c0, true from pg_temp."stage 1" as s on conflict ("id") do update set late = true where not k.late"#,
+    );
+    check(
+        &TableStatement::Seed(Arc::clone(&touched)),
+        r#"insert into "public"."a""b" ("id", "b") select l."id", l."b" from "public"."live" as l join pg_temp."stage 1" as s on l."id" = s.c0 where not exists (select from "r"."keys_1" as k where k."id" = l."id") on conflict do nothing"#,
+    );
+    check(
+        &TableStatement::SeedMoved(touched),
+        r#"insert into "public"."a""b" ("id", "b") select l."id", l."b" from "public"."live" as l where l."id" = $2::integer and not exists (select from "r"."keys_1" as k where k."id" = $1::integer) on conflict do nothing"#,
+    );
+}

@@ -11,5 +11,9 @@ mod session;
 mod singly;
 mod statements;
 mod table;
+mod touch;
+mod writer;
 
 pub(crate) use session::{Outcome, Session};
+pub(crate) use table::{create, find, target_type};
+pub(crate) use writer::{SETTINGS, Writer};

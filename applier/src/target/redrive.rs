@@ -88,7 +88,7 @@ impl Session {
             return Ok(None);
         };
         let change = self.change_of(&letter, &mut HashMap::new()).await?;
-        let shape = table::resolve(&self.connection, &change.plan).await?;
+        let shape = table::resolve(&self.connection, &change.plan, None).await?;
         let wanted = match &change.action {
             Action::Insert(row) | Action::Update { row, .. } => Some(row),
             Action::Delete(_) | Action::Truncate => None,

@@ -19,12 +19,11 @@ pub(super) async fn send<'a>(
     work: &'a Work<'a>,
 ) -> Result<(), Failed<'a>> {
     match work {
-        Work::Truncate(changes) => {
-            let tables = changes.iter().map(|change| &change.plan.relation.table);
-            let names: Vec<String> = tables.map(change::TableName::quoted).collect();
+        Work::Truncate { first, tables } => {
+            let names: Vec<String> = tables.iter().map(change::TableName::quoted).collect();
             let sql = format!("truncate {}", names.join(", "));
             let truncate = async move { client.batch_execute(&sql).await.map(|()| 1) };
-            flight.send(Purpose::Change(changes[0]), truncate).await?;
+            flight.send(Purpose::Change(first), truncate).await?;
         }
         Work::Jobs(jobs) => {
             for job in jobs {
@@ -35,7 +34,7 @@ pub(super) async fn send<'a>(
     Ok(())
 }
 
-async fn send_job<'a>(
+pub(super) async fn send_job<'a>(
     flight: &mut Flight<'a>,
     client: &'a Client,
     statements: &'a Statements,

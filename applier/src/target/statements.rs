@@ -3,6 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
+use change::TableName;
 use change::framing::SchemaId;
 use tokio_postgres::{Client, Statement};
 
@@ -15,6 +16,8 @@ use crate::statement::{Shape, TableStatement};
 
 #[derive(Default)]
 pub(super) struct Statements {
+    /// Tables whose changes go to another.
+    redirects: HashMap<TableName, TableName>,
     shapes: HashMap<SchemaId, Shape>,
     prepared: HashMap<(SchemaId, TableStatement), Statement>,
     /// Tables whose stage exists.
@@ -24,7 +27,10 @@ pub(super) struct Statements {
 /// What is sent for one stage.
 pub(super) enum Work<'a> {
     Jobs(Vec<Job<'a>>),
-    Truncate(&'a [&'a Change]),
+    Truncate {
+        first: &'a Change,
+        tables: Vec<TableName>,
+    },
 }
 
 impl Statements {
@@ -38,10 +44,15 @@ impl Statements {
         for stage in stages {
             let work = match stage {
                 Stage::Truncate(changes) => {
+                    let mut tables = Vec::with_capacity(changes.len());
                     for change in changes {
-                        self.resolve(client, &change.plan).await?;
+                        let shape = self.resolve(client, &change.plan).await?;
+                        tables.push(shape.table.clone());
                     }
-                    Work::Truncate(changes)
+                    Work::Truncate {
+                        first: changes[0],
+                        tables,
+                    }
                 }
                 Stage::Move {
                     change,
@@ -75,14 +86,22 @@ impl Statements {
         prepared.expect("prepared for the job that asks for it")
     }
 
+    /// Sends changes of `table` elsewhere from now on.
+    pub(super) fn redirect(&mut self, table: TableName, to: TableName) {
+        self.redirects.insert(table, to);
+    }
+
     async fn resolve(&mut self, client: &Client, plan: &Plan) -> Result<&Shape, Error> {
+        let redirect = self.redirects.get(&plan.relation.table);
         match self.shapes.entry(plan.schema) {
             Entry::Occupied(known) => Ok(known.into_mut()),
-            Entry::Vacant(unknown) => Ok(unknown.insert(table::resolve(client, plan).await?)),
+            Entry::Vacant(unknown) => {
+                Ok(unknown.insert(table::resolve(client, plan, redirect).await?))
+            }
         }
     }
 
-    async fn prepare(&mut self, client: &Client, job: &Job<'_>) -> Result<(), Error> {
+    pub(super) async fn prepare(&mut self, client: &Client, job: &Job<'_>) -> Result<(), Error> {
         let (schema, shape) = (job.plan.schema, &self.shapes[&job.plan.schema]);
         let failed = |error| Error::Prepare {
             table: shape.table.clone(),

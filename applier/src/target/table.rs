@@ -10,14 +10,24 @@ use crate::error::{Drift, Error, StatementError};
 use crate::statement::{Shape, ShapeColumn};
 use change::value::{Mapping, Scalar};
 
-/// Finds the table of `plan`, or makes it, and matches its columns by name.
+/// Finds the table of `plan`, or makes it, and matches its columns by name. A table that changes are
+/// redirected to was made by who redirects them.
 ///
 /// # Errors
 /// When the table on the target does not fit.
-pub(super) async fn resolve(client: &Client, plan: &Plan) -> Result<Shape, Error> {
+pub(super) async fn resolve(
+    client: &Client,
+    plan: &Plan,
+    redirect: Option<&TableName>,
+) -> Result<Shape, Error> {
     let relation = &plan.relation;
-    let oid = match find(client, &relation.table).await? {
+    let table = redirect.unwrap_or(&relation.table);
+    let oid = match find(client, table).await? {
         Some(oid) => oid,
+        None if redirect.is_some() => {
+            let table = table.clone();
+            return Err(Drift::NotATable { table }.into());
+        }
         None => {
             create(client, relation).await?;
             let made = find(client, &relation.table).await?;
@@ -27,7 +37,7 @@ pub(super) async fn resolve(client: &Client, plan: &Plan) -> Result<Shape, Error
         }
     };
     let shape = Shape {
-        table: relation.table.clone(),
+        table: table.clone(),
         columns: match_columns(client, relation, oid).await?,
         has_key: plan.has_key(),
         stage: format!("lockstep_stage_{}", plan.schema.0),
@@ -38,7 +48,7 @@ pub(super) async fn resolve(client: &Client, plan: &Plan) -> Result<Shape, Error
     Ok(shape)
 }
 
-async fn find(client: &Client, table: &TableName) -> Result<Option<u32>, Error> {
+pub(crate) async fn find(client: &Client, table: &TableName) -> Result<Option<u32>, Error> {
     let query = "select c.oid, c.relkind in ('r', 'p') from pg_catalog.pg_class c \
                  join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
                  where n.nspname = $1 and c.relname = $2";
@@ -57,13 +67,16 @@ async fn find(client: &Client, table: &TableName) -> Result<Option<u32>, Error> 
 }
 
 /// How the target knows a type.
-struct TargetType {
+pub(crate) struct TargetType {
     oid: u32,
     /// With the modifier: `numeric(10,2)`.
-    full_name: String,
+    pub(crate) full_name: String,
 }
 
-async fn target_type(client: &Client, column: &Column) -> Result<Option<TargetType>, Error> {
+pub(crate) async fn target_type(
+    client: &Client,
+    column: &Column,
+) -> Result<Option<TargetType>, Error> {
     let query = "select t.oid, pg_catalog.format_type(t.oid, $2) \
                  from pg_catalog.pg_type t where t.oid = pg_catalog.to_regtype($1)";
     let row = client
@@ -160,7 +173,7 @@ async fn check_key(client: &Client, shape: &Shape, oid: u32) -> Result<(), Error
     .into())
 }
 
-async fn create(client: &Client, relation: &Relation) -> Result<(), Error> {
+pub(crate) async fn create(client: &Client, relation: &Relation) -> Result<(), Error> {
     let table = &relation.table;
     create_schema(client, &table.schema).await?;
     let mut parts = Vec::with_capacity(relation.columns.len() + 1);

@@ -10,6 +10,7 @@ pub(crate) mod dead_letters;
 pub(crate) mod gateway;
 mod monitored;
 pub(crate) mod pause;
+pub(crate) mod replay;
 pub(crate) mod resume;
 pub(crate) mod schemas;
 pub(crate) mod setup;
@@ -44,6 +45,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status(config) => status::run(config).await,
         Command::Snapshot(config) => snapshot::run(config).await,
         Command::Verify(config) => verify::run(config).await,
+        Command::Replay(config) => replay::run(*config).await,
         Command::Topics(config) => topics::run(config).await,
         Command::Schemas(config) => schemas::run(config).await,
         Command::DeadLetters(config) => dead_letters::run(config).await,

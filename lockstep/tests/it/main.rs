@@ -12,6 +12,7 @@ mod input;
 mod kill;
 mod lossless;
 mod operations;
+mod replay;
 mod replica;
 mod schemas;
 mod setup;
