@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use operate::catalog::{self, Identity, PublishedTable};
 use operate::dead_letters;
 use operate::registry::RegistryError;
+use operate::replay;
 use operate::topics::Missing;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -30,6 +31,7 @@ pub(crate) async fn get(visit: &Visit<'_>, path: &[&str]) -> Reply {
         ["tables"] => tables(visit).await,
         ["dead-letters"] => dead_letters(visit).await,
         ["audit"] => audit(visit).await,
+        ["replays"] => replays(visit).await,
         ["openapi.json"] => openapi(),
         ["topics", rest @ ..] => topics::get(visit, rest).await,
         ["schemas", rest @ ..] => schemas::get(visit, rest).await,
@@ -132,6 +134,14 @@ async fn dead_letters(visit: &Visit<'_>) -> Reply {
 
 async fn audit(visit: &Visit<'_>) -> Reply {
     found(pages::activity::audit(visit).await)
+}
+
+async fn replays(visit: &Visit<'_>) -> Reply {
+    let entries = replay::list(&visit.console.endpoints).await;
+    found(entries.map(|entries| {
+        let entries = entries.iter().map(replay::entry_json);
+        entries.collect::<Vec<Value>>()
+    }))
 }
 
 fn openapi() -> Reply {

@@ -13,7 +13,7 @@ pub(crate) mod schemas;
 
 pub(crate) mod dead_letters;
 
-mod replay;
+pub(crate) mod replay;
 
 pub(crate) mod activity;
 
@@ -46,7 +46,7 @@ pub(crate) async fn find(visit: &Visit<'_>, path: &[&str]) -> Option<Page> {
         ["topics", rest @ ..] => topics::find(visit, rest).await,
         ["schemas", rest @ ..] => schemas::find(visit, rest).await,
         ["dead-letters", rest @ ..] => dead_letters::find(visit, rest).await,
-        ["replay", rest @ ..] => replay::find(visit, rest),
+        ["replay", rest @ ..] => replay::find(visit, rest).await,
         ["activity"] => Some(activity::page(visit).await),
         _ => None,
     }

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use maud::{Markup, html};
 use operate::audit::{self, Entry};
+use operate::capture;
 use operate::control::Apply;
 use tokio_postgres::Client;
 
@@ -31,7 +32,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Page {
         }
         h2 { "Where the changes are" }
         (stages(&facts))
-        @if visit.caller.may(Role::Operator) { (pause_or_resume(visit, look.as_deref())) }
+        @if visit.caller.may(Role::Operator) { (pause_or_resume(visit, look.as_deref()).await) }
         (ranges(range))
         (charts(visit, range))
         h2 { "Tables that need attention" }
@@ -63,15 +64,27 @@ fn stages(facts: &Facts) -> Markup {
     }
 }
 
-fn pause_or_resume(visit: &Visit<'_>, look: Option<&Look>) -> Markup {
+async fn pause_or_resume(visit: &Visit<'_>, look: Option<&Look>) -> Markup {
     let operations = look.and_then(|look| look.operations.as_ref());
     let apply = operations.map(|it| match it.value.apply_paused {
         true => Apply::Paused,
         false => Apply::Running,
     });
+    let slot = &visit.console.endpoints.names.slot;
+    let ask = async |source: &Client| capture::last_order(source, slot).await;
+    let order = visit.console.source.ask(ask).await;
     let caller = visit.caller;
     html! {
         div.actions {
+            @match order {
+                Ok(Some(order)) if order.paused => (action_form(caller, "resume-capture", html! {
+                    (widgets::reason_field("resume-capture-why")) button.main { "Resume capture" }
+                })),
+                Ok(_) => (action_form(caller, "pause-capture", html! {
+                    (widgets::reason_field("pause-capture-why")) button { "Pause capture" }
+                })),
+                Err(_) => p.faint { "Capture can be paused once the source answers." },
+            }
             @match apply {
                 Some(Apply::Running) => (action_form(caller, "pause-apply", html! {
                     (widgets::reason_field("pause-why")) button { "Pause apply" }

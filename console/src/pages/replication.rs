@@ -315,6 +315,11 @@ fn actions(visit: &Visit<'_>, name: &str, standing: Option<&Standing>) -> Markup
     let held = standing.is_some_and(|standing| standing.cause.is_some());
     html! {
         @if held {
+            (action_form(visit.caller, "resume-table", html! {
+                input type="hidden" name="table" value=(name);
+                (widgets::reason_field("resume-why"))
+                button.main { "Resume this table" }
+            }))
             (widgets::command_line(&format!("lockstep resume --table {name}")))
         } @else {
             (action_form(visit.caller, "pause-table", html! {
@@ -325,6 +330,12 @@ fn actions(visit: &Visit<'_>, name: &str, standing: Option<&Standing>) -> Markup
             }))
             (widgets::command_line(&format!("lockstep pause --table {name}")))
         }
+        (action_form(visit.caller, "snapshot-table", html! {
+            input type="hidden" name="table" value=(name);
+            (widgets::reason_field("snapshot-why"))
+            button { "Read this table again" }
+        }))
+        (widgets::command_line(&format!("lockstep snapshot --table {name}")))
         (widgets::command_line(&format!("lockstep verify --table {name}")))
     }
 }

@@ -36,10 +36,10 @@ const PLANTED: &str = "
 async fn plant_letters(target: &Connection, count: i32) {
     let sql = "
         insert into lockstep.dead_letters (pipeline, table_schema, table_name, commit_lsn, ordinal,
-            topic, kafka_partition, kafka_offset, schema_id, datum, op, key, error_class, sqlstate,
+            topic, kafka_partition, kafka_offset, schema_id, op, images, key, error_class, sqlstate,
             error, constraint_name)
         select 'lockstep', 'public', 'articles', '0/1'::pg_lsn + n, 0, 'lockstep.public.articles',
-            0, n, 1, '', 'insert', int4send(n), 'conflict',
+            0, n, 1, 'insert', '', int4send(n), 'conflict',
             case when n % 3 = 0 then '23514' else '23505' end,
             'a unique value of the row is taken', 'articles_pkey'
         from generate_series(1, $1) as n";
