@@ -23,3 +23,4 @@ mod subscriptions;
 mod topics;
 mod up;
 mod verify;
+mod verify_load;

@@ -17,7 +17,10 @@ pub(crate) struct Pipeline {
 impl Pipeline {
     /// Two empty databases, and a name for everything else.
     pub(crate) async fn new() -> Self {
-        let (source, target) = (database().await, database().await);
+        Self::between(database().await, database().await).await
+    }
+
+    pub(crate) async fn between(source: Database, target: Database) -> Self {
         let name = name::unique();
         let flags = [
             ("source", source.dsn()),
@@ -65,6 +68,13 @@ impl Pipeline {
     /// What its slot, publication, topics and progress are called.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Starts a command that looks at the pipeline.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Process {
+        let mut all: Vec<&str> = arguments.to_vec();
+        all.extend(self.flags.iter().map(String::as_str));
+        Process::start(command::launch(arguments[0], &all))
     }
 
     /// Runs a command that looks at the pipeline, such as `verify`.
