@@ -84,13 +84,6 @@ impl Pipeline {
         command::lockstep(&std::env::temp_dir(), &all).await
     }
 
-    /// Starts a command that looks at the pipeline and takes its time.
-    pub(crate) fn start(&self, arguments: &[&str]) -> Process {
-        let mut all: Vec<&str> = arguments.to_vec();
-        all.extend(self.flags.iter().map(String::as_str));
-        Process::start(command::launch(arguments[0], &all))
-    }
-
     /// Waits until readers of the target see only states that the source had.
     pub(crate) async fn streaming(&self) {
         let target = self.target.client().await;

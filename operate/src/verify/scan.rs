@@ -92,11 +92,7 @@ pub(super) async fn sums(
             let task = &tasks[piece.table];
             let step = || format!("read table {} of the {}", task.table.name, side.name);
             let read = read(side, reader, task, &piece).await.with_context(step)?;
-            let mut sums = sums.lock().unwrap_or_else(PoisonError::into_inner);
-            for (bucket, digest) in read {
-                sums[piece.table][bucket] += digest;
-            }
-            drop(sums);
+            add(&sums, piece.table, read);
             let until = piece.until.unwrap_or_else(|| task.weight());
             done.fetch_add(until - piece.from, Ordering::Relaxed);
             tokio::time::sleep(limit.rest(started.elapsed())).await;
@@ -105,6 +101,13 @@ pub(super) async fn sums(
     });
     try_join_all(readers).await?;
     Ok(sums.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn add(sums: &Mutex<Vec<Vec<Digest>>>, table: usize, read: Vec<(usize, Digest)>) {
+    let mut sums = sums.lock().unwrap_or_else(PoisonError::into_inner);
+    for (bucket, digest) in read {
+        sums[table][bucket] += digest;
+    }
 }
 
 fn pieces<'a>((table, task): (usize, &'a Task<'_>)) -> impl Iterator<Item = Piece> + 'a {
