@@ -3,6 +3,8 @@
 mod schemas;
 mod topics;
 
+use operate::registry::RegistryError;
+use operate::topics::Missing;
 use serde_json::json;
 
 use crate::actions::Answer;
@@ -32,7 +34,24 @@ fn nothing() -> Reply {
 fn found(found: anyhow::Result<impl serde::Serialize>) -> Reply {
     match found {
         Ok(found) => Reply::json(StatusCode::OK, &found),
-        Err(error) => Reply::problem(StatusCode::BAD_GATEWAY, &format!("{error:#}")),
+        Err(error) => Reply::problem(status_of(&error), &format!("{error:#}")),
+    }
+}
+
+/// What does not exist, or was asked for wrongly, is the caller's; anything else a part that is away.
+fn status_of(error: &anyhow::Error) -> StatusCode {
+    if error.is::<Missing>() {
+        return StatusCode::NOT_FOUND;
+    }
+    match error.downcast_ref::<RegistryError>() {
+        Some(RegistryError::Name(_)) => StatusCode::NOT_FOUND,
+        // The registry's codes begin with a status.
+        Some(RegistryError::Refused { code, .. }) => match code.to_string().get(..3) {
+            Some("404") => StatusCode::NOT_FOUND,
+            Some("422") => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => StatusCode::BAD_GATEWAY,
+        },
+        Some(RegistryError::Away(_) | RegistryError::Answer(_)) | None => StatusCode::BAD_GATEWAY,
     }
 }
 
