@@ -24,8 +24,9 @@ struct Compose(Value);
 
 impl Compose {
     fn read() -> Self {
-        let mut compose: Value = serde_yaml_ng::from_str(&text_of("compose.yaml")).unwrap();
-        compose.apply_merge().unwrap();
+        let mut compose: Value =
+            serde_yaml_ng::from_str(&text_of("compose.yaml")).expect("read compose.yaml");
+        compose.apply_merge().expect("merge what services share");
         Self(compose)
     }
 
@@ -202,10 +203,11 @@ async fn our_services_take_their_settings_and_tell_their_health() {
         });
         wait::until(&format!("{name} answers"), async || {
             let ran = command::lockstep(process.dir(), &["health", &url]).await;
-            match ran.stdout.is_empty() {
-                true => Err(format!("{}{}", ran.stderr, process.output())),
-                false => Ok(assert_tells(name, &ran)),
+            if ran.stdout.is_empty() {
+                return Err(format!("{}{}", ran.stderr, process.output()));
             }
+            assert_tells(name, &ran);
+            Ok(())
         })
         .await;
     }

@@ -155,23 +155,18 @@ async fn plant(stack: &Stack) -> Connection {
         .await
         .well();
     let target = stack.target().await;
-    target.batch_execute(FINDINGS).await.unwrap();
+    let planted = target.batch_execute(FINDINGS).await;
+    planted.expect("plant what was found");
     let source = stack.source().await;
-    // Statements of their own: neither may stand in a transaction with another.
-    source
-        .batch_execute("alter system set max_slot_wal_keep_size = '1GB'")
-        .await
-        .unwrap();
-    source
-        .batch_execute("select pg_reload_conf()")
-        .await
-        .unwrap();
-    source
-        .batch_execute(
-            "begin; insert into articles (title, content, author) values ('a', 'b', 'c')",
-        )
-        .await
-        .unwrap();
+    for statement in [
+        // Neither may stand in a transaction with another.
+        "alter system set max_slot_wal_keep_size = '1GB'",
+        "select pg_reload_conf()",
+        "begin; insert into articles (title, content, author) values ('a', 'b', 'c')",
+    ] {
+        let done = source.batch_execute(statement).await;
+        done.expect("give the slot a limit, and leave a transaction open");
+    }
     source
 }
 
@@ -193,11 +188,14 @@ async fn mend(stack: &Stack, open: &mut Connection) {
         .await
         .well();
     let target = stack.target().await;
-    target.batch_execute(MENDED).await.unwrap();
-    open.batch_execute("rollback").await.unwrap();
+    let mended = target.batch_execute(MENDED).await;
+    mended.expect("mend what was found");
+    let ended = open.batch_execute("rollback").await;
+    ended.expect("end the open transaction");
     // The slot moves on when the source logs which transactions run.
     let source = stack.source().await;
-    source.batch_execute("checkpoint").await.unwrap();
+    let logged = source.batch_execute("checkpoint").await;
+    logged.expect("make a checkpoint");
 }
 
 const MENDED: &str = "

@@ -57,7 +57,8 @@ fn each_alert_has_a_page_that_says_what_to_do() {
 
 /// Name and page of each.
 fn alerts() -> Vec<(String, String)> {
-    let text = fs::read_to_string(folder().join("rules/alerts.yml")).unwrap();
+    let text = fs::read_to_string(folder().join("rules/alerts.yml"));
+    let text = text.expect("read the alerts");
     let value = |line: &str, key: &str| {
         let value = line.trim_start().strip_prefix(key)?;
         Some(value.trim().to_owned())
