@@ -194,7 +194,7 @@ async fn alone() -> (Server, Pipeline, Connection, [Process; 2]) {
     let pipeline = Pipeline::between(server.database().await, database().await).await;
     let source = pipeline.source.client().await;
     let create = "create table t (id int primary key, note text)";
-    source.batch_execute(create).await.unwrap();
+    source.batch_execute(create).await.expect("make the tables");
     let services = [pipeline.cdc(), pipeline.applier()];
     pipeline.streaming().await;
     (server, pipeline, source, services)
