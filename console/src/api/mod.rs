@@ -31,6 +31,7 @@ pub(crate) async fn get(visit: &Visit<'_>, path: &[&str]) -> Reply {
         ["tables"] => tables(visit).await,
         ["dead-letters"] => dead_letters(visit).await,
         ["audit"] => audit(visit).await,
+        ["verifications"] => found(pages::activity::verifications(visit).await),
         ["replays"] => replays(visit).await,
         ["openapi.json"] => openapi(),
         ["topics", rest @ ..] => topics::get(visit, rest).await,

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 use operate::audit::{self, Entry};
 use operate::status::Service;
+use operate::verify::{self, Verification};
 use tokio_postgres::Client;
 
 use super::Visit;
@@ -17,6 +18,12 @@ pub(super) async fn page(visit: &Visit<'_>) -> Page {
             Ok(entries) => (audit_list(&entries)),
             Err(error) => (widgets::failed("The audit log", &error)),
         }
+        h2 { "Comparisons of source and target" }
+        @match verifications(visit).await {
+            Ok(found) => (verification_list(&found)),
+            Err(error) => (widgets::failed("The comparisons", &error)),
+        }
+        (widgets::command_line("lockstep verify"))
         h2 { "Health of what it depends on" }
         (health(visit))
         h2 { "Settings" }
@@ -57,6 +64,51 @@ fn audit_list(entries: &[Entry]) -> Markup {
         (widgets::table("Audit log", &["When", "Who", "Did", "To", "Why", "Details"], rows))
         (widgets::pager(None, older.map(|entry| format!("/activity?before={}", entry.id)), ""))
     }
+}
+
+/// Comparisons on the page.
+const COMPARISONS: i64 = 20;
+
+pub(crate) async fn verifications(visit: &Visit<'_>) -> anyhow::Result<Vec<Verification>> {
+    let pipeline = &visit.console.endpoints.names.pipeline;
+    let ask = async |target: &Client| verify::history(target, pipeline, COMPARISONS).await;
+    visit.console.target.ask(ask).await
+}
+
+fn verification_list(found: &[Verification]) -> Markup {
+    if found.is_empty() {
+        return widgets::empty("Source and target were not compared yet.");
+    }
+    let count = |rows: i64| widgets::count(u64::try_from(rows).unwrap_or(0));
+    let rows = html! {
+        @for it in found {
+            @let (word, state) = match it.equal {
+                true => ("equal", State::Good),
+                false => ("different", State::Bad),
+            };
+            tr {
+                td { (it.finished_at) }
+                td.mono { (it.lsn) }
+                td { span.badge data-state=(state.name()) { (word) } }
+                td.number { (count(it.rows_compared)) }
+                td.number { (count(it.rows_different)) }
+                td.number { (count(it.rows_repaired)) }
+                td.number { (format!("{:.0} ms", it.held_ms)) }
+                td { (it.started_by) }
+            }
+        }
+    };
+    let head = [
+        "When",
+        "At",
+        "Result",
+        "Rows",
+        "Different",
+        "Repaired",
+        "Apply held",
+        "By",
+    ];
+    widgets::table("Comparisons of source and target", &head, rows)
 }
 
 fn health(visit: &Visit<'_>) -> Markup {

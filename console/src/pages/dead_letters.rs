@@ -208,7 +208,7 @@ fn about(letter: &Letter) -> Markup {
             dt { "Set aside" } dd { (widgets::age(letter.age_seconds)) }
             dt { "Record" }
             dd {
-                a href={ "/topics/" (path_segment(&letter.topic)) "?partition=" (letter.partition) "&offset=" (letter.offset) } {
+                a href={ "/topics/" (path_segment(&letter.topic)) "?partition=" (letter.partition) "&from=offset&value=" (letter.offset) } {
                     (letter.topic) ", partition " (letter.partition) ", offset " (letter.offset)
                 }
             }

@@ -117,7 +117,7 @@ fn ruler(look: Option<&Look>) -> Markup {
         .unwrap_or(0)
         .max(1);
     html! {
-        svg.ruler viewBox="0 0 1000 90" role="img" aria-label="Distances from the end of the log; the table that follows gives the numbers" {
+        svg.ruler viewBox="0 0 1000 105" role="img" aria-label="Distances from the end of the log; the table that follows gives the numbers" {
             line x1="40" y1="45" x2="960" y2="45" {}
             circle cx="960" cy="45" r="7" {}
             text x="960" y="25" text-anchor="end" { "current" }

@@ -58,6 +58,7 @@ async fn every_page_is_live_for_everybody_and_asks_nobody_else() {
 
     let console = stack.console();
     let browser = Browser::start().await;
+    let mut faults = Vec::new();
     for scheme in ["light", "dark"] {
         browser.scheme(scheme).await;
         for (path, title, name) in PAGES {
@@ -65,14 +66,14 @@ async fn every_page_is_live_for_everybody_and_asks_nobody_else() {
             browser.open(&format!("{console}{path}")).await;
             browser.says("h1", title).await;
             browser.says("#connection", "live").await;
-            browser
-                .assert_accessible(&format!("{path}, {scheme}"))
-                .await;
+            for barrier in browser.barriers().await {
+                faults.push(format!("{path}, {scheme}: {barrier}"));
+            }
             browser.keep(&format!("console-{name}-{scheme}")).await;
             browser.window(320, 700).await;
-            let wider = "return document.documentElement.scrollWidth > innerWidth";
-            let wider = browser.run(wider, Vec::new()).await;
-            assert_eq!(wider, json!(false), "{path} scrolls sideways at 320 px");
+            for element in browser.overhanging().await {
+                faults.push(format!("{path} at 320 px: {element}"));
+            }
         }
     }
     browser.window(1280, 900).await;
@@ -85,7 +86,8 @@ async fn every_page_is_live_for_everybody_and_asks_nobody_else() {
         .open(&format!("{console}/replication/public.articles"))
         .await;
     browser.says("main", "a migration").await;
-    browser.assert_accessible("a table").await;
+    faults.extend(browser.barriers().await);
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
     browser.assert_at_home(&[&console]).await;
 }
 
@@ -125,6 +127,61 @@ async fn apply_is_paused_and_resumed_by_buttons_and_the_audit_log_says_who() {
     browser.says("main", "pause apply").await;
     browser.says("main", "resume apply").await;
     browser.says("main", "a test").await;
+    browser.assert_at_home(&[&console]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_is_planned_tried_and_confirmed() {
+    let stack = Stack::start(&[]);
+    stack.ready(1).await;
+    let source = stack.source().await;
+    let rows = "insert into articles (title, content, author)
+                select 'Title ' || n, 'Text', 'Ann' from generate_series(1, 20) as n";
+    source.batch_execute(rows).await.expect("write articles");
+    let target = stack.target().await;
+    wait::until("the articles arrive", async || {
+        let row = target.query_one("select count(*) from articles", &[]).await;
+        let count: i64 = row.map_err(|error| error.to_string())?.get(0);
+        if count == 20 {
+            Ok(())
+        } else {
+            Err(count.to_string())
+        }
+    })
+    .await;
+
+    let console = stack.console();
+    let browser = Browser::start().await;
+    browser.open(&format!("{console}/replay")).await;
+    browser.click("#into").await;
+    browser.keys("as_it_was").await;
+    browser
+        .click("form[action='/actions/replay-plan'] button")
+        .await;
+    browser.says("main", "has begun").await;
+    browser.open(&format!("{console}/replay/plans/1")).await;
+    let confirm = "form[action='/actions/replay-run']";
+    browser.says("main", "5. Confirm").await;
+    browser.says("main", "public.articles").await;
+    assert_eq!(browser.barriers().await, Vec::<String>::new());
+    browser.keep("console-replay-plan").await;
+    browser
+        .click(&format!("{confirm} input[name=reason]"))
+        .await;
+    browser.keys("a test").await;
+    browser
+        .click(&format!("{confirm} input[name=confirm]"))
+        .await;
+    browser.keys("lockstep").await;
+    browser.click(&format!("{confirm} button")).await;
+    browser.says("main", "The replay has begun").await;
+    browser.open(&format!("{console}/replay/plans/1")).await;
+    browser.says("main", "done").await;
+    let row = target.query_one("select count(*) from as_it_was.articles", &[]);
+    let copied: i64 = row.await.expect("count the copy").get(0);
+    assert_eq!(copied, 20);
+    browser.open(&format!("{console}/replay")).await;
+    browser.says("main", "schema as_it_was").await;
     browser.assert_at_home(&[&console]).await;
 }
 

@@ -141,15 +141,27 @@ impl Browser {
         told.unwrap_or_else(|error| panic!("{command}: {error}"));
     }
 
-    /// # Panics
-    /// When axe-core finds something that keeps people from using the page.
-    pub async fn assert_accessible(&self, page: &str) {
+    /// What axe-core finds that keeps people from using the page: rules, with the elements that
+    /// break them.
+    pub async fn barriers(&self) -> Vec<String> {
         let library = axe::library().await;
         self.run(&library, Vec::new()).await;
         let found = self.driver.execute_async(axe::CHECK, Vec::new()).await;
         let found = found.unwrap_or_else(|error| panic!("run axe-core: {error}"));
-        let violations = axe::listed(found.json());
-        assert!(violations.is_empty(), "{page}:\n{}", violations.join("\n"));
+        axe::listed(found.json())
+    }
+
+    /// The elements that reach out of the window to its right, and so make the page scroll sideways;
+    /// none of those that are cut off or scroll in something smaller.
+    pub async fn overhanging(&self) -> Vec<String> {
+        let script = "
+            if (document.documentElement.scrollWidth <= innerWidth) return [];
+            return [...document.querySelectorAll('body *')]
+                .filter((it) => it.getBoundingClientRect().right > innerWidth + 1)
+                .map((it) => `${it.tagName} ${it.getAttribute('class') ?? ''}`)";
+        let found = self.run(script, Vec::new()).await;
+        let found = found.as_array().expect("a list of elements");
+        found.iter().map(ToString::to_string).collect()
     }
 
     /// The URL of every request that pages made since the start, WebSockets included, also of those
