@@ -5,7 +5,7 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # Schemathesis.
 export LOCKSTEP_TEST_TOOLS ?= $(TARGET)/test-tools
 
-.PHONY: help check fmt test test-kafka prove bench demo screenshots
+.PHONY: help check fmt test test-kafka prove bench demo screenshots up down logs health
 .DEFAULT_GOAL := help
 
 help: ## list the recipes
@@ -32,7 +32,7 @@ test-kafka: ## the tests that use Kafka, against Apache Kafka instead of the loc
 screenshots: ## renew the pictures of the web pages in docs/images
 	tools/install-needs test
 	mkdir -p docs/images
-	LOCKSTEP_TEST_SCREENSHOTS=$(CURDIR)/docs/images cargo test $(CARGO_FLAGS) -p lockstep --test it browser::
+	LOCKSTEP_TEST_SCREENSHOTS=$(CURDIR)/docs/images cargo test $(CARGO_FLAGS) -p lockstep --test it -- browser:: console::
 
 prove: ## the promises at full length: a minute of pgbench under kill -9
 	tools/install-needs test
@@ -46,3 +46,15 @@ demo: ## everything on this machine under a live load; DEMO_SECONDS=20 ends it w
 	@tools/install-needs demo
 	cargo build $(CARGO_FLAGS) --release --bin lockstep
 	$(TARGET)/release/lockstep up --demo --data $$(tools/demo-data) $(if $(DEMO_SECONDS),--demo-seconds $(DEMO_SECONDS))
+
+up: ## the whole system in containers, with Kafka, registry, Prometheus and Grafana; needs Docker
+	tools/containers up
+
+down: ## stop the containers; their data stays (`docker compose -f docker/compose.yaml down -v` drops it)
+	tools/containers down
+
+logs: ## follow what the containers say; SERVICE=cdc for one of them
+	tools/containers logs $(SERVICE)
+
+health: ## how every container is, and where the pipeline stands
+	tools/containers health

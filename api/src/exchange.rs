@@ -12,8 +12,8 @@ use tracing::Instrument;
 use crate::config::Config;
 use crate::database::Database;
 use crate::http::{
-    Body, Encoding, HeaderMap, HeaderName, HeaderValue, Kind, Method, Problem, Reply, Request,
-    StatusCode, header, json,
+    Body, Encoding, HeaderMap, HeaderName, HeaderValue, Kind, Problem, Reply, Request, StatusCode,
+    header, json,
 };
 use crate::metrics::Metrics;
 use crate::openapi::OpenApi;
@@ -189,20 +189,6 @@ fn finished(reply: Reply, id: &str) -> Reply {
         .entry(header::CACHE_CONTROL)
         .or_insert(no_cache);
     reply
-}
-
-/// A method as a label: a client can make up any.
-pub(crate) fn method_label(method: &Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET",
-        "HEAD" => "HEAD",
-        "POST" => "POST",
-        "PUT" => "PUT",
-        "PATCH" => "PATCH",
-        "DELETE" => "DELETE",
-        "OPTIONS" => "OPTIONS",
-        _ => "other",
-    }
 }
 
 #[cfg(test)]

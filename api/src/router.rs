@@ -34,6 +34,8 @@ impl Route {
         }
         match path {
             "/metrics" => return Some(Self::Metrics),
+            "/healthz" => return Some(Self::Live),
+            "/readyz" => return Some(Self::Health),
             openapi::PATH => return Some(Self::OpenApi),
             _ => {}
         }
@@ -222,6 +224,8 @@ mod tests {
             ("/api/v1/health", Some(Route::Health)),
             ("/api/v1/health/live", Some(Route::Live)),
             ("/metrics", Some(Route::Metrics)),
+            ("/healthz", Some(Route::Live)),
+            ("/readyz", Some(Route::Health)),
             ("/problems/conflict", Some(Route::Problem(Kind::Conflict))),
             ("/api/v1/articles/", None),
             ("/api/v1/articles/0", None),

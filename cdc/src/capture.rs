@@ -126,7 +126,8 @@ impl Capture {
             }
             Message::LogicalMessage(message) if message.timing == Timing::Immediate => {
                 if message.prefix == HEARTBEAT_PREFIX {
-                    self.horizon.rise(message.lsn);
+                    // The message's LSN is its end, where the next record may be a commit.
+                    self.horizon.rise(message.lsn.just_before());
                 }
             }
             Message::StreamStop => return Err(self.out_of_order("StreamStop")),

@@ -48,6 +48,10 @@ for (const time of document.querySelectorAll("time[datetime]")) {
   if (!Number.isNaN(at.valueOf())) time.title = at.toLocaleString();
 }
 
+// What goes on by itself is looked at again.
+const waiting = document.querySelector("[data-reload]");
+if (waiting) setTimeout(() => location.reload(), Number(waiting.dataset.reload) * 1_000);
+
 // A second click while the first is answered would only be told that it is under way.
 for (const form of document.querySelectorAll("form.action")) {
   form.addEventListener("submit", () => {

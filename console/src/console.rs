@@ -1,6 +1,7 @@
 //! What all requests share.
 
 use std::env;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::anyhow;
@@ -13,6 +14,7 @@ use crate::actions::Once;
 use crate::config::Config;
 use crate::link::Link;
 use crate::live::Live;
+use crate::replays::Replays;
 use crate::sessions::Sessions;
 
 pub(crate) struct Console {
@@ -22,6 +24,7 @@ pub(crate) struct Console {
     pub(crate) sessions: Sessions,
     pub(crate) live: Live,
     pub(crate) once: Once,
+    pub(crate) replays: Arc<Replays>,
     pub(crate) started: SystemTime,
     /// With what was learnt of the schemas in it; a text says why there is none.
     registry: Result<(Registry, Plans), String>,
@@ -44,6 +47,7 @@ impl Console {
             sessions: Sessions::new(config.console_user.clone(), &here),
             live: Live::new(Duration::from_secs(config.max_lag)),
             once: Once::default(),
+            replays: Arc::default(),
             started: SystemTime::now(),
         }
     }

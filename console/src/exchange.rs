@@ -2,9 +2,10 @@
 //! common.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use prometheus::{Encoder, Registry, TextEncoder};
-use service::http::{accepts_gzip, cookie, gzipped, request_id};
+use service::http::{RequestMetrics, accepts_gzip, cookie, gzipped, request_id};
 use service::{Health, Monitor, Shutdown, chain};
 use tokio::sync::Semaphore;
 use tracing::Instrument;
@@ -31,6 +32,7 @@ pub(crate) struct Exchange {
     secure_cookies: bool,
     /// Places for streams of events.
     streams: Arc<Semaphore>,
+    requests: RequestMetrics,
     metrics: Registry,
     health: Health,
     stop: Shutdown,
@@ -51,6 +53,7 @@ impl Exchange {
         config: &Config,
         console: Arc<Console>,
         monitor: Monitor,
+        requests: RequestMetrics,
         stop: Shutdown,
     ) -> Self {
         Self {
@@ -59,6 +62,7 @@ impl Exchange {
             hosts: config.console_host.clone(),
             secure_cookies: config.cookies_need_tls(),
             streams: Arc::new(Semaphore::new(STREAMS)),
+            requests,
             metrics: monitor.metrics,
             health: monitor.health,
             stop,
@@ -68,8 +72,12 @@ impl Exchange {
     pub(crate) async fn answer(&self, request: Request, body: Body) -> Reply {
         let id = request_id(&request.headers);
         let span = tracing::info_span!("request", %id);
-        let headers = request.headers.clone();
+        let (started, method) = (Instant::now(), request.method.clone());
+        let (headers, path) = (request.headers.clone(), request.path.clone());
         let reply = self.dispatch(request, body).instrument(span).await;
+        let status = reply.status.as_u16();
+        self.requests
+            .answered(route(&path), &method, status, started.elapsed());
         finished(reply, &headers, &id).await
     }
 
@@ -297,6 +305,31 @@ impl Exchange {
         }
     }
 }
+
+/// The first part of the path as a label: a client can make up any.
+fn route(path: &str) -> &'static str {
+    let first = path.split('/').nth(1).unwrap_or_default();
+    let known = ROUTES.iter().find(|route| route[1..] == *first);
+    known.copied().unwrap_or("other")
+}
+
+const ROUTES: [&str; 15] = [
+    "/",
+    "/activity",
+    "/api",
+    "/assets",
+    "/dead-letters",
+    "/healthz",
+    "/metrics",
+    "/readyz",
+    "/replay",
+    "/replication",
+    "/schemas",
+    "/sign-in",
+    "/sign-out",
+    "/tables",
+    "/topics",
+];
 
 /// A path of this console, whatever a link said.
 fn local_path(next: Option<&str>) -> &str {

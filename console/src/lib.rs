@@ -29,6 +29,8 @@ mod console;
 
 mod link;
 
+mod replays;
+
 mod live;
 
 mod events;

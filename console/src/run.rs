@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use operate::endpoints::Endpoints;
+use service::http::RequestMetrics;
 use service::listener::{self, ListenError};
 use service::{Monitor, Shutdown};
 
@@ -16,6 +17,8 @@ use crate::server;
 pub enum Error {
     #[error("listen for requests")]
     Listen(#[from] ListenError),
+    #[error("register metrics")]
+    Metrics(#[from] prometheus::Error),
 }
 
 /// Serves the console until a stop is requested. A part of the pipeline that is away is shown as
@@ -34,7 +37,14 @@ pub async fn run(
     let listener = listener::bind(address, FLAG).await?;
     tracing::info!(%address, sign_in = !config.console_user.is_empty(), "serving the console");
     let console = Arc::new(Console::new(&config, endpoints));
-    let exchange = Exchange::new(&config, Arc::clone(&console), monitor, shutdown.clone());
+    let requests = RequestMetrics::register(&monitor.metrics)?;
+    let exchange = Exchange::new(
+        &config,
+        Arc::clone(&console),
+        monitor,
+        requests,
+        shutdown.clone(),
+    );
     let served = server::serve(Arc::new(exchange), listener, &shutdown);
     let watched = console.live.watch(&console.endpoints, &shutdown);
     tokio::join!(served, watched);

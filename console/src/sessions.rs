@@ -101,6 +101,14 @@ impl Sessions {
         !self.users.is_empty()
     }
 
+    /// Who may sign in, with their roles.
+    pub(crate) fn users(&self) -> Vec<String> {
+        let users = self.users.iter();
+        users
+            .map(|user| format!("{} ({})", user.name, user.role.name()))
+            .collect()
+    }
+
     /// Who comes with this cookie.
     pub(crate) fn caller(&self, cookie: Option<&str>) -> Option<Caller> {
         if !self.asks() {

@@ -4,6 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use maud::{Markup, html};
+use operate::units;
+
+use crate::facts::State;
 
 /// What is not known; never zero.
 pub(crate) const UNKNOWN: &str = "unknown";
@@ -22,6 +25,68 @@ pub(crate) fn failed(what: &str, error: &anyhow::Error) -> Markup {
             p { "This page shows it again as soon as it can: reload it in a moment." }
         }
     }
+}
+
+/// Instead of content that the caller's role does not allow.
+pub(crate) fn not_allowed(what: &str) -> Markup {
+    html! { p.empty { (what) " needs the role operator or admin." } }
+}
+
+pub(crate) fn unknown() -> Markup {
+    html! { span.badge data-state=(State::Unknown.name()) { (UNKNOWN) } }
+}
+
+/// The word of a state, where the text beside it does not say how good that is.
+pub(crate) fn signed(state: State) -> Markup {
+    let word = match state {
+        State::Plain => return html! {},
+        State::Good => "good",
+        State::Warn => "warning",
+        State::Bad => "trouble",
+        State::Unknown => UNKNOWN,
+    };
+    html! { span.badge data-state=(state.name()) { (word) } " " }
+}
+
+/// Why something is done, for the audit log.
+pub(crate) fn reason_field(id: &str) -> Markup {
+    html! {
+        div.field { label for=(id) { "Why" } input id=(id) name="reason" autocomplete="off"; }
+    }
+}
+
+/// Where the name of what is changed is typed, so that it is not done by a slip.
+pub(crate) fn confirm_field(id: &str, name: &str) -> Markup {
+    html! {
+        div.field {
+            label for=(id) { "Type " strong { (name) } " to confirm" }
+            input id=(id) name="confirm" autocomplete="off" required;
+        }
+    }
+}
+
+/// A URL without the user and password that may stand in it.
+pub(crate) fn without_credentials(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+        _ => url.to_owned(),
+    }
+}
+
+/// How long ago, as the database counts it.
+pub(crate) fn age(seconds: i64) -> String {
+    let age = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    format!("{} ago", duration(age))
+}
+
+/// Bytes of a chart, whose numbers are floating-point.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a cast saturates, and what is not a number becomes zero"
+)]
+pub(crate) fn bytes_of(value: f64) -> String {
+    units::bytes(value as u64)
 }
 
 /// A moment for people and programs; pages show it in local time as well.

@@ -56,8 +56,8 @@ impl<'a> Route<'a> {
         match path {
             "/graphql" => Some(Self::Graphql),
             "/health" => Some(Self::Health),
-            "/health/live" => Some(Self::Live),
-            "/health/ready" => Some(Self::Ready),
+            "/health/live" | "/healthz" => Some(Self::Live),
+            "/health/ready" | "/readyz" => Some(Self::Ready),
             "/metrics" => Some(Self::Metrics),
             _ => path.strip_prefix("/graphql/assets/").map(Self::Asset),
         }
@@ -129,12 +129,8 @@ impl Exchange {
         let route = Route::find(&path);
         let reply = self.dispatch(route, request, &id).instrument(span).await;
         let template = route.map_or("unknown", Route::template);
-        self.metrics().answered(
-            template,
-            method_label(&method),
-            reply.status.as_u16(),
-            start.elapsed(),
-        );
+        self.metrics()
+            .answered(template, &method, reply.status.as_u16(), start.elapsed());
         finished(reply, &headers, &id).await
     }
 
@@ -368,15 +364,4 @@ async fn finished(mut reply: Reply, headers: &HeaderMap, id: &str) -> Reply {
         }
     }
     reply
-}
-
-/// A method as a label: a client can make up any.
-fn method_label(method: &Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET",
-        "HEAD" => "HEAD",
-        "POST" => "POST",
-        "OPTIONS" => "OPTIONS",
-        _ => "other",
-    }
 }

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use prometheus::core::Collector;
-use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use service::http::RequestMetrics;
+
+use crate::http::Method;
 
 /// Clones share the same numbers.
 #[derive(Clone)]
 pub(crate) struct Metrics {
-    requests: IntCounterVec,
-    duration: HistogramVec,
+    requests: RequestMetrics,
     operations: IntCounterVec,
     errors: IntCounterVec,
     upstream: IntCounterVec,
@@ -25,21 +25,12 @@ impl Metrics {
         let counter = |name: &str, help: &str, labels: &[&str]| {
             registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
         };
-        let labels = ["route", "method", "status"];
-        let duration = HistogramOpts::new(
-            "http_request_duration_seconds",
-            "Time from a request's header to its reply.",
-        )
-        .buckets(vec![
-            0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-        ]);
         let circuits = Opts::new(
             "upstream_circuit_open",
             "1 while calls of a REST API are held back after failures.",
         );
         Ok(Self {
-            requests: counter("http_requests_total", "Requests answered.", &labels)?,
-            duration: registered(registry, HistogramVec::new(duration, &labels)?)?,
+            requests: RequestMetrics::register(registry)?,
             operations: counter(
                 "graphql_operations_total",
                 "Operations by type and outcome.",
@@ -70,13 +61,8 @@ impl Metrics {
         })
     }
 
-    pub(crate) fn answered(&self, route: &str, method: &str, status: u16, elapsed: Duration) {
-        let status = status.to_string();
-        let labels = [route, method, status.as_str()];
-        self.requests.with_label_values(&labels).inc();
-        self.duration
-            .with_label_values(&labels)
-            .observe(elapsed.as_secs_f64());
+    pub(crate) fn answered(&self, route: &str, method: &Method, status: u16, elapsed: Duration) {
+        self.requests.answered(route, method, status, elapsed);
     }
 
     pub(crate) fn operated(&self, operation: &str, outcome: &str) {

@@ -6,8 +6,8 @@ use service::settings::{self, SettingsError};
 use service::telemetry::TelemetryConfig;
 
 use crate::commands::{
-    api, applier, cdc, check, console, dead_letters, gateway, pause, replay, resume, schemas,
-    setup, snapshot, status, topics, up, verify,
+    api, applier, cdc, check, console, dead_letters, gateway, health, pause, replay, resume,
+    schemas, setup, snapshot, status, topics, up, verify,
 };
 
 /// Copies every committed change of one Postgres into another, in commit order, exactly once.
@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Gateway(Box<gateway::Config>),
     /// The operator's web pages
     Console(Box<console::Config>),
+    /// Ask a service whether it is ready, as containers do
+    Health(health::Config),
     /// Examine both databases, Kafka and the registry before the first start
     Check(check::Config),
     /// Make what replication needs: publication, tables and progress on the target
@@ -87,6 +89,7 @@ impl Command {
             // `up` prints its parts' addresses itself.
             Self::Up(_)
             | Self::Check(_)
+            | Self::Health(_)
             | Self::Setup(_)
             | Self::Status(_)
             | Self::Snapshot(_)

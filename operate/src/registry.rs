@@ -49,6 +49,9 @@ pub enum RegistryError {
     /// In its own words.
     #[error("the schema registry says: {message} (error code {code})")]
     Refused { code: i64, message: String },
+    /// It would be another resource's address.
+    #[error("no subject is called {0:?}")]
+    Name(String),
     #[error("the schema registry's answer is none of its API's")]
     Answer(#[source] reqwest::Error),
 }
@@ -151,7 +154,7 @@ impl Registry {
     /// # Errors
     /// As the registry's.
     pub async fn subjects(&self, deleted: Deleted) -> Result<Vec<String>, RegistryError> {
-        answer(self.request(Method::GET, &["subjects"], deleted.query())).await
+        answer(self.request(Method::GET, &["subjects"], deleted.query())?).await
     }
 
     /// # Errors
@@ -162,7 +165,7 @@ impl Registry {
         deleted: Deleted,
     ) -> Result<Vec<i32>, RegistryError> {
         let path = ["subjects", subject, "versions"];
-        answer(self.request(Method::GET, &path, deleted.query())).await
+        answer(self.request(Method::GET, &path, deleted.query())?).await
     }
 
     /// # Errors
@@ -175,7 +178,7 @@ impl Registry {
     ) -> Result<Version, RegistryError> {
         let version = version.to_string();
         let path = ["subjects", subject, "versions", &version];
-        answer(self.request(Method::GET, &path, deleted.query())).await
+        answer(self.request(Method::GET, &path, deleted.query())?).await
     }
 
     /// The text of a schema.
@@ -187,7 +190,7 @@ impl Registry {
         struct Schema {
             schema: String,
         }
-        let request = self.request(Method::GET, &["schemas", "ids", &id.to_string()], "");
+        let request = self.request(Method::GET, &["schemas", "ids", &id.to_string()], "")?;
         let schema: Schema = answer(request).await?;
         Ok(schema.schema)
     }
@@ -197,7 +200,7 @@ impl Registry {
     /// # Errors
     /// As the registry's.
     pub async fn global_level(&self) -> Result<String, RegistryError> {
-        let config: Config = answer(self.request(Method::GET, &["config"], "")).await?;
+        let config: Config = answer(self.request(Method::GET, &["config"], "")?).await?;
         Ok(config.level)
     }
 
@@ -206,7 +209,7 @@ impl Registry {
     /// # Errors
     /// As the registry's.
     pub async fn level(&self, subject: &str) -> Result<Option<String>, RegistryError> {
-        match answer::<Config>(self.request(Method::GET, &["config", subject], "")).await {
+        match answer::<Config>(self.request(Method::GET, &["config", subject], "")?).await {
             Ok(config) => Ok(Some(config.level)),
             Err(RegistryError::Refused {
                 code: NO_LEVEL_OF_ITS_OWN | SUBJECT_NOT_FOUND,
@@ -229,7 +232,7 @@ impl Registry {
             Some(subject) => &["config", subject],
             None => &["config"],
         };
-        let request = self.request(Method::PUT, path, "");
+        let request = self.request(Method::PUT, path, "")?;
         let body = json!({ "compatibility": level.name() });
         answer::<Value>(request.json(&body)).await.map(|_| ())
     }
@@ -239,7 +242,7 @@ impl Registry {
     /// # Errors
     /// As the registry's.
     pub async fn clear_level(&self, subject: &str) -> Result<(), RegistryError> {
-        let request = self.request(Method::DELETE, &["config", subject], "");
+        let request = self.request(Method::DELETE, &["config", subject], "")?;
         answer::<Value>(request).await.map(|_| ())
     }
 
@@ -249,7 +252,7 @@ impl Registry {
     /// As the registry's.
     pub async fn test(&self, subject: &str, schema: &str) -> Result<Compatibility, RegistryError> {
         let path = ["compatibility", "subjects", subject, "versions"];
-        let request = self.request(Method::POST, &path, "verbose=true");
+        let request = self.request(Method::POST, &path, "verbose=true")?;
         answer(request.json(&json!({ "schema": schema }))).await
     }
 
@@ -272,19 +275,28 @@ impl Registry {
             Deletion::Soft => "",
             Deletion::Permanent => "permanent=true",
         };
-        answer::<Value>(self.request(Method::DELETE, path, query))
+        answer::<Value>(self.request(Method::DELETE, path, query)?)
             .await
             .map(|_| ())
     }
 
-    /// Subjects may hold any character, also a slash.
-    fn request(&self, method: Method, path: &[&str], query: &str) -> RequestBuilder {
+    /// Subjects may hold any character, also a slash. But what the address of a path leaves out
+    /// would make it that of something else: the global level, all subjects.
+    fn request(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &str,
+    ) -> Result<RequestBuilder, RegistryError> {
+        if let Some(left_out) = path.iter().find(|it| matches!(**it, "" | "." | "..")) {
+            return Err(RegistryError::Name((*left_out).to_owned()));
+        }
         let mut url = self.url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
         url.set_query((!query.is_empty()).then_some(query));
-        self.client.request(method, url)
+        Ok(self.client.request(method, url))
     }
 }
 
@@ -331,4 +343,30 @@ async fn answer<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Regis
     }
     let answer = response.json().await;
     answer.map_err(|error| RegistryError::Answer(error.without_url()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry() -> Registry {
+        Registry::new("http://ann:secret@127.0.0.1:8081/apis/ccompat/v7/").unwrap()
+    }
+
+    #[test]
+    fn subjects_are_one_part_of_the_path() {
+        let path = ["subjects", "a/b ?#%", "versions"];
+        let request = registry().request(Method::GET, &path, "deleted=true");
+        let url = request.unwrap().build().unwrap().url().clone();
+        let expected = "/apis/ccompat/v7/subjects/a%2Fb%20%3F%23%25/versions";
+        assert_eq!((url.path(), url.query()), (expected, Some("deleted=true")));
+    }
+
+    #[test]
+    fn a_name_that_an_address_leaves_out_is_none() {
+        for name in ["", ".", ".."] {
+            let refused = registry().request(Method::DELETE, &["config", name], "");
+            assert!(matches!(refused, Err(RegistryError::Name(_))), "{name:?}");
+        }
+    }
 }

@@ -54,7 +54,7 @@ pub fn applier_config(endpoints: &Endpoints) -> anyhow::Result<applier::Config> 
 pub async fn dry_run(
     endpoints: &Endpoints,
     request: &Request,
-    report: &mut (dyn FnMut(Event<'_>) + Send),
+    report: &mut (dyn FnMut(Event<'_>) + Send + Sync),
 ) -> anyhow::Result<Outcome> {
     let config = applier_config(endpoints)?;
     let outcome = Box::pin(replay::dry_run(&config, request, report)).await;
@@ -69,7 +69,7 @@ pub async fn run(
     endpoints: &Endpoints,
     request: &Request,
     actor: &Actor,
-    report: &mut (dyn FnMut(Event<'_>) + Send),
+    report: &mut (dyn FnMut(Event<'_>) + Send + Sync),
 ) -> anyhow::Result<Outcome> {
     ensure!(actor.reason.is_some(), "say why with --reason");
     let config = applier_config(endpoints)?;
@@ -85,7 +85,7 @@ pub async fn resume(
     endpoints: &Endpoints,
     id: i64,
     actor: &Actor,
-    report: &mut (dyn FnMut(Event<'_>) + Send),
+    report: &mut (dyn FnMut(Event<'_>) + Send + Sync),
 ) -> anyhow::Result<Outcome> {
     let config = applier_config(endpoints)?;
     let outcome = Box::pin(replay::resume(&config, id, &by(actor), report)).await;

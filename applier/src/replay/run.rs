@@ -56,7 +56,7 @@ pub struct Outcome {
     pub takes: Duration,
 }
 
-type Report<'a> = &'a mut (dyn FnMut(Event<'_>) + Send);
+type Report<'a> = &'a mut (dyn FnMut(Event<'_>) + Send + Sync);
 
 /// What a dry run uses, and drops.
 const DRY_SCHEMA: &str = "lockstep_replay_dry";

@@ -149,9 +149,7 @@ impl Worker {
                     }
                 }
                 Outcome::Repeat(why) => {
-                    let repeated = &self.metrics.resnapshot_chunks_repeated;
-                    repeated.with_label_values(&[why.name()]).inc();
-                    tracing::info!(table = %request.table, why = why.name(), "reading a chunk again");
+                    self.tell_repeat(session, &request, why).await?;
                     if why == Repeat::Crowded {
                         rows_max = (rows_max / 2).max(1);
                     }
@@ -159,6 +157,23 @@ impl Worker {
                 }
             }
         }
+    }
+
+    async fn tell_repeat(
+        &self,
+        session: &Connection,
+        request: &Request,
+        why: Repeat,
+    ) -> Result<(), ReadError> {
+        let repeated = &self.metrics.resnapshot_chunks_repeated;
+        repeated.with_label_values(&[why.name()]).inc();
+        tracing::info!(table = %request.table, why = why.name(), "reading a chunk again");
+        let reason = match why {
+            Repeat::Unseen => Some("a transaction that readers of the source do not see yet"),
+            Repeat::Truncated | Repeat::Altered | Repeat::Crowded => None,
+        };
+        let told = request::wait(session, request, reason).await;
+        told.map(drop).map_err(request_error("take note of a wait"))
     }
 
     /// Waits as long as the slot has no room, or capture is paused.

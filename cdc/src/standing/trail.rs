@@ -52,16 +52,18 @@ impl Trail {
 
     /// Bytes a second that the source writes to its log; `None` after one look.
     pub fn written_per_second(&self) -> Option<f64> {
-        let (first, last) = self.ends()?;
+        let (first, last) = (self.0.front()?, self.0.back()?);
         let written = last.lsn.bytes_since(first.lsn);
-        Some(written as f64 / seconds(first, last))
+        Some(written as f64 / seconds(first, last)?)
     }
 
     /// Bytes a second by which the WAL grows that the slot holds back; negative while it shrinks.
     pub fn retained_per_second(&self) -> Option<f64> {
-        let (first, last) = self.ends()?;
+        // The first looks may have been before the slot was made.
+        let mut with_slot = self.0.iter().filter(|step| step.retained_bytes.is_some());
+        let (first, last) = (with_slot.next()?, self.0.back()?);
         let grown = last.retained_bytes? - first.retained_bytes?;
-        Some(grown as f64 / seconds(first, last))
+        Some(grown as f64 / seconds(first, last)?)
     }
 
     /// Until the slot loses WAL that it needs, at the present rate: `None` when that is not known,
@@ -86,15 +88,11 @@ impl Trail {
             u64::try_from(now - reached.at).unwrap_or(0),
         ))
     }
-
-    fn ends(&self) -> Option<(&Step, &Step)> {
-        let (first, last) = (self.0.front()?, self.0.back()?);
-        (last.at - first.at >= SPAN_MIN_US).then_some((first, last))
-    }
 }
 
-fn seconds(first: &Step, last: &Step) -> f64 {
-    (last.at - first.at) as f64 / SECOND_US
+fn seconds(first: &Step, last: &Step) -> Option<f64> {
+    let span = last.at - first.at;
+    (span >= SPAN_MIN_US).then_some(span as f64 / SECOND_US)
 }
 
 #[cfg(test)]
@@ -137,6 +135,20 @@ mod tests {
         ]);
         assert_eq!(trail.written_per_second(), Some(100.0));
         assert_eq!(trail.retained_per_second(), Some(100.0));
+        assert_eq!(trail.lost_in(), Some(Duration::from_secs(6)));
+    }
+
+    #[test]
+    fn looks_before_the_slot_was_made_do_not_count() {
+        let before = Standing {
+            slot: None,
+            ..standing(0, 900, 0, None)
+        };
+        let trail = trail(&[
+            before,
+            standing(5, 1000, 100, Some(900)),
+            standing(10, 2000, 600, Some(600)),
+        ]);
         assert_eq!(trail.lost_in(), Some(Duration::from_secs(6)));
     }
 

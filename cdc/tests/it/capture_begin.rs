@@ -291,6 +291,38 @@ async fn a_position_behind_a_commit_is_reached_while_others_only_write() {
     running.stop().await;
 }
 
+/// The message's position is its end, where the commit's record starts when nobody else writes.
+#[tokio::test]
+async fn a_commit_right_behind_a_heartbeat_is_captured() {
+    const TIMES: usize = 5;
+    let mut pipeline = Pipeline::new().await;
+    pipeline.heartbeat_seconds = 3600;
+    pipeline
+        .execute("create table t (id int primary key)")
+        .await;
+    let running = pipeline.start();
+    pipeline.changes("t", 1).await;
+    let client = pipeline.database.client().await;
+    for id in 1..=TIMES {
+        let open = format!("begin; insert into t values ({id})");
+        client.batch_execute(&open).await.unwrap();
+        let emit = "select pg_logical_emit_message(false, 'lockstep.heartbeat', '')::text";
+        let end: String = client.query_one(emit, &[]).await.unwrap().get(0);
+        let end: Lsn = end.parse().unwrap();
+        testkit::wait::until("the heartbeat counts", async || {
+            let last = pipeline.commits().await.last().map(|last| last.commit_lsn);
+            match last >= Some(end.just_before()) {
+                true => Ok(()),
+                false => Err(last),
+            }
+        })
+        .await;
+        client.batch_execute("commit").await.unwrap();
+    }
+    pipeline.changes("t", 1 + TIMES).await;
+    running.stop().await;
+}
+
 /// Our own schema is no part of what is copied, even of a publication for all tables.
 #[tokio::test]
 async fn bookkeeping_is_not_captured() {

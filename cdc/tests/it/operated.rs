@@ -418,3 +418,53 @@ async fn a_snapshot_waits_while_the_slot_has_little_room() {
     ends(&client, id, "done").await;
     running.stop().await;
 }
+
+/// What is in progress when capture begins may have been brought to the one before it, and be
+/// invisible to who reads now: nothing is read past it.
+#[tokio::test]
+async fn a_transaction_that_was_open_at_the_start_is_waited_for() {
+    let pipeline = Pipeline::new().await;
+    pipeline.execute(TABLES).await;
+    let running = pipeline.start();
+    pipeline.changes("t", 1).await;
+    running.stop().await;
+    let open = pipeline.database.client().await;
+    let begin = "begin; insert into t values (1)";
+    open.batch_execute(begin).await.unwrap();
+    let running = pipeline.start();
+    let client = pipeline.database.client().await;
+    let id = ask(&client, &pipeline, "t").await;
+    wait::until("the snapshot waits", async || {
+        match state(&client, id).await {
+            (_, 0, Some(why)) if why.contains("do not see yet") => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    assert!(running.metric("cdc_resnapshot_chunks_repeated_total") > 0.5);
+    open.batch_execute("commit").await.unwrap();
+    ends(&client, id, "done").await;
+    let changes = pipeline.changes("t", 3).await;
+    let ops: Vec<_> = changes.iter().map(|change| &change["op"]).collect();
+    assert_eq!(ops, ["t", "c", "r"]);
+    running.stop().await;
+}
+
+/// Rows of which a usual chunk would not fit into memory.
+#[tokio::test]
+async fn a_chunk_of_wide_rows_is_cut_smaller() {
+    let pipeline = Pipeline::new().await;
+    pipeline.execute(TABLES).await;
+    pipeline
+        .execute("insert into t select n, 0, repeat('x', 200000) from generate_series(1, 300) n")
+        .await;
+    let running = pipeline.start();
+    pipeline.changes("t", 301).await;
+    let client = pipeline.database.client().await;
+    let id = ask(&client, &pipeline, "t").await;
+    ends(&client, id, "done").await;
+    let (_, chunks, _) = state(&client, id).await;
+    assert!(chunks >= 60_000_000 / (16 << 20), "{chunks}");
+    assert_eq!(records(&pipeline, "t").await, 601);
+    running.stop().await;
+}

@@ -1,7 +1,7 @@
 //! Letting apply, or a table of it, rest.
 
 use change::TableName;
-use operate::control;
+use operate::{control, replay};
 
 use super::{Answer, Outcome, Refusal, Request};
 use crate::users::Role;
@@ -45,8 +45,22 @@ pub(super) async fn pause_table(request: &Request<'_>) -> Answer {
     })
 }
 
+/// Brings a held table up to the others; what that takes depends on how long it was held.
+pub(super) async fn resume_table(request: &Request<'_>) -> Answer {
+    request.require(Role::Operator)?;
+    let table = table(request)?;
+    let endpoints = &request.console.endpoints;
+    replay::catch_up(endpoints, &table, &request.actor(), |_, _| {}).await?;
+    Ok(Outcome {
+        changed: format!("{table} has caught up and goes on with the others."),
+        details: Vec::new(),
+        command: format!("lockstep resume --table {table}"),
+        back: "/replication".to_owned(),
+    })
+}
+
 /// `schema.table`, as pages and the command line write it.
-fn table(request: &Request<'_>) -> Result<TableName, Refusal> {
+pub(super) fn table(request: &Request<'_>) -> Result<TableName, Refusal> {
     let text = request.field("table")?;
     let (schema, name) = text
         .split_once('.')

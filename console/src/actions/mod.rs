@@ -6,6 +6,12 @@ pub(crate) use once::Once;
 
 mod control;
 
+mod capture;
+
+mod letters;
+
+mod replays;
+
 mod schemas;
 
 use std::fmt;
@@ -108,6 +114,17 @@ impl Request<'_> {
             "pause-apply" => control::pause_apply(self).await,
             "resume-apply" => control::resume_apply(self).await,
             "pause-table" => control::pause_table(self).await,
+            "resume-table" => control::resume_table(self).await,
+            "pause-capture" => capture::pause(self).await,
+            "resume-capture" => capture::resume(self).await,
+            "snapshot-table" => capture::read_again(self).await,
+            "replay-plan" => replays::plan(self),
+            "replay-run" => replays::run(self),
+            "replay-cancel" => replays::cancel(self).await,
+            "replay-resume" => replays::resume(self),
+            "redrive" => letters::redrive(self).await,
+            "redrive-group" => letters::redrive_group(self).await,
+            "discard" => letters::discard(self).await,
             "test-schema" => schemas::test(self).await,
             "set-level" => schemas::set_level(self).await,
             "delete-schema" => schemas::delete(self, Deletion::Soft).await,

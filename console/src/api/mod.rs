@@ -3,13 +3,22 @@
 mod schemas;
 mod topics;
 
-use serde_json::json;
+use std::time::SystemTime;
+
+use operate::catalog::{self, Identity, PublishedTable};
+use operate::dead_letters;
+use operate::registry::RegistryError;
+use operate::replay;
+use operate::topics::Missing;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio_postgres::Client;
 
 use crate::actions::Answer;
 use crate::facts::Facts;
 use crate::http::{Reply, StatusCode};
 use crate::live::{Range, Series};
-use crate::pages::Visit;
+use crate::pages::{self, Visit};
 
 /// What a path below `/api/v1` holds.
 pub(crate) async fn get(visit: &Visit<'_>, path: &[&str]) -> Reply {
@@ -18,6 +27,12 @@ pub(crate) async fn get(visit: &Visit<'_>, path: &[&str]) -> Reply {
         ["status"] => status(visit),
         ["facts"] => facts(visit),
         ["history"] => history(visit),
+        ["happenings"] => happenings(visit),
+        ["tables"] => tables(visit).await,
+        ["dead-letters"] => dead_letters(visit).await,
+        ["audit"] => audit(visit).await,
+        ["replays"] => replays(visit).await,
+        ["openapi.json"] => openapi(),
         ["topics", rest @ ..] => topics::get(visit, rest).await,
         ["schemas", rest @ ..] => schemas::get(visit, rest).await,
         _ => nothing(),
@@ -29,10 +44,27 @@ fn nothing() -> Reply {
 }
 
 /// What was found, or why it was not.
-fn found(found: anyhow::Result<impl serde::Serialize>) -> Reply {
+fn found(found: anyhow::Result<impl Serialize>) -> Reply {
     match found {
         Ok(found) => Reply::json(StatusCode::OK, &found),
-        Err(error) => Reply::problem(StatusCode::BAD_GATEWAY, &format!("{error:#}")),
+        Err(error) => Reply::problem(status_of(&error), &format!("{error:#}")),
+    }
+}
+
+/// What does not exist, or was asked for wrongly, is the caller's; anything else a part that is away.
+fn status_of(error: &anyhow::Error) -> StatusCode {
+    if error.is::<Missing>() {
+        return StatusCode::NOT_FOUND;
+    }
+    match error.downcast_ref::<RegistryError>() {
+        Some(RegistryError::Name(_)) => StatusCode::NOT_FOUND,
+        // The registry's codes begin with a status.
+        Some(RegistryError::Refused { code, .. }) => match code.to_string().get(..3) {
+            Some("404") => StatusCode::NOT_FOUND,
+            Some("422") => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => StatusCode::BAD_GATEWAY,
+        },
+        Some(RegistryError::Away(_) | RegistryError::Answer(_)) | None => StatusCode::BAD_GATEWAY,
     }
 }
 
@@ -59,6 +91,62 @@ fn status(visit: &Visit<'_>) -> Reply {
 fn facts(visit: &Visit<'_>) -> Reply {
     let look = visit.console.live.latest();
     Reply::json(StatusCode::OK, &Facts::of(look.as_deref()).all())
+}
+
+fn happenings(visit: &Visit<'_>) -> Reply {
+    let last = visit.console.live.happenings().last(HAPPENINGS);
+    let last = last.iter().map(|it| {
+        let since = it.at.duration_since(SystemTime::UNIX_EPOCH);
+        json!({ "at": since.unwrap_or_default().as_secs(), "text": it.text, "state": it.state })
+    });
+    Reply::json(StatusCode::OK, &last.collect::<Vec<Value>>())
+}
+
+const HAPPENINGS: usize = 100;
+
+async fn tables(visit: &Visit<'_>) -> Reply {
+    let publication = &visit.console.endpoints.names.publication;
+    let ask = async |source: &Client| catalog::published(source, publication).await;
+    let tables = visit.console.source.ask(ask).await;
+    found(tables.map(|tables| {
+        let table = |table: &PublishedTable| {
+            let columns = table.columns.iter();
+            let columns = columns.map(|it| json!({ "name": it.name, "type": it.type_name }));
+            json!({
+                "table": table.name.to_string(),
+                "key": match &table.identity {
+                    Identity::Key(columns) => json!(columns),
+                    Identity::Full | Identity::None => Value::Null,
+                },
+                "columns": columns.collect::<Vec<Value>>(),
+            })
+        };
+        tables.iter().map(table).collect::<Vec<Value>>()
+    }))
+}
+
+async fn dead_letters(visit: &Visit<'_>) -> Reply {
+    let pipeline = &visit.console.endpoints.names.pipeline;
+    let selection = pages::dead_letters::selection(visit);
+    let ask = async |target: &Client| dead_letters::list(target, pipeline, &selection).await;
+    found(visit.console.target.ask(ask).await)
+}
+
+async fn audit(visit: &Visit<'_>) -> Reply {
+    found(pages::activity::audit(visit).await)
+}
+
+async fn replays(visit: &Visit<'_>) -> Reply {
+    let entries = replay::list(&visit.console.endpoints).await;
+    found(entries.map(|entries| {
+        let entries = entries.iter().map(replay::entry_json);
+        entries.collect::<Vec<Value>>()
+    }))
+}
+
+fn openapi() -> Reply {
+    let description = include_bytes!("../../openapi.json");
+    Reply::of_type(StatusCode::OK, "application/json", description.to_vec())
 }
 
 /// Every series as a column: the form in which charts take it.

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use operate::status::StageName;
 use serde::Serialize;
 
 use super::Look;
@@ -14,38 +15,89 @@ use super::Look;
 pub(crate) enum Series {
     CaptureLagSeconds,
     ApplyLagSeconds,
+    VisibleLagSeconds,
+    CommitToVisibleP95Seconds,
+    PublishedPerSecond,
+    AppliedPerSecond,
+    WrittenBytesPerSecond,
     RetainedBytes,
     SafeWalBytes,
+    CaptureLagBytes,
+    ApplyLagBytes,
+    OpenDeadLetters,
 }
 
 impl Series {
     pub(crate) const ALL: [Self; COUNT] = [
         Self::CaptureLagSeconds,
         Self::ApplyLagSeconds,
+        Self::VisibleLagSeconds,
+        Self::CommitToVisibleP95Seconds,
+        Self::PublishedPerSecond,
+        Self::AppliedPerSecond,
+        Self::WrittenBytesPerSecond,
         Self::RetainedBytes,
         Self::SafeWalBytes,
+        Self::CaptureLagBytes,
+        Self::ApplyLagBytes,
+        Self::OpenDeadLetters,
     ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::CaptureLagSeconds => "capture_lag_seconds",
             Self::ApplyLagSeconds => "apply_lag_seconds",
+            Self::VisibleLagSeconds => "visible_lag_seconds",
+            Self::CommitToVisibleP95Seconds => "commit_to_visible_p95_seconds",
+            Self::PublishedPerSecond => "published_per_second",
+            Self::AppliedPerSecond => "applied_per_second",
+            Self::WrittenBytesPerSecond => "written_bytes_per_second",
             Self::RetainedBytes => "retained_bytes",
             Self::SafeWalBytes => "safe_wal_bytes",
+            Self::CaptureLagBytes => "capture_lag_bytes",
+            Self::ApplyLagBytes => "apply_lag_bytes",
+            Self::OpenDeadLetters => "open_dead_letters",
         }
     }
 
     fn of(self, look: &Look) -> Option<f64> {
+        let report = &look.report;
+        let slot = report.source.slot.as_ref();
+        let visible = || {
+            let mut stages = report.stages.iter();
+            let stage = stages.find(|stage| stage.stage == StageName::Visible)?;
+            stage.behind.seconds
+        };
         match self {
-            Self::CaptureLagSeconds => look.number_at("/capture_lag/seconds"),
-            Self::ApplyLagSeconds => look.number_at("/apply_lag/seconds"),
-            Self::RetainedBytes => look.number_at("/source/slot/retained_bytes"),
-            Self::SafeWalBytes => look.number_at("/source/slot/safe_wal_size"),
+            Self::CaptureLagSeconds => report.capture_lag.seconds.map(float),
+            Self::ApplyLagSeconds => report.apply_lag.seconds.map(float),
+            Self::VisibleLagSeconds => visible().map(float),
+            Self::CommitToVisibleP95Seconds => report.commit_to_visible.map(|it| it.p95),
+            Self::PublishedPerSecond => look.rates.published,
+            Self::AppliedPerSecond => look.rates.applied,
+            Self::WrittenBytesPerSecond => report.source.written_bytes_per_second,
+            Self::RetainedBytes => slot?.retained_bytes.map(signed),
+            Self::SafeWalBytes => slot?.safe_wal_size.map(signed),
+            Self::CaptureLagBytes => report.capture_lag.bytes.map(float),
+            Self::ApplyLagBytes => report.apply_lag.bytes.map(float),
+            Self::OpenDeadLetters => {
+                let operations = report.operations.as_ref()?;
+                Some(signed(operations.dead_letters.open))
+            }
         }
     }
 }
 
-const COUNT: usize = 4;
+/// Charts need no more than 53 bits.
+fn float(number: u64) -> f64 {
+    number as f64
+}
+
+fn signed(number: i64) -> f64 {
+    number as f64
+}
+
+const COUNT: usize = 12;
 
 /// Unknown is none, not zero.
 type Values = [Option<f64>; COUNT];
@@ -128,6 +180,13 @@ impl History {
             }
             _ => push(&mut self.steps, Point { at, ..point }, STEPS_KEPT),
         }
+    }
+
+    /// None when nothing of it is known.
+    pub(crate) fn highest(&self, range: Range, series: Series) -> Option<f64> {
+        let at = Series::ALL.iter().position(|it| *it == series)?;
+        let values = self.points(range).into_iter();
+        values.map(|point| point.values[at]).fold(None, highest)
     }
 
     /// The points of a range, the oldest first.

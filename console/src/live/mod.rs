@@ -1,13 +1,16 @@
 //! The pipeline as it is now and as it was: one look a second, remembered in memory.
 
 mod look;
-pub(crate) use look::Look;
+pub(crate) use look::{Aged, Look};
 
 mod history;
 pub(crate) use history::{History, Range, Series};
 
+mod happenings;
+pub(crate) use happenings::Happenings;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use operate::endpoints::Endpoints;
 use operate::status::Observer;
@@ -20,6 +23,7 @@ pub(crate) struct Live {
     max_lag: Duration,
     latest: watch::Sender<Option<Arc<Look>>>,
     history: Mutex<History>,
+    happenings: Mutex<Happenings>,
 }
 
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -30,6 +34,7 @@ impl Live {
             max_lag,
             latest: watch::Sender::new(None),
             history: Mutex::default(),
+            happenings: Mutex::default(),
         }
     }
 
@@ -51,8 +56,9 @@ impl Live {
                 report = observer.look() => report,
             };
             let previous = self.latest();
-            let look = Look::after(previous.as_deref(), report);
+            let look = Look::after(previous.as_deref(), report, SystemTime::now());
             self.history().add(&look);
+            self.happenings().add(previous.as_deref(), &look);
             self.latest.send_replace(Some(Arc::new(look)));
         }
     }
@@ -70,5 +76,12 @@ impl Live {
     pub(crate) fn history(&self) -> MutexGuard<'_, History> {
         // No code that holds it can panic half-way through a change.
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn happenings(&self) -> MutexGuard<'_, Happenings> {
+        // As above.
+        self.happenings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,6 +1,8 @@
 //! The pages, a file each. All are for GET and can be bookmarked: what a page shows of a list, and
 //! from when, stands in its query.
 
+mod tables;
+
 mod overview;
 
 mod replication;
@@ -9,11 +11,11 @@ pub(crate) mod topics;
 
 pub(crate) mod schemas;
 
-mod dead_letters;
+pub(crate) mod dead_letters;
 
-mod replay;
+pub(crate) mod replay;
 
-mod activity;
+pub(crate) mod activity;
 
 mod sign_in;
 pub(crate) use sign_in::sign_in;
@@ -39,12 +41,12 @@ pub(crate) struct Visit<'a> {
 /// The page of a path; none when there is none.
 pub(crate) async fn find(visit: &Visit<'_>, path: &[&str]) -> Option<Page> {
     match path {
-        [] => Some(overview::page(visit)),
-        ["replication"] => Some(replication::page(visit).await),
+        [] => Some(overview::page(visit).await),
+        ["replication", rest @ ..] => replication::find(visit, rest).await,
         ["topics", rest @ ..] => topics::find(visit, rest).await,
         ["schemas", rest @ ..] => schemas::find(visit, rest).await,
-        ["dead-letters", rest @ ..] => dead_letters::find(visit, rest),
-        ["replay", rest @ ..] => replay::find(visit, rest),
+        ["dead-letters", rest @ ..] => dead_letters::find(visit, rest).await,
+        ["replay", rest @ ..] => replay::find(visit, rest).await,
         ["activity"] => Some(activity::page(visit).await),
         _ => None,
     }

@@ -1,76 +1,226 @@
-//! Where the stages stand, and what each table is doing.
+//! Where the stages stand, how the slot is, and what each table is doing.
 
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::Context;
 use maud::{Markup, html};
 use operate::catalog::{self, Identity, PublishedTable};
+use operate::status::StageName;
+use tokio_postgres::Client;
 
 use super::Visit;
-use crate::facts::Facts;
-use crate::frame::{Page, Section};
+use super::tables::{self, Standing};
+use crate::facts::{Facts, stage_name};
+use crate::frame::{Page, Section, action_form};
 use crate::http::path_segment;
+use crate::live::Look;
+use crate::users::Role;
 use crate::widgets;
 
 /// Tables on a page.
 const PAGE: usize = 100;
 
-pub(super) async fn page(visit: &Visit<'_>) -> Page {
+/// The list, or one table.
+pub(super) async fn find(visit: &Visit<'_>, path: &[&str]) -> Option<Page> {
+    match path {
+        [] => Some(all(visit).await),
+        [table] => one(visit, table).await,
+        _ => None,
+    }
+}
+
+async fn all(visit: &Visit<'_>) -> Page {
     let look = visit.console.live.latest();
-    let facts = Facts::of(look.as_deref());
-    let publication = &visit.console.endpoints.names.publication;
-    let tables = visit
-        .console
-        .source
-        .ask(async |source| catalog::published(source, publication).await);
+    let look = look.as_deref();
+    let facts = Facts::of(look);
     let body = html! {
-        dl {
-            dt { "Source" } dd { (facts.show("source.lsn")) }
-            dt { "Topics" } dd { (facts.show("topics.lsn")) }
-            dt { "Target" } dd { (facts.show("target.lsn")) }
+        h2 { "Stages" }
+        (ruler(look))
+        (stage_table(&facts))
+        (widgets::command_line("lockstep status --watch"))
+        div.grid {
+            (slot_card(&facts))
+            section.card {
+                h2 { "Transactions in progress" }
+                dl {
+                    dt { "Open" } dd { (facts.show("buffer.open")) }
+                    dt { "In memory" } dd { (facts.show("buffer.memory")) }
+                    dt { "Spooled to disk" } dd { (facts.show("buffer.disk")) }
+                }
+            }
         }
-        (widgets::command_line("lockstep status"))
         h2 { "Tables" }
-        @match tables.await {
-            Ok(tables) => (table_list(visit, &tables)),
+        @match published(visit).await {
+            Ok(tables) => (table_list(visit, look, &tables).await),
             Err(error) => (widgets::failed("The list of tables", &error)),
         }
     };
     Page::new(Section::Replication, "Replication", body)
 }
 
-fn table_list(visit: &Visit<'_>, tables: &[PublishedTable]) -> Markup {
-    if tables.is_empty() {
-        return widgets::empty("The publication has no table.");
+async fn published(visit: &Visit<'_>) -> anyhow::Result<Vec<PublishedTable>> {
+    let publication = &visit.console.endpoints.names.publication;
+    let ask = async |source: &Client| catalog::published(source, publication).await;
+    visit.console.source.ask(ask).await
+}
+
+const STAGES: [(StageName, &str); 6] = [
+    (StageName::Written, "written to the source's log"),
+    (StageName::Decoded, "decoded and sent by the slot"),
+    (StageName::Acknowledged, "acknowledged by Kafka"),
+    (StageName::Confirmed, "confirmed to the slot"),
+    (StageName::Applied, "applied to the target"),
+    (StageName::Visible, "visible in every table"),
+];
+
+fn stage_table(facts: &Facts) -> Markup {
+    let rows = html! {
+        @for (stage, title) in STAGES {
+            @let key = |what: &str| format!("stage.{}.{what}", stage_name(stage));
+            tr {
+                th scope="row" { (title) }
+                td.mono { (facts.show(&key("lsn"))) }
+                td.number { (facts.show(&key("bytes"))) }
+                td.number { (facts.show(&key("seconds"))) }
+                td { (facts.show(&key("trend"))) }
+            }
+        }
+    };
+    let head = [
+        "Stage",
+        "Up to",
+        "Bytes behind the log",
+        "Time behind",
+        "Trend",
+    ];
+    widgets::table("Stages", &head, rows)
+}
+
+/// The stages on a line, by their distance from the log's end; the table below says the same.
+fn ruler(look: Option<&Look>) -> Markup {
+    let behind = |name| {
+        let stage = look?.stage(name)?;
+        stage.value.behind.bytes
+    };
+    let marks: Vec<(&str, u64)> = [
+        (StageName::Confirmed, "confirmed"),
+        (StageName::Acknowledged, "produced"),
+        (StageName::Applied, "applied"),
+    ]
+    .into_iter()
+    .filter_map(|(stage, label)| Some((label, behind(stage)?)))
+    .collect();
+    let furthest = marks
+        .iter()
+        .map(|(_, bytes)| *bytes)
+        .max()
+        .unwrap_or(0)
+        .max(1);
+    html! {
+        svg.ruler viewBox="0 0 1000 90" role="img" aria-label="Distances from the end of the log; the table that follows gives the numbers" {
+            line x1="40" y1="45" x2="960" y2="45" {}
+            circle cx="960" cy="45" r="7" {}
+            text x="960" y="25" text-anchor="end" { "current" }
+            @for (at, (label, bytes)) in marks.iter().enumerate() {
+                @let x = 960 - bytes.saturating_mul(920) / furthest;
+                @let y = 65 + at * 12;
+                circle cx=(x) cy="45" r="6" {}
+                text x=(x) y=(y) text-anchor=(if x > 500 { "end" } else { "start" }) { (label) }
+            }
+        }
     }
-    let first: usize = visit
-        .query
-        .one("from")
-        .and_then(|from| from.parse().ok())
-        .unwrap_or(0);
-    let shown = tables.iter().skip(first).take(PAGE);
+}
+
+fn slot_card(facts: &Facts) -> Markup {
+    let rows = [
+        ("Name", "slot.name"),
+        ("Read by", "slot.reader"),
+        ("WAL status", "slot.wal_status"),
+        ("Restart", "slot.restart"),
+        ("Confirmed", "slot.confirmed"),
+        ("Current", "stage.written.lsn"),
+        ("Keeps WAL", "slot.retained"),
+        ("Safe for", "slot.safe"),
+        ("Lost in", "slot.lost_in"),
+        ("Failover", "slot.failover"),
+        ("Synced", "slot.synced"),
+        ("Without reader since", "slot.inactive_since"),
+        ("Invalidated", "slot.invalidation"),
+    ];
+    html! {
+        section.card {
+            h2 { "Replication slot" }
+            dl {
+                dt { "Plugin" } dd { "pgoutput" }
+                @for (title, key) in rows { dt { (title) } dd { (facts.show(key)) } }
+            }
+        }
+    }
+}
+
+async fn table_list(visit: &Visit<'_>, look: Option<&Look>, all: &[PublishedTable]) -> Markup {
+    if all.is_empty() {
+        return widgets::empty(
+            "The publication has no table. Add one on the source: alter publication … add table …",
+        );
+    }
+    let sought = visit.query.one("name").unwrap_or_default();
+    let tables: Vec<&PublishedTable> = all
+        .iter()
+        .filter(|table| table.name.to_string().contains(sought))
+        .collect();
+    let first = visit.query.one("from").and_then(|from| from.parse().ok());
+    let first = first.unwrap_or(0).min(tables.len());
     let end = (first + PAGE).min(tables.len());
+    let shown = tables.get(first..end).unwrap_or_default();
+    let names: Vec<String> = shown.iter().map(|table| table.name.to_string()).collect();
+    let counts = counts(visit, &names).await;
+    let known = standings(look);
+    let rows = html! {
+        @for (table, name) in shown.iter().zip(&names) {
+            @let standing = known.as_ref().map(|known| known.get(name).cloned().unwrap_or_default());
+            tr {
+                td { a href=(tables::path(name)) { (name) } }
+                td { (identity(&table.identity)) }
+                td.number { (table.columns.len()) }
+                @let count = counts.as_ref().ok().and_then(|counts| counts.get(name));
+                @for at in 0..3 {
+                    td.number { (count.map_or_else(|| widgets::UNKNOWN.to_owned(), |count| widgets::count(count[at]))) }
+                }
+                td {
+                    @match &standing {
+                        Some(standing) => (standing.badge()),
+                        None => (widgets::unknown()),
+                    }
+                }
+                td.number { (standing.map_or_else(|| widgets::UNKNOWN.to_owned(), |standing| standing.letters.to_string())) }
+            }
+        }
+    };
     let link = |from: usize| {
         format!(
             "/replication?{}",
             visit.query.query_with("from", &from.to_string())
         )
     };
-    let place = format!(
-        "{} to {} of {}",
-        widgets::count(first as u64 + 1),
-        widgets::count(end as u64),
-        widgets::count(tables.len() as u64)
-    );
-    let prefix = &visit.console.endpoints.names.prefix;
-    let rows = html! {
-        @for table in shown {
-            tr {
-                td { a href={ "/topics/" (path_segment(&format!("{prefix}.{}", table.name))) } { (table.name) } }
-                td { (identity(&table.identity)) }
-                td.number { (table.columns.len()) }
-            }
-        }
-    };
+    let place = format!("{first} to {end} of {} tables", tables.len());
+    let head = [
+        "Table",
+        "Replica identity",
+        "Columns",
+        "Inserts",
+        "Updates",
+        "Deletes",
+        "State",
+        "Dead letters",
+    ];
     html! {
-        (widgets::table("Tables", &["Table", "Replica identity", "Columns"], rows))
+        form.filters method="get" action="/replication" role="search" {
+            div.field { label for="name" { "Name contains" } input #name name="name" value=(sought); }
+            button { "Find tables" }
+        }
+        (widgets::table("Tables", &head, rows))
+        p.faint { "Inserts, updates and deletes are what the target's statistics have counted." }
         (widgets::pager(
             (first > 0).then(|| link(first.saturating_sub(PAGE))),
             (end < tables.len()).then(|| link(end)),
@@ -79,10 +229,113 @@ fn table_list(visit: &Visit<'_>, tables: &[PublishedTable]) -> Markup {
     }
 }
 
+fn standings(look: Option<&Look>) -> Option<BTreeMap<String, Standing>> {
+    let operations = look?.operations.as_ref()?;
+    Some(tables::standings(&operations.value))
+}
+
+/// Inserts, updates and deletes on the target, by name: nobody else writes there.
+async fn counts(visit: &Visit<'_>, names: &[String]) -> anyhow::Result<HashMap<String, [u64; 3]>> {
+    let sql = "select schemaname || '.' || relname, n_tup_ins, n_tup_upd, n_tup_del \
+                 from pg_stat_user_tables where schemaname || '.' || relname = any ($1)";
+    let rows = visit.console.target.ask(async |target: &Client| {
+        let rows = target.query(sql, &[&names]).await;
+        rows.context("read the statistics of tables")
+    });
+    let number = |number: i64| u64::try_from(number).unwrap_or(0);
+    let row = |row: &tokio_postgres::Row| {
+        let counts = [1, 2, 3].map(|at| number(row.get(at)));
+        (row.get(0), counts)
+    };
+    Ok(rows.await?.iter().map(row).collect())
+}
+
 fn identity(identity: &Identity) -> String {
     match identity {
         Identity::Key(columns) => columns.join(", "),
         Identity::Full => "full row".to_owned(),
         Identity::None => "none: updates and deletes are not published".to_owned(),
+    }
+}
+
+/// One table: how it is, its columns, and what can be done about it.
+async fn one(visit: &Visit<'_>, name: &str) -> Option<Page> {
+    let tables = match published(visit).await {
+        Ok(tables) => tables,
+        Err(error) => {
+            let body = widgets::failed("The table", &error);
+            return Some(Page::new(Section::Replication, name, body));
+        }
+    };
+    let table = tables.iter().find(|table| table.name.to_string() == name)?;
+    let look = visit.console.live.latest();
+    let standing =
+        standings(look.as_deref()).map(|known| known.get(name).cloned().unwrap_or_default());
+    let topic = format!("{}.{name}", visit.console.endpoints.names.prefix);
+    let rows = html! {
+        @for column in &table.columns {
+            tr { td.mono { (column.name) } td.mono { (column.type_name) } }
+        }
+    };
+    let body = html! {
+        @match &standing {
+            Some(standing) => (state_of(standing, name)),
+            None => p { (widgets::unknown()) " – the target has not answered yet." },
+        }
+        dl {
+            dt { "Replica identity" } dd { (identity(&table.identity)) }
+            dt { "Topic" } dd { a href={ "/topics/" (path_segment(&topic)) } { (topic) } }
+        }
+        h2 { "Columns" }
+        (widgets::table("Columns", &["Column", "Type"], rows))
+        @if visit.caller.may(Role::Operator) {
+            h2 { "Actions" }
+            (actions(visit, name, standing.as_ref()))
+        }
+    };
+    Some(Page::new(Section::Replication, name, body))
+}
+
+fn state_of(standing: &Standing, name: &str) -> Markup {
+    html! {
+        p { (standing.badge()) }
+        @if let Some(reason) = &standing.reason {
+            dl {
+                dt { "Why" } dd { (reason) }
+                dt { "Complete up to" } dd.mono { (standing.commit_lsn.as_deref().unwrap_or(widgets::UNKNOWN)) }
+            }
+        }
+        @if standing.letters > 0 {
+            p { a href={ "/dead-letters?table=" (path_segment(name)) } { (standing.letters) " dead letters" } }
+        }
+    }
+}
+
+fn actions(visit: &Visit<'_>, name: &str, standing: Option<&Standing>) -> Markup {
+    let held = standing.is_some_and(|standing| standing.cause.is_some());
+    html! {
+        @if held {
+            (action_form(visit.caller, "resume-table", html! {
+                input type="hidden" name="table" value=(name);
+                (widgets::reason_field("resume-why"))
+                button.main { "Resume this table" }
+            }))
+            (widgets::command_line(&format!("lockstep resume --table {name}")))
+        } @else {
+            (action_form(visit.caller, "pause-table", html! {
+                input type="hidden" name="table" value=(name);
+                (widgets::reason_field("pause-why"))
+                (widgets::confirm_field("pause-confirm", name))
+                button.danger { "Pause this table" }
+            }))
+            (widgets::command_line(&format!("lockstep pause --table {name}")))
+        }
+        (action_form(visit.caller, "snapshot-table", html! {
+            input type="hidden" name="table" value=(name);
+            (widgets::reason_field("snapshot-why"))
+            button { "Read this table again" }
+        }))
+        (widgets::command_line(&format!("lockstep snapshot --table {name}")))
+        (widgets::command_line(&format!("lockstep verify --table {name}")))
     }
 }

@@ -15,7 +15,7 @@ const PAGES: [&str; 7] = [
     "/activity",
 ];
 
-fn users() -> [String; 2] {
+pub(crate) fn users() -> [String; 2] {
     ["ann:viewer", "bob:admin"].map(|who| {
         let hash = console::hash_password("secret").expect("hash a password");
         format!("--console-user={who}:{hash}")
@@ -121,7 +121,12 @@ async fn a_session_begins_and_ends() {
         .answer(console.get("/").header("cookie", cookie))
         .await;
     assert_eq!(page.status(), StatusCode::OK);
-    assert!(page.text().await.unwrap().contains("ann, viewer"));
+    let page = page.text().await.unwrap();
+    assert!(page.contains("ann, viewer"));
+    assert!(
+        !page.contains("action=\"/actions/"),
+        "a viewer has no buttons"
+    );
 
     let session = console.get("/api/v1/session").header("cookie", cookie);
     let session = console.answer(session).await.text().await.unwrap();

@@ -2,4 +2,5 @@
 //! pipeline are tested in `lockstep/tests/it/console.rs`.
 
 mod access;
+mod actions;
 mod running;

@@ -8,6 +8,7 @@ pub(crate) mod check;
 pub(crate) mod console;
 pub(crate) mod dead_letters;
 pub(crate) mod gateway;
+pub(crate) mod health;
 mod monitored;
 pub(crate) mod pause;
 pub(crate) mod replay;
@@ -40,6 +41,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Api(config) => api::run(*config).await,
         Command::Gateway(config) => gateway::run(*config).await,
         Command::Console(config) => console::run(*config).await,
+        Command::Health(config) => health::run(config).await,
         Command::Check(config) => check::run(config).await,
         Command::Setup(config) => setup::run(config).await,
         Command::Status(config) => status::run(config).await,

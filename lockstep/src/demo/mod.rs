@@ -7,7 +7,6 @@ mod observer;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
 use service::Shutdown;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -15,7 +14,7 @@ use load::{Load, Tally};
 use observer::Observer;
 
 use operate::endpoints::Endpoints;
-use operate::verify::{Comparison, Pair};
+use operate::verify::{self, Options};
 
 use crate::commands::verify::Progress;
 use crate::screen::{self, StatusLine};
@@ -143,23 +142,20 @@ fn ticks(line: &StatusLine) -> tokio::time::Interval {
 async fn conclude(endpoints: &Endpoints, tally: &Tally) -> anyhow::Result<ExitCode> {
     screen::line("the writers have stopped; comparing every table");
     let mut progress = Progress::new(false);
-    let pair = Pair::connect(&endpoints.source, &endpoints.target).await?;
-    let tables = pair.tables(&endpoints.names.publication, &[]).await?;
-    let lsn = pair
-        .meet(&endpoints.names.pipeline, CATCH_UP_LIMIT, |_| {})
-        .await
-        .context("wait for the target")?;
-    let comparisons = pair.compare(&tables, |text| progress.say(text)).await?;
+    let mut options = Options::default();
+    options.limits.deadline = CATCH_UP_LIMIT;
+    let report = Box::pin(verify::run(endpoints, &options, |text| progress.say(text))).await;
     progress.finish();
-    let different: Vec<&Comparison> = comparisons.iter().filter(|it| !it.is_equal()).collect();
-    if different.is_empty() {
-        let rows: i64 = comparisons.iter().map(Comparison::rows).sum();
+    let report = report?;
+    let (lsn, rows) = (report.lsn, report.rows());
+    if report.equal {
         let transactions = tally.transactions();
         screen::line(&format!(
             "demo ok: {transactions} transactions, {rows} rows, equal at {lsn}"
         ));
         return Ok(ExitCode::SUCCESS);
     }
+    let different = report.tables.iter().filter(|it| !it.equal);
     for comparison in different {
         screen::line(&comparison.to_string());
     }

@@ -121,6 +121,16 @@ async fn records_are_found_from_the_list_of_topics_to_a_single_one() {
     );
     let answer = console.http.get(wrong).send().await.expect("an answer");
     assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+    for none in [
+        "topics/lockstep.none/records",
+        "topics/other.public.articles/records",
+        "topics/lockstep.%00/records",
+        "schemas/none",
+    ] {
+        let url = format!("{}/api/v1/{none}", console.url);
+        let answer = console.http.get(url).send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{none}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

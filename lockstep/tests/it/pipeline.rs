@@ -17,7 +17,10 @@ pub(crate) struct Pipeline {
 impl Pipeline {
     /// Two empty databases, and a name for everything else.
     pub(crate) async fn new() -> Self {
-        let (source, target) = (database().await, database().await);
+        Self::between(database().await, database().await).await
+    }
+
+    pub(crate) async fn between(source: Database, target: Database) -> Self {
         let name = name::unique();
         let flags = [
             ("source", source.dsn()),
@@ -67,18 +70,18 @@ impl Pipeline {
         &self.name
     }
 
+    /// Starts a command that looks at the pipeline.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Process {
+        let mut all: Vec<&str> = arguments.to_vec();
+        all.extend(self.flags.iter().map(String::as_str));
+        Process::start(command::launch(arguments[0], &all))
+    }
+
     /// Runs a command that looks at the pipeline, such as `verify`.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Ran {
         let mut all: Vec<&str> = arguments.to_vec();
         all.extend(self.flags.iter().map(String::as_str));
         command::lockstep(&std::env::temp_dir(), &all).await
-    }
-
-    /// Starts a command that looks at the pipeline and takes its time.
-    pub(crate) fn start(&self, arguments: &[&str]) -> Process {
-        let mut all: Vec<&str> = arguments.to_vec();
-        all.extend(self.flags.iter().map(String::as_str));
-        Process::start(command::launch(arguments[0], &all))
     }
 
     /// Waits until readers of the target see only states that the source had.

@@ -156,10 +156,8 @@ async fn a_dry_run_says_what_a_run_does_and_leaves_nothing_behind() {
                   update t set id = 88 where id = 8";
     source.batch_execute(window).await.unwrap();
     let to = flushed(&source).await;
-    source
-        .batch_execute("update t set v = 'third' where id = 3")
-        .await
-        .unwrap();
+    let later = "update t set v = 'third' where id = 3";
+    source.batch_execute(later).await.unwrap();
     caught_up(&pipeline).await;
     let target = pipeline.target.client().await;
     let damage = "update t set v = 'damaged' where id in (1, 4, 7, 88);

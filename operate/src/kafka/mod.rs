@@ -2,7 +2,7 @@
 
 mod log;
 
-pub use log::{Log, PartitionName, Piece, RawRecord, Reach, Stretch, TopicSettings, no_topic};
+pub use log::{Log, PartitionName, Piece, RawRecord, Reach, Stretch, TopicSettings};
 
 use std::time::Duration;
 

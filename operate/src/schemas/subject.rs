@@ -64,7 +64,7 @@ pub struct SubjectDetail {
     #[serde(flatten)]
     pub subject: Subject,
     pub global_level: String,
-    /// Newest first, at most [`VERSIONS_MAX`].
+    /// Newest first, at most 50.
     pub history: Vec<VersionDetail>,
 }
 

@@ -53,6 +53,7 @@ const LOST_SOON_SECONDS: u64 = 4 * 3600;
 pub(super) fn problems(seen: &Observation, report: &Report, max_lag_seconds: u64) -> Vec<Problem> {
     let mut problems = Vec::new();
     silent_parts(seen, &mut problems);
+    capture_paused(report, &mut problems);
     if let Ok(source) = &seen.source {
         slot(
             source.standing.slot.as_ref(),
@@ -100,6 +101,16 @@ fn silent_parts(seen: &Observation, problems: &mut Vec<Problem>) {
         let Some(error) = error else { continue };
         let mend = format!("bring it back, or correct --{flag}; `lockstep check` says more");
         problems.push(stopped(format!("{error:#}"), mend));
+    }
+}
+
+fn capture_paused(report: &Report, problems: &mut Vec<Problem>) {
+    let told = report.capture.metrics.as_ref();
+    if told.and_then(|page| page.sum("cdc_paused")) == Some(1.0) {
+        problems.push(stopped(
+            "capture is paused by an operator, and the source keeps its WAL",
+            "`lockstep resume capture`",
+        ));
     }
 }
 

@@ -19,7 +19,7 @@ mod record;
 pub use cursor::{Cursor, ParseCursorError};
 pub use index::Standing;
 pub use listing::{Listing, Partition, Slice, Topic, list};
-pub use page::{Direction, Page, Question, RECORDS_MAX, Start, read};
+pub use page::{Direction, Holds, Missing, Page, Question, RECORDS_MAX, Start, read};
 pub use plans::Plans;
 pub use record::{Cell, Commit, CommitRange, Record, Shown};
 

@@ -16,7 +16,7 @@ use super::index::{Entry, Index, Standing};
 use super::merge::{Merge, Order};
 use super::plans::Plans;
 use super::record::{self, Record};
-use crate::kafka::{Kafka, Log, PartitionName, Piece, RawRecord, Reach, no_topic};
+use crate::kafka::{Kafka, Log, PartitionName, Piece, RawRecord, Reach};
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -60,6 +60,8 @@ pub enum Direction {
 pub struct Page {
     pub topic: String,
     pub kind: Kind,
+    /// Those that were asked for.
+    pub partitions: Vec<Holds>,
     /// In the order of the log, whichever way they were read.
     pub records: Vec<Record>,
     /// Where to read on backwards; none at the beginning.
@@ -71,6 +73,28 @@ pub struct Page {
     /// Whether the page ended before it was full though there is more: it took too long, or was too
     /// large.
     pub cut_short: bool,
+}
+
+/// What was asked for does not exist.
+#[derive(Debug, thiserror::Error)]
+pub enum Missing {
+    #[error("there is no topic {0}")]
+    Topic(String),
+    #[error("topic {topic} has {count} partitions, and none is number {partition}")]
+    Partition {
+        topic: String,
+        partition: i32,
+        count: i32,
+    },
+}
+
+/// What a partition holds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Holds {
+    pub partition: i32,
+    pub first_offset: i64,
+    /// One past the last record's.
+    pub end_offset: i64,
 }
 
 /// Records on one page.
@@ -96,6 +120,9 @@ pub async fn read(
     plans: &Plans,
     question: &Question,
 ) -> anyhow::Result<Page> {
+    if !is_ours(&question.topic, topics) {
+        return Err(Missing::Topic(question.topic.clone()).into());
+    }
     let log = kafka.log(PATIENCE)?;
     let kind = Kind::of(&question.topic, topics);
     let reaches = reaches(&log, question).await?;
@@ -122,9 +149,15 @@ pub async fn read(
     for (raw, standing) in taken.records.iter().zip(standings) {
         records.push(record::describe(raw, standing, &kind, plans, question).await);
     }
+    let holds = |(partition, reach): (&i32, &Reach)| Holds {
+        partition: *partition,
+        first_offset: reach.first_offset,
+        end_offset: reach.end_offset,
+    };
     Ok(Page {
         topic: question.topic.clone(),
         kind,
+        partitions: reaches.iter().map(holds).collect(),
         records,
         older: older.then_some(ends.0),
         newer: newer.then_some(ends.1),
@@ -133,19 +166,31 @@ pub async fn read(
     })
 }
 
+/// Other topics of the cluster are nobody's business here, and what Kafka would not take for a name
+/// is none.
+fn is_ours(topic: &str, topics: &Topics) -> bool {
+    let own = topic.strip_prefix(topics.prefix());
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    own.is_some_and(|rest| rest.starts_with('.')) && topic.bytes().all(legal)
+}
+
 async fn reaches(log: &Log, question: &Question) -> anyhow::Result<BTreeMap<i32, Reach>> {
     let topic = &question.topic;
     let count = log.partitions(topic).await?;
     if count == 0 {
-        return Err(no_topic(topic));
+        return Err(Missing::Topic(topic.clone()).into());
     }
     let mut partitions: Vec<i32> = (0..count).collect();
     if !question.partitions.is_empty() {
         for partition in &question.partitions {
-            ensure!(
-                partitions.contains(partition),
-                "topic {topic} has {count} partitions, and none is number {partition}"
-            );
+            if !partitions.contains(partition) {
+                return Err(Missing::Partition {
+                    topic: topic.clone(),
+                    partition: *partition,
+                    count,
+                }
+                .into());
+            }
         }
         partitions.retain(|partition| question.partitions.contains(partition));
     }

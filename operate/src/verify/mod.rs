@@ -1,131 +1,174 @@
-//! Whether the target holds the source's rows.
+//! Whether the target holds the source's rows, at one exact LSN and under full load.
 //!
-//! ```text
-//! heartbeat on the source at H -> wait until the target has applied H -> hash every table on both
-//! ```
+//! In the order in which a comparison meets them:
 //!
-//! A table's hash is a sum over its rows ([`digest`]), so each side reads its blocks in whatever
-//! pieces it likes. Writes on the source must rest meanwhile: what commits after H would be counted
-//! on one side only.
+//! - `hold`, `fixed`, `side`, `meeting`: one state of both sides, for which apply is held a moment;
+//! - `held`: tables that are not compared;
+//! - `place`, `digest`, `scan`: every table's hash on both sides;
+//! - `narrow`: where hashes differ, down to rows and columns;
+//! - `repair`: rows that differ, made as they are on the source;
+//! - `round`: one comparison from meeting to verdict;
+//! - `verdict`, `history`: what was found, and what was found before.
 
-pub mod digest;
-pub mod rendezvous;
+mod digest;
+mod fixed;
+mod held;
+mod history;
+mod hold;
+mod meeting;
+mod narrow;
+mod place;
+mod repair;
+mod round;
+mod scan;
+mod side;
 mod verdict;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, ensure};
-use change::Lsn;
-use service::postgres::{Dsn, connect};
+use anyhow::ensure;
 use tokio_postgres::Client;
 
-use digest::Digest;
-pub use verdict::{Comparison, Side};
+pub use digest::Digest;
+pub use history::{Verification, list as history};
+pub use hold::Limits;
+pub use scan::LoadLimit;
+pub use verdict::{Comparison, Differences, Kind, Repair, Report, RowDifference, Side};
 
+use crate::audit::Actor;
 use crate::catalog::{self, PublishedTable};
+use crate::endpoints::Endpoints;
+use repair::Repairer;
+use round::{Round, Surroundings};
+use side::session;
 
-/// Connections to both sides, for one comparison.
-pub struct Pair {
-    pub source: service::postgres::Connection,
-    pub target: service::postgres::Connection,
+/// How to compare.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// As `schema.table`; none: all that are published.
+    pub tables: Vec<String>,
+    /// Connections that read, on each side.
+    pub readers: u16,
+    pub load: LoadLimit,
+    pub limits: Limits,
+    /// Of each table, so many rows that differ are named.
+    pub rows_named: usize,
+    pub mend: Mend,
+    /// Who compares, for the history, and for the log of what was repaired.
+    pub actor: Actor,
 }
 
-impl Pair {
-    /// # Errors
-    /// When a side cannot be reached.
-    pub async fn connect(source: &Dsn, target: &Dsn) -> anyhow::Result<Self> {
-        let pair = Self {
-            source: connect(source, "lockstep verify").await?,
-            target: connect(target, "lockstep verify").await?,
-        };
-        for side in [&pair.source, &pair.target] {
-            side.batch_execute(digest::FIXED_OUTPUT)
-                .await
-                .context("fix how values are written")?;
-        }
-        Ok(pair)
-    }
+/// What is done about rows that differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mend {
+    Leave,
+    Repair,
+}
 
-    /// As [`rendezvous::meet`].
-    ///
-    /// # Errors
-    /// As [`rendezvous::meet`].
-    pub async fn meet(
-        &self,
-        pipeline: &str,
-        deadline: Duration,
-        report: impl FnMut(u64),
-    ) -> anyhow::Result<Lsn> {
-        rendezvous::meet(&self.source, &self.target, pipeline, deadline, report).await
-    }
-
-    /// The published tables, or those of them that are named.
-    ///
-    /// # Errors
-    /// When a named table is not published.
-    pub async fn tables(
-        &self,
-        publication: &str,
-        named: &[String],
-    ) -> anyhow::Result<Vec<PublishedTable>> {
-        let published = catalog::published(&self.source, publication).await?;
-        for name in named {
-            let known = published.iter().any(|it| it.name.to_string() == *name);
-            ensure!(
-                known,
-                "table {name} is not published: give --table as schema.table"
-            );
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            tables: Vec::new(),
+            readers: 2,
+            load: LoadLimit::new(100),
+            limits: Limits {
+                hold: Duration::from_secs(10),
+                deadline: Duration::from_secs(300),
+            },
+            rows_named: 100,
+            mend: Mend::Leave,
+            actor: Actor::of_process(None),
         }
-        let wanted =
-            |table: &PublishedTable| named.is_empty() || named.contains(&table.name.to_string());
-        Ok(published.into_iter().filter(wanted).collect())
-    }
-
-    /// Compares the tables one after the other, each side of one at the same time. `report` is told
-    /// which, and how far.
-    ///
-    /// # Errors
-    /// When a side cannot be read.
-    pub async fn compare(
-        &self,
-        tables: &[PublishedTable],
-        mut report: impl FnMut(&str),
-    ) -> anyhow::Result<Vec<Comparison>> {
-        let mut comparisons = Vec::with_capacity(tables.len());
-        for (number, table) in tables.iter().enumerate() {
-            let title = format!("{} of {}: {}", number + 1, tables.len(), table.name);
-            report(&title);
-            let (source, target) = tokio::try_join!(
-                side(&self.source, "source", table, |done, all| {
-                    report(&format!("{title}, {} %", done * 100 / all));
-                }),
-                side(&self.target, "target", table, |_, _| {})
-            )?;
-            comparisons.push(Comparison::new(&table.name, source, target));
-        }
-        Ok(comparisons)
     }
 }
 
-/// A side that has no such table, or not its columns, is a difference and no error.
-async fn side(
-    client: &Client,
-    name: &'static str,
-    table: &PublishedTable,
-    report: impl FnMut(i64, i64),
-) -> anyhow::Result<Side> {
-    let Some(found) = catalog::target_table(client, &table.name).await? else {
-        return Ok(Side::NoTable);
+/// A round repairs so many rows of a table as it can keep the keys of, and rows whose repair was
+/// refused may be free in the next one.
+const REPAIR_ROUNDS_MAX: usize = 20;
+
+/// Compares, repairs if that is asked for, and writes down what was found. `say` is told how far it
+/// is.
+///
+/// # Errors
+/// When a side cannot be read, or they do not meet; a difference is an answer.
+pub async fn run(
+    endpoints: &Endpoints,
+    options: &Options,
+    mut say: impl FnMut(&str) + Send,
+) -> anyhow::Result<Report> {
+    let started_at = SystemTime::now();
+    let surroundings = Surroundings {
+        endpoints,
+        options,
+        source: session(&endpoints.source).await?,
+        target: session(&endpoints.target).await?,
     };
-    let lacking = table.columns.iter().find(|column| {
-        let names = found.columns.iter().map(|it| &it.name);
-        !names.clone().any(|name| *name == column.name)
-    });
-    if let Some(column) = lacking {
-        return Ok(Side::NoColumn(column.name.clone()));
+    let publication = &endpoints.names.publication;
+    let tables = tables(&surroundings.source, publication, &options.tables).await?;
+    let tables: Vec<&PublishedTable> = tables.iter().collect();
+    let first = surroundings.round(&tables, &mut say).await?;
+    let mut report = Report::new(first.lsn, first.held, first.comparisons.clone());
+    if options.mend == Mend::Repair && !report.equal {
+        report.conclude(mend(&surroundings, &tables, first, &mut say).await?);
     }
-    let digest: Digest = digest::of(client, table, report)
-        .await
-        .with_context(|| format!("read table {} of the {name}", table.name))?;
-    Ok(Side::Rows(digest))
+    let (target, pipeline) = (&surroundings.target, &endpoints.names.pipeline);
+    history::record(target, pipeline, &report, started_at, &options.actor.who).await?;
+    Ok(report)
+}
+
+/// Repairs the rows that differ and compares their tables again, until there is nothing left to be
+/// repaired.
+async fn mend(
+    surroundings: &Surroundings<'_>,
+    tables: &[&PublishedTable],
+    first: Round<'_>,
+    say: &mut (impl FnMut(&str) + Send),
+) -> anyhow::Result<Repair> {
+    let Surroundings {
+        endpoints, options, ..
+    } = surroundings;
+    let mut repairer = Repairer::new(endpoints, options).await?;
+    let (mut last, mut rows) = (first, 0);
+    for _ in 0..REPAIR_ROUNDS_MAX {
+        let done = repairer.repair(&last.wrong, say).await?;
+        rows += done.rows;
+        let unequal = last.comparisons.iter().filter(|it| !it.equal);
+        let unequal: Vec<&str> = unequal.map(|it| it.table.as_str()).collect();
+        let mut again = tables.to_vec();
+        again.retain(|table| unequal.contains(&table.name.to_string().as_str()));
+        last = surroundings.round(&again, say).await?;
+        if last.wrong.is_empty() || done.rows == 0 {
+            return Ok(Repair {
+                rows,
+                refused: done.refused,
+                lsn: last.lsn,
+                tables: last.comparisons,
+            });
+        }
+    }
+    Ok(Repair {
+        rows,
+        refused: vec!["more rows than are repaired one by one: copy the tables anew".to_owned()],
+        lsn: last.lsn,
+        tables: last.comparisons,
+    })
+}
+
+/// The published tables, or those of them that are named.
+async fn tables(
+    source: &Client,
+    publication: &str,
+    named: &[String],
+) -> anyhow::Result<Vec<PublishedTable>> {
+    let published = catalog::published(source, publication).await?;
+    for name in named {
+        let known = published.iter().any(|it| it.name.to_string() == *name);
+        ensure!(
+            known,
+            "table {name} is not published: give --table as schema.table"
+        );
+    }
+    let wanted =
+        |table: &PublishedTable| named.is_empty() || named.contains(&table.name.to_string());
+    Ok(published.into_iter().filter(wanted).collect())
 }

@@ -11,3 +11,6 @@ pub use asset::Asset;
 
 mod request;
 pub use request::{carries_token, cookie, request_id};
+
+mod metrics;
+pub use metrics::RequestMetrics;

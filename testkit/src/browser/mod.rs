@@ -3,6 +3,7 @@
 //!
 //! What a page shows is waited for: every call that needs an element waits until it is there.
 
+mod axe;
 mod launch;
 mod record;
 
@@ -114,6 +115,41 @@ impl Browser {
         let ran = self.driver.execute(script, arguments).await;
         let ran = ran.unwrap_or_else(|error| panic!("run {script}: {error}"));
         ran.json().clone()
+    }
+
+    /// Shows pages from now on as to somebody who likes them `light` or `dark`.
+    pub async fn scheme(&self, scheme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.devtools(
+            "Emulation.setEmulatedMedia",
+            json!({ "features": features }),
+        )
+        .await;
+    }
+
+    /// Shows pages from now on in a window of this size.
+    pub async fn window(&self, width: u32, height: u32) {
+        let size = json!({
+            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false,
+        });
+        self.devtools("Emulation.setDeviceMetricsOverride", size)
+            .await;
+    }
+
+    async fn devtools(&self, command: &str, parameters: Value) {
+        let told = self.driver.cdp().send_raw(command, parameters).await;
+        told.unwrap_or_else(|error| panic!("{command}: {error}"));
+    }
+
+    /// # Panics
+    /// When axe-core finds something that keeps people from using the page.
+    pub async fn assert_accessible(&self, page: &str) {
+        let library = axe::library().await;
+        self.run(&library, Vec::new()).await;
+        let found = self.driver.execute_async(axe::CHECK, Vec::new()).await;
+        let found = found.unwrap_or_else(|error| panic!("run axe-core: {error}"));
+        let violations = axe::listed(found.json());
+        assert!(violations.is_empty(), "{page}:\n{}", violations.join("\n"));
     }
 
     /// The URL of every request that pages made since the start, WebSockets included, also of those

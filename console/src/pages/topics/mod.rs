@@ -73,7 +73,6 @@ fn listed(visit: &Visit<'_>, slice: &Slice, listing: &Listing) -> Markup {
         "Not applied",
         "Last record",
         "Kept for",
-        "Clean-up",
         "Size",
     ];
     let rows = html! { @for topic in &listing.topics { (row(topic)) } };
@@ -117,8 +116,10 @@ fn row(topic: &Topic) -> Markup {
             td.number { (number(topic.offsets.and_then(|it| u64::try_from(it).ok()))) }
             td.number { (number(topic.lag)) }
             td { (last_record(topic)) }
-            td { (kept(topic.retention_ms)) }
-            td { (topic.cleanup_policy.as_deref().unwrap_or(widgets::UNKNOWN)) }
+            td {
+                (kept(topic.retention_ms))
+                @if let Some(policy) = &topic.cleanup_policy { " (" (policy) ")" }
+            }
             td { (widgets::UNKNOWN) }
         }
     }
@@ -196,7 +197,26 @@ fn shown(visit: &Visit<'_>, topic: &str, page: &Records) -> Markup {
             @for record in &page.records { (record::article(&path, record)) }
         }
         (pager(older.as_deref(), newer.as_deref(), page))
+        (partitions(page))
         p { a href=(json) { "Download these records as JSON" } }
+    }
+}
+
+fn partitions(page: &Records) -> Markup {
+    let rows = html! {
+        @for partition in &page.partitions {
+            tr {
+                td.number { (partition.partition) }
+                td.number { (partition.first_offset) }
+                td.number { (partition.end_offset) }
+            }
+        }
+    };
+    html! {
+        details {
+            summary { "Partitions (" (page.partitions.len()) ")" }
+            (widgets::table("Partitions", &["Partition", "First offset", "End offset"], rows))
+        }
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) fn article(path: &str, record: &Record) -> Markup {
             @if let Some(error) = &record.error {
                 div.notice data-state="bad" { p { "Cannot be read: " (error) } }
             }
-            @if !record.cells.is_empty() { (cells(record)) }
+            @if record.before.is_some() || record.after.is_some() { (cells(record)) }
             @if let Some(commit) = &record.commit { (committed(commit)) }
             (raw(record))
         }

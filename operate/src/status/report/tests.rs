@@ -201,6 +201,14 @@ fn what_is_late_or_away_is_named() {
         ..well()
     };
     problem(&waits, Gravity::Degraded, "waits for kafka: no broker");
+    let paused = Observation {
+        capture: Answer {
+            metrics: Some(Exposition::parse("cdc_paused 1\n")),
+            ..Answer::default()
+        },
+        ..well()
+    };
+    problem(&paused, Gravity::Stopped, "capture is paused");
     let skewed = Observation {
         target: Ok(Target {
             ahead: -3.25,

@@ -1,0 +1,89 @@
+//! Applying dead letters after all, or giving them up.
+
+use change::TableName;
+use operate::dead_letters::{self, Redriven, Selection};
+
+use super::{Answer, Outcome, Refusal, Request};
+use crate::users::Role;
+
+/// Letters of one group that are redriven at once.
+const GROUP: i64 = 1_000;
+
+pub(super) async fn redrive(request: &Request<'_>) -> Answer {
+    request.require(Role::Operator)?;
+    let ids = ids(request)?;
+    let words = ids.iter().map(i64::to_string).collect::<Vec<_>>().join(" ");
+    let command = format!("lockstep dead-letters redrive {words}");
+    redriven(request, &ids, command).await
+}
+
+/// The open letters of one table and one SQLSTATE, the oldest first.
+pub(super) async fn redrive_group(request: &Request<'_>) -> Answer {
+    request.require(Role::Operator)?;
+    let (schema, name) = request
+        .field("table")?
+        .split_once('.')
+        .ok_or_else(|| Refusal::Fields("a table is named as schema.table".to_owned()))?;
+    let selection = Selection {
+        table: Some(TableName::new(schema, name)),
+        sqlstate: Some(request.field("sqlstate")?.to_owned()),
+        limit: GROUP,
+        ..Selection::default()
+    };
+    let target = request.target().await?;
+    let letters = dead_letters::list(&target, request.pipeline(), &selection).await?;
+    let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
+    let command = format!(
+        "lockstep dead-letters list --table {schema}.{name}; lockstep dead-letters redrive ID …"
+    );
+    redriven(request, &ids, command).await
+}
+
+async fn redriven(request: &Request<'_>, ids: &[i64], command: String) -> Answer {
+    let target = &request.console.endpoints.target;
+    let redriven = dead_letters::redrive(target, request.pipeline(), ids, &request.actor()).await?;
+    let Redriven {
+        applied,
+        refused,
+        waiting,
+    } = redriven;
+    let details = [
+        ("Applied", applied),
+        ("Refused again", refused),
+        ("Behind one that was refused again", waiting),
+    ];
+    let details = details.map(|(name, count)| (name.to_owned(), count.to_string()));
+    Ok(Outcome {
+        changed: format!("{applied} changes were applied after all."),
+        details: details.into(),
+        command,
+        back: "/dead-letters".to_owned(),
+    })
+}
+
+pub(super) async fn discard(request: &Request<'_>) -> Answer {
+    request.require(Role::Admin)?;
+    let ids = ids(request)?;
+    let words = ids.iter().map(i64::to_string).collect::<Vec<_>>().join(" ");
+    request.require_typed(&words)?;
+    let reason = request.field("reason")?;
+    let mut target = request.target().await?;
+    let discarded =
+        dead_letters::discard(&mut target, request.pipeline(), &ids, &request.actor()).await?;
+    Ok(Outcome {
+        changed: format!("{discarded} letters were given up: source and target differ there."),
+        details: Vec::new(),
+        command: format!("lockstep dead-letters discard {words} --reason '{reason}'"),
+        back: "/dead-letters".to_owned(),
+    })
+}
+
+fn ids(request: &Request<'_>) -> Result<Vec<i64>, Refusal> {
+    let ids: Result<Vec<i64>, _> = request.fields.all("id").map(str::parse).collect();
+    match ids {
+        Ok(ids) if !ids.is_empty() => Ok(ids),
+        _ => Err(Refusal::Fields(
+            "the field id names letters by number".to_owned(),
+        )),
+    }
+}
