@@ -78,6 +78,9 @@ struct Watched {
     alerts: Vec<Alert>,
 }
 
+/// Scrapes, rules and the slot's forecast follow each other, each at its own pace.
+const PATIENCE: Duration = Duration::from_secs(240);
+
 /// What begins a name of ours, and the one metric that Prometheus makes itself.
 const OURS: [&str; 5] = ["cdc_", "applier_", "http_", "lockstep:", "up{"];
 
@@ -88,7 +91,7 @@ impl Watched {
         // Nobody waits here for minutes: what is an age of a minute there is one of a second here,
         // and what is a rest of minutes one of seconds.
         let query = query.replace("> 60", "> 1").replace("[5m]", "[8s]");
-        wait::until(&format!("{alert} is {wanted}"), async || {
+        wait::within(PATIENCE, &format!("{alert} is {wanted}"), async || {
             let found = self.prometheus.query(&query).await?;
             let is_so = (found > 0) == wanted;
             is_so.then_some(()).ok_or(format!("{query}: {found}"))
@@ -110,11 +113,13 @@ impl Watched {
         }
         assert!(queries.len() > 80, "{}", queries.len());
         for (place, query) in queries {
-            wait::until(&format!("data for {place}"), async || {
-                match self.prometheus.query(&query).await? {
-                    0 => Err(query.clone()),
-                    _ => Ok(()),
-                }
+            wait::within(PATIENCE, &format!("data for {place}"), async || match self
+                .prometheus
+                .query(&query)
+                .await?
+            {
+                0 => Err(query.clone()),
+                _ => Ok(()),
             })
             .await;
         }
