@@ -35,7 +35,6 @@ const SAMPLE_MAX: usize = 20;
 const BY_KEY: &str = "set enable_hashjoin = off; set enable_mergejoin = off";
 /// How long apply may stand still for a chunk.
 const CHUNK_TIME: Duration = Duration::from_millis(50);
-const CHUNK_KEYS_FIRST: usize = 500;
 const CHUNK_KEYS_MAX: usize = 50_000;
 impl Run<'_> {
     /// The present state of the rows that were changed, into the live tables.
@@ -126,10 +125,11 @@ impl Run<'_> {
         let barrier = self.barrier().await?;
         let tables: Vec<HomeTable> = staged.home.tables().cloned().collect();
         let mut done = 0;
-        let mut keys_max = CHUNK_KEYS_FIRST;
         for table in &tables {
             let statements = Statements::of(table);
             statements.create_chunk(&barrier).await?;
+            let least = statements.least_keys(&barrier).await?;
+            let mut keys_max = least;
             loop {
                 let now = self.stop_apply(&barrier, found, &mut staged).await?;
                 let started = Instant::now();
@@ -146,7 +146,7 @@ impl Run<'_> {
                 if merged.rows() < u64::try_from(keys_max).unwrap_or(u64::MAX) {
                     break;
                 }
-                keys_max = fitting(keys_max, started.elapsed());
+                keys_max = fitting(keys_max, started.elapsed(), least);
                 // Apply gets as much time as it was kept.
                 tokio::time::sleep(started.elapsed()).await;
             }
@@ -244,11 +244,27 @@ impl Run<'_> {
     }
 }
 
-/// How many keys fit the time that a chunk may take, when so many took `took`.
-fn fitting(keys: usize, took: Duration) -> usize {
+/// How many keys fit the time that a chunk may take, when so many took `took`. Fewer than `least`
+/// would not take less: on a slow machine the statements do, whatever they find.
+fn fitting(keys: usize, took: Duration, least: usize) -> usize {
     match took {
-        took if took > CHUNK_TIME * 2 => (keys / 2).max(1),
+        took if took > CHUNK_TIME * 2 => (keys / 2).max(least),
         took if took < CHUNK_TIME / 2 => (keys * 2).min(CHUNK_KEYS_MAX),
         _ => keys,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_follow_the_time_they_take_and_do_not_vanish_on_a_slow_machine() {
+        let ms = Duration::from_millis;
+        assert_eq!(fitting(1000, ms(10), 500), 2000);
+        assert_eq!(fitting(1000, ms(50), 500), 1000);
+        assert_eq!(fitting(1000, ms(200), 500), 500);
+        assert_eq!(fitting(500, ms(200), 500), 500);
+        assert_eq!(fitting(40_000, ms(1), 500), CHUNK_KEYS_MAX);
     }
 }

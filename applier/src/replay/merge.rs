@@ -152,6 +152,16 @@ impl<'a> Statements<'a> {
         made.map_err(step("create a table for keys"))
     }
 
+    /// A chunk of fewer keys costs more in going there than in doing: 500, or 4 MB of rows.
+    pub(super) async fn least_keys(&self, client: &Client) -> Result<usize, ReplayError> {
+        let query = "select greatest(1, least(500, 4194304 / greatest(1, \
+                     pg_table_size(c.oid) / greatest(1, c.reltuples::int8))))::int8 \
+                     from pg_catalog.pg_class c where c.oid = to_regclass($1)";
+        let row = client.query_one(query, &[&self.rows]).await;
+        let keys: i64 = row.map_err(step("ask for the size of rows"))?.get(0);
+        Ok(usize::try_from(keys).unwrap_or(1))
+    }
+
     /// Puts the rows of some keys in place that are not yet. The numbers say how many; none when no
     /// key is left.
     pub(super) async fn merge(

@@ -60,6 +60,8 @@ type Report<'a> = &'a mut (dyn FnMut(Event<'_>) + Send + Sync);
 
 /// What a dry run uses, and drops.
 const DRY_SCHEMA: &str = "lockstep_replay_dry";
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 /// So many commits records may be left to read when apply is stopped.
 pub(super) const NEAR_RECORDS: i64 = 16;
 /// After so many attempts to get near, what is left is read while apply stands still.
@@ -153,12 +155,15 @@ pub(super) struct Found {
 impl<'a> Run<'a> {
     async fn begin(config: &'a Config, report: Report<'a>) -> Result<Self, ReplayError> {
         let writer = Writer::open(&config.target, "lockstep replay").await?;
-        let lock = "select pg_try_advisory_lock(hashtextextended('lockstep replay ' || $1, 0))";
-        let row = writer.client().query_one(lock, &[&config.pipeline]).await;
-        if !row.map_err(step("lock"))?.get::<_, bool>(0) {
-            return Err(ReplayError::Busy {
-                pipeline: config.pipeline.clone(),
-            });
+        // A session that was killed holds it until the server notices.
+        let give_up_at = Instant::now() + LOCK_PATIENCE;
+        while !lock(writer.client(), &config.pipeline).await? {
+            if Instant::now() > give_up_at {
+                return Err(ReplayError::Busy {
+                    pipeline: config.pipeline.clone(),
+                });
+            }
+            tokio::time::sleep(LOCK_INTERVAL).await;
         }
         Ok(Self {
             config,
@@ -473,6 +478,12 @@ impl<'a> Run<'a> {
     fn client(&self) -> &Client {
         self.writer.client()
     }
+}
+
+async fn lock(client: &Client, pipeline: &str) -> Result<bool, ReplayError> {
+    let lock = "select pg_try_advisory_lock(hashtextextended('lockstep replay ' || $1, 0))";
+    let row = client.query_one(lock, &[&pipeline]).await;
+    Ok(row.map_err(step("lock"))?.get(0))
 }
 
 fn count(numbers: &mut TableNumbers, batch: &Batch) {
