@@ -40,6 +40,19 @@ pub async fn take(
     row.as_ref().map(Progress::of).transpose()
 }
 
+/// As [`take`], for who changes no rules: apply waits, and then goes on as it was.
+///
+/// # Errors
+/// As [`take`].
+pub(crate) async fn stop(
+    transaction: &impl GenericClient,
+    pipeline: &str,
+) -> Result<Option<Progress>, tokio_postgres::Error> {
+    let sql = format!("select {COLUMNS} from lockstep.progress where pipeline = $1 for update");
+    let row = transaction.query_opt(&sql, &[&pipeline]).await?;
+    row.as_ref().map(Progress::of).transpose()
+}
+
 /// The rules as they were at one version.
 #[derive(Debug, Default)]
 pub(crate) struct Control {

@@ -180,7 +180,7 @@ impl Run<'_> {
                 .batch_execute("begin; set constraints all deferred")
                 .await;
             begun.map_err(step("begin"))?;
-            let now = control::take(&**barrier, &self.config.pipeline).await;
+            let now = control::stop(&**barrier, &self.config.pipeline).await;
             let now = now
                 .map_err(step("stop apply"))?
                 .ok_or(ReplayError::NoProgress)?;
