@@ -5,6 +5,7 @@ use service::KafkaOption;
 use service::postgres::Dsn;
 
 use crate::conflicts::Conflicts;
+use crate::schema_change::SchemaChanges;
 
 /// The settings of the applier.
 #[derive(Clone, Debug, clap::Args)]
@@ -54,4 +55,6 @@ pub struct Config {
     pub prefetch_megabytes: u32,
     #[command(flatten)]
     pub conflicts: Conflicts,
+    #[command(flatten)]
+    pub schema_changes: SchemaChanges,
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use change::TableName;
 
 /// A policy, by table.
-#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct Conflicts {
     /// What to do with a change that the target refuses: stop, or set it aside with the later
     /// changes of its key (dead-letter).
@@ -26,8 +26,9 @@ pub struct Conflicts {
     pub table_conflicts: Vec<TablePolicy>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Policy {
+    #[default]
     Stop,
     DeadLetter,
 }

@@ -4,10 +4,9 @@ use prometheus::Registry;
 use serde::Serialize;
 use service::postgres::Dsn;
 
-use crate::conflicts::{Conflicts, Policy};
 use crate::error::Error;
 use crate::metrics::Metrics;
-use crate::target::Session;
+use crate::target::{Policies, Session};
 
 /// What a redrive did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -55,11 +54,7 @@ pub async fn sides(target: &Dsn, pipeline: &str, id: i64) -> Result<Option<Vec<S
 }
 
 async fn session(target: &Dsn, pipeline: &str) -> Result<Session, Error> {
-    let conflicts = Conflicts {
-        conflicts: Policy::Stop,
-        table_conflicts: Vec::new(),
-    };
     // Nobody asks this session for its metrics.
     let metrics = Metrics::register(&Registry::new())?;
-    Session::connect(target, pipeline, conflicts, &metrics).await
+    Session::connect(target, pipeline, Policies::default(), &metrics).await
 }

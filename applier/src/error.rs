@@ -7,6 +7,7 @@ use change::TableName;
 use change::commit::CommitError;
 use change::envelope::SchemaError;
 use change::framing::{FramingError, SchemaId};
+use change::schema_change::SchemaChangeError;
 use change::topic::TopicNameError;
 use service::postgres::{ConnectError, describe};
 use tokio_postgres::error::SqlState;
@@ -53,6 +54,18 @@ pub enum Error {
     Framing {
         place: RecordPlace,
         source: FramingError,
+    },
+    #[error("read the schema change at {place}")]
+    SchemaRecord {
+        place: RecordPlace,
+        source: SchemaChangeError,
+    },
+    #[error("make a schema change ({tag} of {object}, at {place}) on the target")]
+    SchemaChange {
+        place: RecordPlace,
+        tag: String,
+        object: String,
+        source: StatementError,
     },
     #[error("decode the record at {place}")]
     Decode {
@@ -325,6 +338,7 @@ impl Error {
             Self::Connect(error) => error.is_transient(),
             Self::Target { source, .. }
             | Self::Apply { source, .. }
+            | Self::SchemaChange { source, .. }
             | Self::Prepare { source, .. } => source.is_transient(),
             Self::Kafka { source, .. } => source.transient,
             Self::Registry { source, .. } => source.transient,
@@ -334,6 +348,7 @@ impl Error {
             | Self::Commit { .. }
             | Self::Framing { .. }
             | Self::Decode { .. }
+            | Self::SchemaRecord { .. }
             | Self::Covered(_)
             | Self::Schema { .. }
             | Self::ForeignTable { .. }
@@ -355,6 +370,7 @@ impl Error {
             Self::Connect(_)
             | Self::Target { .. }
             | Self::Apply { .. }
+            | Self::SchemaChange { .. }
             | Self::Prepare { .. }
             | Self::Fenced { .. }
             | Self::Letter { .. }
@@ -363,6 +379,7 @@ impl Error {
             | Self::Commit { .. }
             | Self::Framing { .. }
             | Self::Decode { .. }
+            | Self::SchemaRecord { .. }
             | Self::Schema { .. }
             | Self::ForeignTable { .. }
             | Self::TopicName(_)

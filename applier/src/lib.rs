@@ -12,6 +12,7 @@
 //! - `progress`: how far the target is, kept in the transaction that writes the rows;
 //! - `control`: the rules that operators set;
 //! - `conflicts`: what to do with changes that the target refuses;
+//! - `schema_change`: changes of tables, and what to do with them;
 //! - `dead_letters`: what operators do with those that were set aside;
 //! - `steps`: from portions to transactions on the target, by those rules;
 //! - `aside`: what is kept back, replayed and verified, as metrics;
@@ -33,6 +34,7 @@ mod pipeline;
 pub mod progress;
 mod registry;
 pub mod replay;
+mod schema_change;
 mod schemas;
 mod statement;
 mod steps;
@@ -46,3 +48,4 @@ pub use error::{
     ChangePlace, CoveredError, Drift, Error, KafkaError, RecordPlace, RegistryError, StatementError,
 };
 pub use pipeline::run;
+pub use schema_change::{NoSchemaPolicy, SchemaChanges, SchemaPolicy, TagPolicy};

@@ -11,6 +11,7 @@ use crate::decode::Action;
 use crate::error::Error;
 use crate::metrics::{self, Metrics};
 use crate::progress::{Mark, Phase};
+use crate::schema_change::SchemaPolicy;
 use crate::target::{Outcome, Session};
 
 /// Between two looks at the rules while apply stands still: an operator waits for the end of a hold,
@@ -54,12 +55,14 @@ impl Steps {
     pub(crate) async fn apply(&mut self, mut portion: Portion) -> Result<(), Error> {
         loop {
             self.rest().await?;
-            let border = self.control.hold.filter(|lsn| portion.reaches(*lsn));
-            let cut = match (border, &self.mark) {
+            let cut = match (self.border(&portion), &self.mark) {
                 (Some(lsn), Some(mark)) if mark.applied < lsn => Some(portion.cut(lsn, mark)),
                 _ => None,
             };
-            let outcome = self.apply_whole(&portion).await?;
+            let outcome = match self.hold_changing_tables(&portion, None).await? {
+                true => Outcome::OtherRules,
+                false => self.apply_or_hold(&portion).await?,
+            };
             match (outcome, cut) {
                 (Outcome::Applied | Outcome::SetAside, None) => return Ok(()),
                 (Outcome::Applied | Outcome::SetAside, Some(rest)) => portion = rest,
@@ -71,6 +74,64 @@ impl Steps {
                     self.heed(control);
                 }
             }
+        }
+    }
+
+    /// Where to cut a portion: at a hold, and around a transaction that changes tables.
+    fn border(&self, portion: &Portion) -> Option<Lsn> {
+        let hold = self.control.hold.filter(|lsn| portion.reaches(*lsn));
+        let schema = match self.session.is_open() {
+            true => None,
+            false => portion.schema_border(),
+        };
+        hold.into_iter().chain(schema).min()
+    }
+
+    /// Has tables wait whose change is left to somebody, or was refused. Whether there were any: the
+    /// rules have changed then.
+    async fn hold_changing_tables(
+        &mut self,
+        portion: &Portion,
+        refused: Option<&Error>,
+    ) -> Result<bool, Error> {
+        let (Some(mark), false) = (&self.mark, self.session.is_open()) else {
+            return Ok(false);
+        };
+        let mut held = false;
+        for placed in &portion.schema_changes {
+            let notice = placed.notice();
+            let reason = match refused {
+                Some(Error::SchemaChange { place, .. }) if *place != placed.record => continue,
+                Some(error) => service::chain(error),
+                None if self.session.policy(placed) == SchemaPolicy::Hold => format!(
+                    "{} at {}: make the change here, then resume",
+                    notice.tag,
+                    placed.commit_lsn()
+                ),
+                None => continue,
+            };
+            if placed.is_of(&self.control.held_tables) {
+                continue;
+            }
+            if let Some(table) = placed.tables().first() {
+                self.session.hold_table(table, mark, &reason).await?;
+                held = true;
+            }
+        }
+        Ok(held)
+    }
+
+    /// Applies a portion; a table whose change the target refuses waits, and the others go on.
+    async fn apply_or_hold(&mut self, portion: &Portion) -> Result<Outcome, Error> {
+        let resumed = self.session.is_open();
+        let error = match self.apply_whole(portion).await {
+            Err(error @ Error::SchemaChange { .. }) if !resumed && !error.is_transient() => error,
+            other => return other,
+        };
+        self.session.abandon().await?;
+        match self.hold_changing_tables(portion, Some(&error)).await? {
+            true => Ok(Outcome::OtherRules),
+            false => Err(error),
         }
     }
 

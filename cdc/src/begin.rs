@@ -26,6 +26,7 @@ use crate::publication;
 use crate::publish::{Batch, Chain, Committer, Identity};
 use crate::registry::Registry;
 use crate::resnapshot::{Desk, Resnapshot, Worker, WorkerTask};
+use crate::schema_changes::SchemaChanges;
 use crate::snapshot::Snapshot;
 use crate::source::{Session, SlotLife, SystemIdentity};
 use crate::spool::{Memory, Spool};
@@ -101,6 +102,7 @@ pub(crate) async fn begin(context: Context<'_>, shutdown: &Shutdown) -> Result<B
         horizon: Horizon::new(Instant::now()),
         transaction: None,
         segment: None,
+        schema_changes: ground.schema_changes,
         resnapshot: Resnapshot::new(chain.epoch(), desk, hidden),
     };
     Ok(Begun {
@@ -166,6 +168,7 @@ struct Ground {
     tables: Tables,
     client: Connection,
     encoder: Arc<Encoder>,
+    schema_changes: SchemaChanges,
     /// The commits topic, and the id of its records' schema.
     topic: String,
     schema: SchemaId,
@@ -189,6 +192,7 @@ impl Ground {
         monitor.health.set(kafka::DEPENDENCY, Ok(()));
         let registry = Registry::new(&config.registry)?;
         let schema = registry.register(&value_subject(&topic), SCHEMA).await?;
+        let schema_changes = SchemaChanges::open(config, &kafka, &registry).await?;
         monitor.health.set(REGISTRY, Ok(()));
         let client = connect(&config.source, "lockstep cdc").await?;
         publication::ensure(&client, &config.publication).await?;
@@ -201,6 +205,7 @@ impl Ground {
             kafka,
             client,
             encoder: Arc::new(encoder),
+            schema_changes,
             topic,
             schema,
         })

@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use change::Lsn;
 use change::commit::CommitKind;
 use change::envelope::Op;
+use change::schema_change;
 use service::Shutdown;
 use service::postgres::Connection;
 
@@ -19,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::publish::Batch;
 use crate::resnapshot::{self, Chunk, Outcome, Resnapshot, Touch, Watermark, Window, answer};
+use crate::schema_changes::SchemaChanges;
 use crate::source::SlotName;
 use crate::spool::Spool;
 use crate::tables::Tables;
@@ -53,6 +55,7 @@ pub(crate) struct Capture {
     pub transaction: Option<OpenTransaction>,
     /// The transaction in progress whose part is arriving.
     pub segment: Option<Xid>,
+    pub schema_changes: SchemaChanges,
     /// Tables that are read once more.
     pub resnapshot: Resnapshot,
 }
@@ -194,6 +197,9 @@ impl Capture {
             Message::LogicalMessage(message) if message.prefix == resnapshot::PREFIX => {
                 self.watermark(message.content).await?;
             }
+            Message::LogicalMessage(message) if message.prefix == schema_change::MESSAGE_PREFIX => {
+                self.schema_change(message.content).await?;
+            }
             // Types are looked up in the catalog; where a change came from first, and what another
             // transactional message says, is not replicated.
             Message::Type(_) | Message::Origin(_) | Message::LogicalMessage(_) => {}
@@ -322,20 +328,18 @@ impl Capture {
             .encoder
             .encode(&prepared, &meta)
             .map_err(encode_error)?;
-        self.send(plan, &record, time_ms).await
+        self.send(&plan.topic, &record, time_ms).await
     }
 
     /// Queues a record. While Kafka does not take it the source hears from us all the same.
-    async fn send(
+    pub(crate) async fn send(
         &mut self,
-        plan: &TablePlan,
+        topic: &str,
         record: &Record<'_>,
         time_ms: i64,
     ) -> Result<(), Error> {
         loop {
-            let queued = self
-                .kafka
-                .send(&plan.topic, record, time_ms, &self.batch.tracker);
+            let queued = self.kafka.send(topic, record, time_ms, &self.batch.tracker);
             if queued.map_err(Error::Send)? == Queued::Yes {
                 break;
             }
@@ -349,7 +353,7 @@ impl Capture {
         Ok(())
     }
 
-    fn out_of_order(&self, message: &'static str) -> Error {
+    pub(crate) fn out_of_order(&self, message: &'static str) -> Error {
         Error::OutOfOrder {
             slot: self.slot.clone(),
             message,

@@ -2,6 +2,7 @@
 
 use change::commit::CommitError;
 use change::framing::FramingError;
+use change::schema_change::SchemaChangeError;
 use change::{Lsn, TableName};
 use service::postgres::ConnectError;
 
@@ -43,6 +44,14 @@ pub enum Error {
     Encode {
         commit_lsn: Lsn,
         source: EncodeError,
+    },
+    #[error(
+        "schema change in the transaction that committed at {commit_lsn}: the source's trigger and \
+         capture are of different versions; run `lockstep setup`"
+    )]
+    SchemaChange {
+        commit_lsn: Lsn,
+        source: SchemaChangeError,
     },
     #[error("read which transactions the source shows")]
     Visibility(#[from] ParseVisibilityError),
@@ -131,6 +140,7 @@ impl Error {
             | Self::Chunk { .. }
             | Self::Spool(_)
             | Self::Encode { .. }
+            | Self::SchemaChange { .. }
             | Self::Publication { .. }
             | Self::HistoryFraming { .. }
             | Self::History { .. }

@@ -42,6 +42,9 @@ mod catalog;
 mod registry;
 mod tables;
 
+mod schema_changes;
+pub use schema_changes::SQL as SCHEMA_CHANGES_SQL;
+
 mod encode;
 
 mod snapshot;

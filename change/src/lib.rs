@@ -10,6 +10,7 @@
 //! - [`relation`]: a table's columns and key;
 //! - [`envelope`]: the schemas of a change record and of its key;
 //! - [`commit`]: the record that makes a batch of transactions count;
+//! - [`schema_change`]: a change of a table's own definition;
 //! - [`framing`]: the five bytes in front of every datum.
 
 pub mod avro;
@@ -19,6 +20,7 @@ pub mod framing;
 mod lsn;
 mod position;
 pub mod relation;
+pub mod schema_change;
 mod table;
 pub mod topic;
 pub mod value;

@@ -77,6 +77,11 @@ impl Topics {
     pub fn commits(&self) -> String {
         format!("{}.commits", self.prefix)
     }
+
+    /// One partition; one record per change of a table's, an enum's or a schema's definition.
+    pub fn schema_changes(&self) -> String {
+        format!("{}.schema-changes", self.prefix)
+    }
 }
 
 impl FromStr for Topics {

@@ -10,7 +10,7 @@ pub use applier::replay::{
     Begin, CaughtUp, Destination, Difference, Entry, Event, Numbers, Outcome, Place, Request,
     TableNumbers,
 };
-use applier::{Conflicts, Policy};
+use applier::{Conflicts, SchemaChanges};
 use change::topic::Topics;
 use change::{Lsn, TableName};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -37,10 +37,8 @@ pub fn applier_config(endpoints: &Endpoints) -> anyhow::Result<applier::Config> 
         registry: endpoints.registry.clone(),
         prefix: Topics::new(endpoints.names.prefix.clone())?,
         pipeline: endpoints.names.pipeline.clone(),
-        conflicts: Conflicts {
-            conflicts: Policy::Stop,
-            table_conflicts: Vec::new(),
-        },
+        conflicts: Conflicts::default(),
+        schema_changes: SchemaChanges::default(),
         batch_rows: BATCH_ROWS,
         batch_megabytes: BATCH_MEGABYTES,
         prefetch_megabytes: PREFETCH_MEGABYTES,

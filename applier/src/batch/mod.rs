@@ -8,11 +8,13 @@ pub(crate) use sift::{Aside, HeldKeys, Sifted};
 
 use std::sync::Arc;
 
+use change::schema_change::SchemaChange;
 use change::{Lsn, Position};
 
 use crate::decode::{Action, Plan, Row};
 use crate::error::{ChangePlace, RecordPlace};
 use crate::progress::Mark;
+use crate::schema_change::Placed;
 
 /// One change of one row, or the truncation of a table.
 #[derive(Clone, Debug)]
@@ -68,6 +70,8 @@ impl Change {
 #[derive(Debug, Default)]
 pub(crate) struct Portion {
     pub(crate) changes: Vec<Change>,
+    /// Changes of tables, where they stand among those of rows.
+    pub(crate) schema_changes: Vec<Placed>,
     /// What the changes take in memory.
     pub(crate) bytes: usize,
     /// The commits records that end in it.
@@ -79,6 +83,7 @@ pub(crate) struct Portion {
 pub(crate) struct Border {
     /// So many of the portion's changes are of it or come before it.
     pub(crate) changes: usize,
+    pub(crate) schema_changes: usize,
     /// The source's transactions in it.
     pub(crate) transactions: usize,
     /// Where the target is afterwards.
@@ -86,6 +91,15 @@ pub(crate) struct Border {
 }
 
 impl Portion {
+    /// Adds a change of a table.
+    pub(crate) fn place(&mut self, change: SchemaChange, record: RecordPlace) {
+        self.schema_changes.push(Placed {
+            changes: self.changes.len(),
+            change,
+            record,
+        });
+    }
+
     pub(crate) fn push(&mut self, change: Change) {
         self.bytes += change.bytes();
         self.changes.push(change);
@@ -95,6 +109,7 @@ impl Portion {
     pub(crate) fn end(&mut self, mark: Mark, transactions: usize) {
         self.borders.push(Border {
             changes: self.changes.len(),
+            schema_changes: self.schema_changes.len(),
             transactions,
             mark,
         });
@@ -103,7 +118,9 @@ impl Portion {
     /// Where the target is after it; `None` when it stops in the middle of a commits record.
     pub(crate) fn mark(&self) -> Option<&Mark> {
         let last = self.borders.last()?;
-        (last.changes == self.changes.len()).then_some(&last.mark)
+        let is_last =
+            last.changes == self.changes.len() && last.schema_changes == self.schema_changes.len();
+        is_last.then_some(&last.mark)
     }
 
     /// The source's transactions that end in it.
@@ -120,7 +137,23 @@ impl Portion {
     pub(crate) fn reaches(&self, lsn: Lsn) -> bool {
         let border = self.borders.last().map(|border| border.mark.applied);
         let change = self.changes.last().map(|it| it.position.commit_lsn);
-        border.max(change).is_some_and(|last| last >= lsn)
+        let schema_change = self.schema_changes.last().map(Placed::commit_lsn);
+        let last = border.max(change).max(schema_change);
+        last.is_some_and(|last| last >= lsn)
+    }
+
+    /// Where to cut it so that a transaction that changes a table is applied by itself: what a table
+    /// was prepared for is something else behind it, and some changes must commit before they can be
+    /// used.
+    pub(crate) fn schema_border(&self) -> Option<Lsn> {
+        let lsn = self.schema_changes.first()?.commit_lsn();
+        let change = self.changes.first().map(|it| it.position.commit_lsn);
+        let border = self.borders.first().map(|border| border.mark.applied);
+        let something_before = [change, border].into_iter().flatten().any(|it| it < lsn);
+        match something_before {
+            true => Some(lsn),
+            false => Some(Lsn::new(lsn.as_u64() + 1)).filter(|next| self.reaches(*next)),
+        }
     }
 
     /// Cuts it where everything that committed before `lsn` is in the first part, which then ends
@@ -136,13 +169,20 @@ impl Portion {
         };
         let inside = self.changes[from..].partition_point(|it| it.position.commit_lsn < lsn);
         let at = from + inside;
+        let before = |it: &Placed| it.commit_lsn() < lsn;
+        let schema_at = self.schema_changes.partition_point(before);
         let mut rest = Self {
+            schema_changes: self.schema_changes.split_off(schema_at),
             changes: self.changes.split_off(at),
             borders: self.borders.split_off(whole),
             bytes: 0,
         };
         for border in &mut rest.borders {
             border.changes -= at;
+            border.schema_changes -= schema_at;
+        }
+        for placed in &mut rest.schema_changes {
+            placed.changes -= at;
         }
         rest.bytes = rest.changes.iter().map(Change::bytes).sum();
         self.bytes -= rest.bytes;
@@ -153,11 +193,17 @@ impl Portion {
     /// Takes a cut back.
     pub(crate) fn join(&mut self, rest: Self) {
         self.borders.pop();
-        let at = self.changes.len();
+        let (at, schema_at) = (self.changes.len(), self.schema_changes.len());
         let borders = rest.borders.into_iter().map(|border| Border {
             changes: border.changes + at,
+            schema_changes: border.schema_changes + schema_at,
             ..border
         });
+        let placed = rest.schema_changes.into_iter().map(|placed| Placed {
+            changes: placed.changes + at,
+            ..placed
+        });
+        self.schema_changes.extend(placed);
         self.borders.extend(borders);
         self.changes.extend(rest.changes);
         self.bytes += rest.bytes;

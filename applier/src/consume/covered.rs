@@ -2,6 +2,7 @@
 
 use change::commit::CommitRecord;
 use change::framing;
+use change::schema_change::SchemaChange;
 use service::Health;
 
 use super::merge::{Merge, RangeEnded, Step, Taken};
@@ -19,6 +20,13 @@ pub(crate) struct Covered {
     schemas: Schemas,
     fields: Fields,
     metrics: Metrics,
+    schema_changes: String,
+}
+
+/// What a commits record covers.
+pub(crate) enum Item {
+    Row(Change),
+    Schema(Box<SchemaChange>, RecordPlace),
 }
 
 /// A commits record whose changes are being read.
@@ -36,6 +44,7 @@ impl Covered {
             schemas: Schemas::new(config, health)?,
             fields: Fields::default(),
             metrics: metrics.clone(),
+            schema_changes: config.prefix.schema_changes(),
         })
     }
 
@@ -50,7 +59,7 @@ impl Covered {
         })
     }
 
-    /// The next change of `record`; `None` after the last.
+    /// What comes next of `record`; `None` after the last.
     ///
     /// # Errors
     /// When a covered record cannot be had or read.
@@ -58,15 +67,19 @@ impl Covered {
         &mut self,
         reading: &mut Reading,
         record: &CommitRecord,
-    ) -> Result<Option<Change>, Error> {
+    ) -> Result<Option<Item>, Error> {
         loop {
             match reading.merge.poll() {
                 Step::Done => return Ok(None),
                 Step::Need(lane) => self.feed(reading, record, lane).await?,
                 Step::Next { lane, record: next } => {
                     let range = &record.partitions[lane];
-                    let change = self.change(&range.topic, range.partition, &next).await?;
-                    return Ok(Some(change));
+                    let (topic, partition) = (range.topic.as_str(), range.partition);
+                    if topic == self.schema_changes {
+                        return schema_change(topic, partition, &next).map(Some);
+                    }
+                    let change = self.change(topic, partition, &next).await?;
+                    return Ok(Some(Item::Row(change)));
                 }
             }
         }
@@ -141,6 +154,20 @@ impl Covered {
             action,
         })
     }
+}
+
+fn schema_change(topic: &str, partition: i32, fetched: &Fetched) -> Result<Item, Error> {
+    let value = fetched.value.as_deref().unwrap_or_default();
+    let place = || place(topic, partition, fetched.offset);
+    let (_, datum) = framing::split(value).map_err(|source| Error::Framing {
+        place: place(),
+        source,
+    })?;
+    let change = SchemaChange::decode(datum).map_err(|source| Error::SchemaRecord {
+        place: place(),
+        source,
+    })?;
+    Ok(Item::Schema(Box::new(change), place()))
 }
 
 /// Reads the value of a record of the commits topic.

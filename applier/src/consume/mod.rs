@@ -7,5 +7,5 @@ mod reader;
 
 pub(crate) use chain::{Admission, Link, admit};
 pub use chain::{ChainError, Source};
-pub(crate) use covered::{Covered, Reading, commit_record};
+pub(crate) use covered::{Covered, Item, Reading, commit_record};
 pub(crate) use reader::Reader;

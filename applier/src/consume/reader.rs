@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::chain::{Admission, Link, admit};
-use super::covered::{Covered, commit_record};
+use super::covered::{Covered, Item, commit_record};
 use crate::batch::Portion;
 use crate::config::Config;
 use crate::decode::Action;
@@ -151,7 +151,16 @@ impl Reader {
         portions: &mpsc::Sender<Portion>,
     ) -> Result<Result<(), Gone>, Error> {
         let mut reading = self.covered.begin(record)?;
-        while let Some(change) = self.covered.next(&mut reading, record).await? {
+        while let Some(item) = self.covered.next(&mut reading, record).await? {
+            let change = match item {
+                Item::Row(change) => change,
+                Item::Schema(change, place) => {
+                    if done.is_none_or(|done| change.position.commit_lsn > done) {
+                        portion.place(*change, place);
+                    }
+                    continue;
+                }
+            };
             if done.is_some_and(|done| change.position.commit_lsn <= done) {
                 continue;
             }

@@ -9,7 +9,7 @@ use service::Health;
 use super::survey::Start;
 use crate::batch::Change;
 use crate::config::Config;
-use crate::consume::{Admission, Covered, Reading, admit, commit_record};
+use crate::consume::{Admission, Covered, Item, Reading, admit, commit_record};
 use crate::decode::Action;
 use crate::error::Error;
 use crate::kafka::CommitsConsumer;
@@ -201,7 +201,12 @@ impl Source {
         loop {
             let next = match open.ahead.take() {
                 Some(change) => Some(change),
-                None => self.covered.next(&mut open.reading, &open.record).await?,
+                None => match self.covered.next(&mut open.reading, &open.record).await? {
+                    Some(Item::Row(change)) => Some(change),
+                    // Rows are read as each was written; where they go has its own shape.
+                    Some(Item::Schema(..)) => continue,
+                    None => None,
+                },
             };
             let Some(change) = next else {
                 return Ok(More::Nothing);

@@ -7,6 +7,7 @@ mod letters;
 mod progress;
 mod redrive;
 mod rows;
+mod schema_change;
 mod session;
 mod singly;
 mod statements;
@@ -14,6 +15,6 @@ mod table;
 mod touch;
 mod writer;
 
-pub(crate) use session::{Outcome, Session};
+pub(crate) use session::{Outcome, Policies, Session};
 pub(crate) use table::{create, find, target_type};
 pub(crate) use writer::{SETTINGS, Writer};

@@ -17,17 +17,25 @@ use crate::control::Control;
 use crate::error::{Error, StatementError};
 use crate::metrics::Metrics;
 use crate::progress::{self, Mark, Progress};
+use crate::schema_change::SchemaChanges;
 
 pub(crate) struct Session {
     pub(super) connection: Connection,
     pub(super) pipeline: String,
     pub(super) progress: ProgressStatements,
     pub(super) letters: LetterStatements,
-    pub(super) conflicts: Conflicts,
+    pub(super) policies: Policies,
     pub(super) statements: Statements,
     /// Whether a part of a large transaction is applied but not committed.
     pub(super) open: bool,
     pub(super) metrics: Metrics,
+}
+
+/// What is done with what the target refuses, and with changes of tables.
+#[derive(Default)]
+pub(crate) struct Policies {
+    pub(crate) conflicts: Conflicts,
+    pub(crate) schema_changes: SchemaChanges,
 }
 
 /// What became of a portion that did not fail.
@@ -58,15 +66,18 @@ impl Session {
     /// # Errors
     /// When the target is away or does not let us in.
     pub(crate) async fn open(config: &Config, metrics: &Metrics) -> Result<Self, Error> {
-        let conflicts = config.conflicts.clone();
-        Self::connect(&config.target, &config.pipeline, conflicts, metrics).await
+        let policies = Policies {
+            conflicts: config.conflicts.clone(),
+            schema_changes: config.schema_changes.clone(),
+        };
+        Self::connect(&config.target, &config.pipeline, policies, metrics).await
     }
 
     /// As [`Session::open`].
     pub(crate) async fn connect(
         target: &Dsn,
         pipeline: &str,
-        conflicts: Conflicts,
+        policies: Policies,
         metrics: &Metrics,
     ) -> Result<Self, Error> {
         let connection = connect(target, "lockstep applier").await?;
@@ -91,7 +102,7 @@ impl Session {
         Ok(Self {
             progress: progress.map_err(step("prepare statements"))?,
             letters: letters.map_err(step("prepare statements"))?,
-            conflicts,
+            policies,
             connection,
             pipeline: pipeline.to_owned(),
             statements: Statements::default(),
@@ -133,6 +144,9 @@ impl Session {
         expected: Option<&Mark>,
         control: &Control,
     ) -> Result<Outcome, Error> {
+        if !portion.schema_changes.is_empty() {
+            return self.apply_in_turn(portion, expected, control).await;
+        }
         let resumed = self.open;
         let mut held = control.held_keys.clone();
         let sifted = Sifted::new(control.live(&portion.changes), &mut held);

@@ -8,7 +8,7 @@ use super::flight::{Flight, Purpose};
 use super::letters::Refusal;
 use super::rows;
 use super::session::{BEGIN, Outcome, Session, run, step};
-use crate::batch::{Aside, Change, Form, Portion, stages};
+use crate::batch::{Aside, Change, Form, HeldKeys, Portion, stages};
 use crate::control::Control;
 use crate::decode::Action;
 use crate::error::Error;
@@ -16,6 +16,28 @@ use crate::progress::Mark;
 
 /// The keys of so many are held in memory. More of them are no exceptions, and apply stops.
 const LETTERS_MAX: i64 = 100_000;
+
+/// Keys whose changes are set aside, and how many changes are.
+pub(super) struct Kept {
+    pub(super) held: HeldKeys,
+    pub(super) letters: i64,
+}
+
+impl Kept {
+    pub(super) fn of(control: &Control) -> Self {
+        Self {
+            held: control.held_keys.clone(),
+            letters: control.open_letters,
+        }
+    }
+}
+
+/// Whether a transaction could be begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begun {
+    Open,
+    OtherRules,
+}
 
 impl Session {
     /// As [`Session::apply`].
@@ -25,16 +47,23 @@ impl Session {
         expected: Option<&Mark>,
         control: &Control,
     ) -> Result<Outcome, Error> {
-        if !self.open {
-            match self.begin_singly(expected, control.version).await {
-                Ok(()) => self.open = true,
-                Err(Error::Fenced { .. }) => return self.fenced(expected, control).await,
-                Err(error) => return Err(error),
-            }
+        if let Begun::OtherRules = self.begin_singly(expected, control).await? {
+            return Ok(Outcome::OtherRules);
         }
-        let mut held = control.held_keys.clone();
-        let mut letters = control.open_letters;
-        for change in control.live(&portion.changes) {
+        let mut kept = Kept::of(control);
+        self.rows_singly(control.live(&portion.changes), &mut kept)
+            .await?;
+        self.end_singly(portion, expected).await?;
+        Ok(Outcome::SetAside)
+    }
+
+    /// Applies changes of rows one by one, in the transaction that is open.
+    pub(super) async fn rows_singly(
+        &mut self,
+        changes: impl Iterator<Item = &Change>,
+        Kept { held, letters }: &mut Kept,
+    ) -> Result<(), Error> {
+        for change in changes {
             if change.action == Action::Truncate {
                 if held.free(&change.plan.relation.table) {
                     self.write_aside(Aside::Closes(change)).await?;
@@ -42,19 +71,28 @@ impl Session {
                 self.attempt_one(change).await?;
             } else if held.takes(change) {
                 self.write_aside(Aside::Follows(change)).await?;
-                letters += 1;
+                *letters += 1;
             } else if let Err(error) = self.attempt_one(change).await {
                 let refusal = match &error {
-                    Error::Apply { source, .. } if self.sets_aside(&error, letters) => {
+                    Error::Apply { source, .. } if self.sets_aside(&error, *letters) => {
                         Refusal::conflict(source)
                     }
                     _ => return Err(error),
                 };
                 self.set_aside(change, &refusal).await?;
                 held.hold(change);
-                letters += 1;
+                *letters += 1;
             }
         }
+        Ok(())
+    }
+
+    /// Commits with the progress of the portion, where that ends a commits record.
+    pub(super) async fn end_singly(
+        &mut self,
+        portion: &Portion,
+        expected: Option<&Mark>,
+    ) -> Result<(), Error> {
         if let Some(mark) = portion.mark() {
             let (client, pipeline) = (&*self.connection, self.pipeline.as_str());
             let mut flight = Flight::default();
@@ -66,19 +104,43 @@ impl Session {
             run(client, "commit").await.map_err(step("commit"))?;
             self.open = false;
         }
-        Ok(Outcome::SetAside)
+        Ok(())
     }
 
     pub(super) fn sets_aside(&self, error: &Error, letters: i64) -> bool {
         match error {
             Error::Apply { table, source, .. } => {
-                self.conflicts.set_aside(table) && source.is_refusal() && letters < LETTERS_MAX
+                self.policies.conflicts.set_aside(table)
+                    && source.is_refusal()
+                    && letters < LETTERS_MAX
             }
             _ => false,
         }
     }
 
-    async fn begin_singly(&self, expected: Option<&Mark>, version: i64) -> Result<(), Error> {
+    /// Begins a transaction unless one is open, by the rules as they are known.
+    pub(super) async fn begin_singly(
+        &mut self,
+        expected: Option<&Mark>,
+        control: &Control,
+    ) -> Result<Begun, Error> {
+        if self.open {
+            return Ok(Begun::Open);
+        }
+        match self.take_progress(expected, control.version).await {
+            Ok(()) => {
+                self.open = true;
+                Ok(Begun::Open)
+            }
+            Err(Error::Fenced { .. }) => {
+                self.fenced(expected, control).await?;
+                Ok(Begun::OtherRules)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn take_progress(&self, expected: Option<&Mark>, version: i64) -> Result<(), Error> {
         let (client, pipeline) = (&*self.connection, self.pipeline.as_str());
         run(client, BEGIN).await.map_err(step("begin"))?;
         let Some(expected) = expected else {

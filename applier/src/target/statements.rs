@@ -86,6 +86,13 @@ impl Statements {
         prepared.expect("prepared for the job that asks for it")
     }
 
+    /// Forgets what tables look like, because one has changed. Stages stay: a table that has got other
+    /// columns comes with another schema, and so with another stage.
+    pub(super) fn forget(&mut self) {
+        self.shapes.clear();
+        self.prepared.clear();
+    }
+
     /// Sends changes of `table` elsewhere from now on.
     pub(super) fn redirect(&mut self, table: TableName, to: TableName) {
         self.redirects.insert(table, to);

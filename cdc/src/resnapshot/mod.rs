@@ -23,6 +23,7 @@ pub(crate) use chunk::{Chunk, Desk, Outcome, Repeat};
 mod range;
 
 mod request;
+pub(crate) use request::ask;
 
 mod watermark;
 pub(crate) use watermark::{PREFIX, Watermark};

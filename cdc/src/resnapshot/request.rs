@@ -56,6 +56,23 @@ update lockstep.snapshots r
               where slot = $1 and state in ('waiting', 'running') order by id limit 1)
 returning id, table_schema, table_name, after_key, key_columns, rows_read, rows_estimated";
 
+/// Asks for a table, unless somebody has.
+///
+/// # Errors
+/// When the source does not answer, or our role may not ask.
+pub(crate) async fn ask(
+    client: &Client,
+    slot: &SlotName,
+    table: &TableName,
+    tag: &str,
+) -> Result<(), Error> {
+    let sql = "insert into lockstep.snapshots \
+                   (slot, table_schema, table_name, requested_by, reason) \
+               values ($1, $2, $3, 'capture', $4) on conflict do nothing";
+    let parameters: [&(dyn ToSql + Sync); 4] = [&slot.as_str(), &table.schema, &table.name, &tag];
+    client.execute(sql, &parameters).await.map(drop)
+}
+
 /// Takes note of what the request waits for, or that it goes on.
 pub(super) async fn wait(
     client: &Client,

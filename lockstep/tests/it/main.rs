@@ -16,6 +16,7 @@ mod monitoring;
 mod operations;
 mod replay;
 mod replica;
+mod schema_changes;
 mod schemas;
 mod setup;
 mod snapshot;

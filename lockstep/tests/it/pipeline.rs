@@ -59,8 +59,13 @@ impl Pipeline {
     }
 
     pub(crate) fn applier(&self) -> Process {
+        self.applier_with(&[])
+    }
+
+    pub(crate) fn applier_with(&self, more: &[&str]) -> Process {
         let mut arguments = self.chosen(&["target", "kafka", "registry", "prefix", "pipeline"]);
         arguments.insert(0, "applier".to_owned());
+        arguments.extend(more.iter().map(|it| (*it).to_owned()));
         arguments.push(format!("--metrics-listen=127.0.0.1:{}", port::free()));
         Process::start(command::launch("applier", &borrowed(&arguments)))
     }

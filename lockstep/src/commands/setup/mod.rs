@@ -13,6 +13,7 @@ use anyhow::Context;
 use change::quoted;
 use service::postgres::connect;
 use tokio_postgres::Client;
+use tracing::warn;
 
 use crate::screen;
 use operate::catalog;
@@ -83,6 +84,16 @@ impl std::fmt::Display for Side {
     }
 }
 
+/// As the makers of event triggers are (manual, "CREATE EVENT TRIGGER").
+async fn is_superuser(client: &Client) -> anyhow::Result<bool> {
+    let sql = "select rolsuper from pg_roles where rolname = current_user";
+    let row = client
+        .query_one(sql, &[])
+        .await
+        .context("look up our role")?;
+    Ok(row.get(0))
+}
+
 /// What is missing, in the order in which it has to be made.
 async fn steps(
     endpoints: &Endpoints,
@@ -104,6 +115,18 @@ async fn steps(
         what: "create the tables of capture unless they are there".to_owned(),
         sql: ::cdc::SQL.to_owned(),
     });
+    if is_superuser(source).await? {
+        steps.push(Step {
+            side: Side::Source,
+            what: "let event triggers tell of changes of tables".to_owned(),
+            sql: ::cdc::SCHEMA_CHANGES_SQL.to_owned(),
+        });
+    } else {
+        warn!(
+            "only a superuser can make event triggers: without them changes of tables are not \
+             carried over"
+        );
+    }
     let mut missing = Vec::new();
     for table in catalog::published(source, publication).await? {
         if catalog::target_table(target, &table.name).await?.is_none() {

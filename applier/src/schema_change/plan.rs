@@ -1,0 +1,451 @@
+//! From what an object was and is to the statements between.
+//!
+//! Columns are known by their numbers, which they keep when they are renamed; all else by name.
+
+use change::quoted;
+use change::schema_change::{
+    Column, Constraint, Definition, Enum, Index, Notice, Schema, Sequence, Table,
+};
+
+/// The statements that do here what was done on the source; none when it changed nothing of what is
+/// carried over.
+pub(crate) fn statements(notice: &Notice) -> Vec<String> {
+    let mut sql = Vec::new();
+    match (&notice.before, &notice.after) {
+        (before, Some(Definition::Table(after))) => match before {
+            Some(Definition::Table(before)) => alter_table(before, after, &mut sql),
+            Some(Definition::Enum(_) | Definition::Schema(_)) | None => {
+                create_table(after, &mut sql);
+            }
+        },
+        (Some(Definition::Table(before)), None) => {
+            sql.push(format!("drop table if exists {}", name(before)));
+        }
+        (Some(Definition::Enum(before)), Some(Definition::Enum(after))) => {
+            alter_enum(before, after, &mut sql);
+        }
+        (_, Some(Definition::Enum(after))) => {
+            let labels: Vec<String> = after.labels.iter().map(|it| literal(it)).collect();
+            let (name, labels) = (enum_name(after), labels.join(", "));
+            sql.push(format!("create type {name} as enum ({labels})"));
+        }
+        (Some(Definition::Enum(before)), None) => {
+            sql.push(format!("drop type if exists {}", enum_name(before)));
+        }
+        (Some(Definition::Schema(before)), Some(Definition::Schema(after))) => {
+            let (from, to) = (quoted(&before.name), quoted(&after.name));
+            sql.push(format!("alter schema {from} rename to {to}"));
+        }
+        (_, Some(Definition::Schema(Schema { name }))) => {
+            sql.push(format!("create schema if not exists {}", quoted(name)));
+        }
+        (Some(Definition::Schema(Schema { name })), None) => {
+            sql.push(format!("drop schema if exists {}", quoted(name)));
+        }
+        (None, None) => {}
+    }
+    sql
+}
+
+fn create_table(table: &Table, sql: &mut Vec<String>) {
+    if let (Some(parent), Some(bound)) = (&table.partition_of, &table.partition_bound) {
+        let (name, parent) = (name(table), dotted(&parent.schema, &parent.name));
+        let key = partition_key(table);
+        sql.push(format!(
+            "create table {name} partition of {parent} {bound}{key}"
+        ));
+        add_rest(&[], &table.constraints, &[], &table.indexes, table, sql);
+        return;
+    }
+    for sequence in &table.sequences {
+        sql.push(create_sequence(sequence));
+    }
+    let columns: Vec<String> = table
+        .columns
+        .iter()
+        .map(|it| column(it, Rows::None))
+        .collect();
+    let (named, columns, key) = (name(table), columns.join(", "), partition_key(table));
+    sql.push(format!("create table {named} ({columns}){key}"));
+    for sequence in &table.sequences {
+        sql.push(own_sequence(sequence, table));
+    }
+    add_rest(&[], &table.constraints, &[], &table.indexes, table, sql);
+    if table.identity != "d" {
+        sql.push(replica_identity(table));
+    }
+}
+
+fn alter_table(before: &Table, after: &Table, sql: &mut Vec<String>) {
+    let table = name(after);
+    if before.schema != after.schema {
+        let (from, schema) = (name(before), quoted(&after.schema));
+        sql.push(format!("alter table {from} set schema {schema}"));
+    }
+    if before.name != after.name {
+        let from = dotted(&after.schema, &before.name);
+        sql.push(format!(
+            "alter table {from} rename to {}",
+            quoted(&after.name)
+        ));
+    }
+    let mut inherits = before.partition_of.is_some();
+    if before.partition_of != after.partition_of {
+        if let Some(parent) = &before.partition_of {
+            let parent = dotted(&parent.schema, &parent.name);
+            sql.push(format!("alter table {parent} detach partition {table}"));
+        }
+        if let (Some(parent), Some(bound)) = (&after.partition_of, &after.partition_bound) {
+            let parent = dotted(&parent.schema, &parent.name);
+            sql.push(format!(
+                "alter table {parent} attach partition {table} {bound}"
+            ));
+            inherits = true;
+        }
+    }
+    let renamed = before.columns.iter().any(|old| {
+        let now = after.columns.iter().find(|it| it.number == old.number);
+        now.is_some_and(|now| now.name != old.name)
+    });
+    if renamed {
+        // A statement that renames a column does nothing else; what names it follows by itself.
+        if !inherits {
+            alter_columns(before, after, sql);
+        }
+        return;
+    }
+    drop_missing(before, after, sql);
+    // What a partition has from its parent comes and goes with that.
+    if !inherits {
+        alter_columns(before, after, sql);
+    }
+    let constraints = match before.partition_of != after.partition_of {
+        // Attaching and detaching make them.
+        true => &[][..],
+        false => &after.constraints[..],
+    };
+    add_rest(
+        &before.constraints,
+        constraints,
+        &before.indexes,
+        &after.indexes,
+        after,
+        sql,
+    );
+    if (&before.identity, &before.identity_index) != (&after.identity, &after.identity_index) {
+        sql.push(replica_identity(after));
+    }
+}
+
+/// Constraints and indexes that are gone or others by their names.
+fn drop_missing(before: &Table, after: &Table, sql: &mut Vec<String>) {
+    let table = name(after);
+    if before.partition_of == after.partition_of {
+        for old in &before.constraints {
+            if !after.constraints.contains(old) {
+                let name = quoted(&old.name);
+                sql.push(format!(
+                    "alter table {table} drop constraint if exists {name}"
+                ));
+            }
+        }
+    }
+    for old in &before.indexes {
+        if !after.indexes.iter().any(|it| same_index(old, it)) {
+            let name = dotted(&after.schema, &old.name);
+            sql.push(format!("drop index if exists {name}"));
+        }
+    }
+}
+
+fn alter_columns(before: &Table, after: &Table, sql: &mut Vec<String>) {
+    let table = name(after);
+    let of = |columns: &'_ [Column], number| columns.iter().position(|it| it.number == number);
+    for old in &before.columns {
+        if of(&after.columns, old.number).is_none() {
+            let name = quoted(&old.name);
+            sql.push(format!("alter table {table} drop column if exists {name}"));
+        }
+    }
+    for sequence in &after.sequences {
+        if !before.sequences.iter().any(|it| it.name == sequence.name) {
+            sql.push(create_sequence(sequence));
+        }
+    }
+    for new in &after.columns {
+        match of(&before.columns, new.number).and_then(|at| before.columns.get(at)) {
+            Some(old) => alter_column(&table, old, new, sql),
+            None => {
+                sql.push(format!(
+                    "alter table {table} add column {}",
+                    column(new, Rows::Some)
+                ));
+                if let (Some(_), Some(default)) = (&new.missing, &new.default) {
+                    let name = quoted(&new.name);
+                    sql.push(format!(
+                        "alter table {table} alter column {name} set default {default}"
+                    ));
+                } else if new.missing.is_some() {
+                    let name = quoted(&new.name);
+                    sql.push(format!(
+                        "alter table {table} alter column {name} drop default"
+                    ));
+                }
+            }
+        }
+    }
+    for sequence in &after.sequences {
+        if !before.sequences.iter().any(|it| it.name == sequence.name) {
+            sql.push(own_sequence(sequence, after));
+        }
+    }
+}
+
+fn alter_column(table: &str, old: &Column, new: &Column, sql: &mut Vec<String>) {
+    let column = quoted(&new.name);
+    if old.name != new.name {
+        let from = quoted(&old.name);
+        sql.push(format!(
+            "alter table {table} rename column {from} to {column}"
+        ));
+    }
+    let mut alter = |action: String| {
+        sql.push(format!(
+            "alter table {table} alter column {column} {action}"
+        ));
+    };
+    let retyped = (&old.type_name, &old.collation) != (&new.type_name, &new.collation);
+    let mut default = old.default.as_deref();
+    if retyped {
+        // A default is not always one of the new type.
+        if default.is_some() && old.generated.is_none() {
+            alter("drop default".to_owned());
+            default = None;
+        }
+        let type_name = &new.type_name;
+        let collation = collation(new);
+        match new.generated.is_some() {
+            true => alter(format!("type {type_name}{collation}")),
+            false => alter(format!(
+                "type {type_name}{collation} using {column}::{type_name}"
+            )),
+        }
+    }
+    if old.identity != new.identity {
+        match (&old.identity, &new.identity) {
+            (Some(_), None) => alter("drop identity if exists".to_owned()),
+            (None, Some(kind)) => alter(format!("add generated {} as identity", identity(kind))),
+            (_, Some(kind)) => alter(format!("set generated {}", identity(kind))),
+            (None, None) => {}
+        }
+    }
+    if old.generated.is_some() && new.generated.is_none() {
+        alter("drop expression if exists".to_owned());
+        default = None;
+    }
+    if new.generated.is_none() && default != new.default.as_deref() {
+        match &new.default {
+            Some(default) => alter(format!("set default {default}")),
+            None => alter("drop default".to_owned()),
+        }
+    }
+    match (old.not_null, new.not_null) {
+        (false, true) => alter("set not null".to_owned()),
+        (true, false) => alter("drop not null".to_owned()),
+        (true, true) | (false, false) => {}
+    }
+}
+
+/// Constraints and indexes that are new; foreign keys last, since they refer to the other constraints.
+fn add_rest(
+    old_constraints: &[Constraint],
+    constraints: &[Constraint],
+    old_indexes: &[Index],
+    indexes: &[Index],
+    table: &Table,
+    sql: &mut Vec<String>,
+) {
+    let new = constraints
+        .iter()
+        .filter(|it| !old_constraints.contains(it));
+    let (foreign, own): (Vec<&Constraint>, Vec<&Constraint>) = new.partition(|it| it.kind == "f");
+    let table = name(table);
+    for constraint in own.into_iter().chain(foreign) {
+        let (name, definition) = (quoted(&constraint.name), &constraint.definition);
+        sql.push(format!(
+            "alter table {table} add constraint {name} {definition}"
+        ));
+    }
+    for index in indexes {
+        if !old_indexes.iter().any(|it| same_index(it, index)) {
+            sql.push(index.definition.clone());
+        }
+    }
+}
+
+/// A table that moved or was renamed writes its indexes otherwise; they are the same.
+fn same_index(one: &Index, other: &Index) -> bool {
+    let rest = |index: &'_ Index| {
+        let (_, rest) = index.definition.split_once(" USING ").unwrap_or_default();
+        rest.to_owned()
+    };
+    one.name == other.name && rest(one) == rest(other)
+}
+
+/// Whether a column is added to rows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rows {
+    None,
+    Some,
+}
+
+fn column(column: &Column, rows: Rows) -> String {
+    let mut sql = format!(
+        "{} {}{}",
+        quoted(&column.name),
+        column.type_name,
+        collation(column)
+    );
+    match (&column.generated, &column.identity, &column.default) {
+        (Some(kind), _, Some(expression)) => {
+            let kind = match kind.as_str() {
+                "v" => "virtual",
+                _ => "stored",
+            };
+            sql.push_str(&format!(" generated always as ({expression}) {kind}"));
+        }
+        (_, Some(kind), _) => {
+            sql.push_str(&format!(" generated {} as identity", identity(kind)));
+        }
+        (_, _, default) => match (rows, &column.missing, default) {
+            (Rows::Some, Some(missing), _) => {
+                let type_name = &column.type_name;
+                sql.push_str(&format!(" default {}::{type_name}", literal(missing)));
+            }
+            (_, _, Some(default)) => sql.push_str(&format!(" default {default}")),
+            (_, _, None) => {}
+        },
+    }
+    if column.not_null {
+        sql.push_str(" not null");
+    }
+    sql
+}
+
+fn identity(kind: &str) -> &'static str {
+    match kind {
+        "a" => "always",
+        _ => "by default",
+    }
+}
+
+fn collation(column: &Column) -> String {
+    let collation = column.collation.as_ref();
+    collation.map_or_else(String::new, |name| format!(" collate {name}"))
+}
+
+fn partition_key(table: &Table) -> String {
+    let key = table.partition_key.as_ref();
+    key.map_or_else(String::new, |key| format!(" partition by {key}"))
+}
+
+fn replica_identity(table: &Table) -> String {
+    let identity = match (table.identity.as_str(), &table.identity_index) {
+        ("f", _) => "full".to_owned(),
+        ("n", _) => "nothing".to_owned(),
+        ("i", Some(index)) => format!("using index {}", quoted(index)),
+        _ => "default".to_owned(),
+    };
+    format!("alter table {} replica identity {identity}", name(table))
+}
+
+fn create_sequence(sequence: &Sequence) -> String {
+    let Sequence {
+        type_name,
+        start,
+        increment,
+        min,
+        max,
+        cache,
+        ..
+    } = sequence;
+    let name = dotted(&sequence.schema, &sequence.name);
+    let cycle = match sequence.cycle {
+        true => " cycle",
+        false => "",
+    };
+    format!(
+        "create sequence if not exists {name} as {type_name} increment by {increment} \
+         minvalue {min} maxvalue {max} start with {start} cache {cache}{cycle}"
+    )
+}
+
+fn own_sequence(sequence: &Sequence, table: &Table) -> String {
+    let (owned, owner) = (dotted(&sequence.schema, &sequence.name), name(table));
+    format!(
+        "alter sequence {owned} owned by {owner}.{}",
+        quoted(&sequence.column)
+    )
+}
+
+/// A label that took another's place was renamed; others were added.
+fn alter_enum(before: &Enum, after: &Enum, sql: &mut Vec<String>) {
+    let name = enum_name(after);
+    if before.schema != after.schema {
+        let (from, schema) = (enum_name(before), quoted(&after.schema));
+        sql.push(format!("alter type {from} set schema {schema}"));
+    }
+    if before.name != after.name {
+        let from = dotted(&after.schema, &before.name);
+        sql.push(format!(
+            "alter type {from} rename to {}",
+            quoted(&after.name)
+        ));
+    }
+    if before.labels.len() == after.labels.len() {
+        for (old, new) in before.labels.iter().zip(&after.labels) {
+            if old != new {
+                let (old, new) = (literal(old), literal(new));
+                sql.push(format!("alter type {name} rename value {old} to {new}"));
+            }
+        }
+        return;
+    }
+    for (at, label) in after.labels.iter().enumerate() {
+        if before.labels.contains(label) {
+            continue;
+        }
+        let place = match at.checked_sub(1).and_then(|at| after.labels.get(at)) {
+            Some(previous) => format!(" after {}", literal(previous)),
+            None => match before.labels.first() {
+                Some(first) => format!(" before {}", literal(first)),
+                None => String::new(),
+            },
+        };
+        let label = literal(label);
+        sql.push(format!(
+            "alter type {name} add value if not exists {label}{place}"
+        ));
+    }
+}
+
+fn name(table: &Table) -> String {
+    dotted(&table.schema, &table.name)
+}
+
+fn enum_name(it: &Enum) -> String {
+    dotted(&it.schema, &it.name)
+}
+
+fn dotted(schema: &str, name: &str) -> String {
+    format!("{}.{}", quoted(schema), quoted(name))
+}
+
+/// A string constant, whatever it holds (manual, "String Constants"; the session has
+/// `standard_conforming_strings`).
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests;

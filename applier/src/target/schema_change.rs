@@ -1,0 +1,247 @@
+//! Applying a portion in which tables change: what comes before, the change, what comes after, in one
+//! transaction.
+
+use change::TableName;
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::PgLsn;
+use tracing::{info, warn};
+
+use super::flight::Flight;
+use super::rows;
+use super::session::{Outcome, Session, run, step};
+use super::singly::{Begun, Kept};
+use super::table;
+use crate::batch::{Change, Form, Portion, stages};
+use crate::control::{self, Control};
+use crate::error::{Error, StatementError};
+use crate::progress::Mark;
+use crate::schema_change::{Placed, SchemaPolicy, statements};
+
+/// Readers of a table wait for who waits to change it: they are let through now and then.
+const LOCK_LIMIT: &str = "set local lock_timeout = '5s'";
+const NO_LOCK_LIMIT: &str = "set local lock_timeout = 0";
+
+impl Session {
+    /// As [`Session::apply`].
+    pub(super) async fn apply_in_turn(
+        &mut self,
+        portion: &Portion,
+        expected: Option<&Mark>,
+        control: &Control,
+    ) -> Result<Outcome, Error> {
+        if let Begun::OtherRules = self.begin_singly(expected, control).await? {
+            return Ok(Outcome::OtherRules);
+        }
+        let mut kept = Kept::of(control);
+        let mut from = 0;
+        for placed in &portion.schema_changes {
+            let before = portion.changes.get(from..placed.changes);
+            self.rows(before.unwrap_or_default(), control, &mut kept)
+                .await?;
+            from = placed.changes;
+            if !placed.is_of(&control.held_tables) {
+                self.change_schema(placed).await?;
+            }
+        }
+        let rest = portion.changes.get(from..).unwrap_or_default();
+        self.rows(rest, control, &mut kept).await?;
+        self.end_singly(portion, expected).await?;
+        Ok(match kept.letters == control.open_letters {
+            true => Outcome::Applied,
+            false => Outcome::SetAside,
+        })
+    }
+
+    /// What is done with a schema change, when it is not what it was found to be before.
+    pub(crate) fn policy(&self, placed: &Placed) -> SchemaPolicy {
+        self.policies.schema_changes.of(&placed.notice().tag)
+    }
+
+    /// Ends a transaction that failed.
+    ///
+    /// # Errors
+    /// When the target does not answer.
+    pub(crate) async fn abandon(&mut self) -> Result<(), Error> {
+        self.statements.forget();
+        run(&self.connection, "rollback")
+            .await
+            .map_err(step("roll back"))?;
+        self.open = false;
+        Ok(())
+    }
+
+    /// Has a table wait from where the target is on.
+    ///
+    /// # Errors
+    /// When the target does not answer.
+    pub(crate) async fn hold_table(
+        &mut self,
+        table: &TableName,
+        mark: &Mark,
+        reason: &str,
+    ) -> Result<(), Error> {
+        let pipeline = self.pipeline.clone();
+        let begun = self.connection.transaction().await;
+        let transaction = begun.map_err(step("begin"))?;
+        let taken = control::take(&transaction, &pipeline).await;
+        taken.map_err(step("take lockstep.progress"))?;
+        let sql = "insert into lockstep.held_tables (pipeline, table_schema, table_name, \
+                   commit_lsn, commits_offset, cause, reason, held_by) \
+                   values ($1, $2, $3, $4, $5, 'error', $6, 'apply') on conflict do nothing";
+        let lsn = PgLsn::from(mark.applied.as_u64());
+        let TableName { schema, name } = table;
+        let held = transaction
+            .execute(
+                sql,
+                &[&pipeline, schema, name, &lsn, &mark.commits_offset, &reason],
+            )
+            .await;
+        held.map_err(step("write lockstep.held_tables"))?;
+        transaction.commit().await.map_err(step("commit"))?;
+        warn!(%table, reason, "the table waits");
+        Ok(())
+    }
+
+    /// At once where that works, else one by one.
+    async fn rows(
+        &mut self,
+        changes: &[Change],
+        control: &Control,
+        kept: &mut Kept,
+    ) -> Result<(), Error> {
+        let live: Vec<&Change> = control.live(changes).collect();
+        if live.is_empty() {
+            return Ok(());
+        }
+        if kept.held.is_empty() && self.rows_at_once(&live).await? {
+            return Ok(());
+        }
+        self.rows_singly(live.into_iter(), kept).await
+    }
+
+    /// False where the target refused one, and nothing was applied.
+    async fn rows_at_once(&mut self, changes: &[&Change]) -> Result<bool, Error> {
+        let client: &Client = &self.connection;
+        run(client, "savepoint rows")
+            .await
+            .map_err(step("set a savepoint"))?;
+        let stages = stages(changes.iter().copied(), Form::Compacted);
+        let work = self.statements.ready(client, &stages).await?;
+        let mut flight = Flight::default();
+        let mut sent = Ok(());
+        for work in &work {
+            sent = rows::send(&mut flight, client, &self.statements, work).await;
+            if sent.is_err() {
+                break;
+            }
+        }
+        let landed = match sent {
+            Ok(()) => flight.land().await,
+            Err(failed) => Err(failed),
+        };
+        let (end, applied) = match landed.map_err(|failed| failed.into_error(&self.pipeline)) {
+            Ok(missing) => {
+                self.metrics.missing_rows.inc_by(missing);
+                ("release savepoint rows", true)
+            }
+            Err(Error::Apply { source, .. }) if source.is_refusal() => {
+                ("rollback to savepoint rows; release savepoint rows", false)
+            }
+            Err(error) => return Err(error),
+        };
+        run(client, end).await.map_err(step("end a savepoint"))?;
+        Ok(applied)
+    }
+
+    async fn change_schema(&mut self, placed: &Placed) -> Result<(), Error> {
+        let notice = placed.notice();
+        let (tag, object) = (&notice.tag, notice.name());
+        if self.policy(placed) == SchemaPolicy::Ignore {
+            info!(tag, object, "schema change ignored");
+            return Ok(());
+        }
+        let client: &Client = &self.connection;
+        let is_there = match notice.table() {
+            Some((None, Some(table))) => table::find(client, &table.table_name()).await?.is_some(),
+            Some(_) | None => false,
+        };
+        if is_there {
+            info!(tag, object, "the table is there already");
+            return Ok(());
+        }
+        run(client, LOCK_LIMIT)
+            .await
+            .map_err(step("set lock_timeout"))?;
+        for sql in statements(notice) {
+            self.run_change(placed, &sql).await?;
+        }
+        run(client, NO_LOCK_LIMIT)
+            .await
+            .map_err(step("set lock_timeout"))?;
+        self.note_change(placed).await?;
+        self.statements.forget();
+        info!(tag, object, "schema change made");
+        Ok(())
+    }
+
+    /// Runs one statement; what somebody has made by hand already is as it should be.
+    async fn run_change(&self, placed: &Placed, sql: &str) -> Result<(), Error> {
+        let client: &Client = &self.connection;
+        run(client, "savepoint change")
+            .await
+            .map_err(step("set a savepoint"))?;
+        // One statement only, whatever a definition holds: the extended protocol takes no more.
+        let end = match client.execute(sql, &[]).await {
+            Ok(_) => "release savepoint change",
+            Err(error) if is_made_already(&error) => {
+                let (tag, object) = (&placed.notice().tag, placed.notice().name());
+                let error = StatementError(error);
+                warn!(tag, object, %error, "a part of a schema change is there already");
+                "rollback to savepoint change; release savepoint change"
+            }
+            Err(error) => {
+                return Err(Error::SchemaChange {
+                    place: placed.record.clone(),
+                    tag: placed.notice().tag.clone(),
+                    object: placed.notice().name(),
+                    source: StatementError(error),
+                });
+            }
+        };
+        run(client, end)
+            .await
+            .map_err(step("end a savepoint"))
+            .map(drop)
+    }
+
+    async fn note_change(&self, placed: &Placed) -> Result<(), Error> {
+        let insert = "insert into lockstep.audit (pipeline, who, action, object, details) \
+                      values ($1, 'apply', lower($2), $3, \
+                              jsonb_build_object('commit_lsn', $4::pg_lsn::text))";
+        let lsn = PgLsn::from(placed.commit_lsn().as_u64());
+        let noted = self
+            .connection
+            .execute(
+                insert,
+                &[
+                    &self.pipeline,
+                    &placed.notice().tag,
+                    &placed.notice().name(),
+                    &lsn,
+                ],
+            )
+            .await;
+        noted.map_err(step("write lockstep.audit")).map(drop)
+    }
+}
+
+fn is_made_already(error: &tokio_postgres::Error) -> bool {
+    let codes = [
+        SqlState::DUPLICATE_COLUMN,
+        SqlState::DUPLICATE_TABLE,
+        SqlState::DUPLICATE_OBJECT,
+        SqlState::DUPLICATE_SCHEMA,
+    ];
+    error.code().is_some_and(|code| codes.contains(code))
+}

@@ -1,0 +1,206 @@
+//! Changes of tables, enums and schemas, as the source's trigger tells them: to their topic, at their
+//! place among the changes of rows.
+
+use std::time::Duration;
+
+use change::framing::{SchemaId, write_header};
+use change::schema_change::{KEY_SCHEMA, Notice, SCHEMA, SchemaChange, SchemaChangeError, Table};
+use change::topic::{key_subject, value_subject};
+use change::{TableName, avro};
+
+use crate::capture::Capture;
+use crate::config::Config;
+use crate::encode::Record;
+use crate::error::Error;
+use crate::kafka::{Kafka, TopicSpec};
+use crate::registry::Registry;
+use crate::resnapshot;
+use crate::transaction::Novelty;
+use crate::wire::Oid;
+
+/// What has the source tell of them; running it again changes nothing. Needs a superuser.
+pub const SQL: &str = include_str!("../../sql/source/schema_changes.sql");
+
+/// The topic, and what its records are written with.
+pub(crate) struct SchemaChanges {
+    topic: String,
+    key: SchemaId,
+    value: SchemaId,
+    /// What it does not publish is not told either.
+    publication: String,
+}
+
+/// What a change means to capture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Meaning {
+    /// Of a table that is not published.
+    Nothing,
+    Told,
+    /// The stream does not have all rows of this table, or not as they are now.
+    ReadAgain(TableName),
+}
+
+impl SchemaChanges {
+    /// # Errors
+    /// When Kafka or the registry is away or refuses.
+    pub(crate) async fn open(
+        config: &Config,
+        kafka: &Kafka,
+        registry: &Registry,
+    ) -> Result<Self, Error> {
+        let topic = config.prefix.schema_changes();
+        kafka
+            .ensure_topic(&TopicSpec {
+                name: &topic,
+                partitions: 1,
+                replication_factor: config.replication_factor,
+                retention: Duration::from_secs(u64::from(config.retention_hours) * 3600),
+            })
+            .await?;
+        Ok(Self {
+            key: registry.register(&key_subject(&topic), KEY_SCHEMA).await?,
+            value: registry.register(&value_subject(&topic), SCHEMA).await?,
+            publication: config.publication.clone(),
+            topic,
+        })
+    }
+
+    fn meaning(&self, notice: &Notice) -> Meaning {
+        let Some((before, after)) = notice.table() else {
+            return Meaning::Told;
+        };
+        let published = |table: Option<&Table>| {
+            table.is_some_and(|table| table.is_published_by(&self.publication))
+        };
+        match (before, after) {
+            (_, Some(now)) if published(after) => {
+                let joined = before.is_some() && !published(before);
+                match joined || notice.rewritten {
+                    true => Meaning::ReadAgain(now.table_name()),
+                    false => Meaning::Told,
+                }
+            }
+            _ if published(before) => Meaning::Told,
+            _ => Meaning::Nothing,
+        }
+    }
+
+    /// Key and value, framed.
+    fn encode(&self, change: &SchemaChange) -> Result<(Vec<u8>, Vec<u8>), SchemaChangeError> {
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        write_header(&mut key, self.key);
+        avro::write_str(&mut key, &change.notice.name());
+        write_header(&mut value, self.value);
+        change.encode(&mut value)?;
+        Ok((key, value))
+    }
+}
+
+/// A schema change is of no table's count.
+const NO_TABLE: Oid = 0;
+
+impl Capture {
+    /// Takes what the source tells of a table, an enum or a schema.
+    pub(crate) async fn schema_change(&mut self, content: &[u8]) -> Result<(), Error> {
+        let Some(transaction) = &mut self.transaction else {
+            return Err(self.out_of_order("schema change"));
+        };
+        if transaction.novelty() == Novelty::Repeated {
+            return Ok(());
+        }
+        let commit_lsn = transaction.commit_lsn();
+        let failed = |source| Error::SchemaChange { commit_lsn, source };
+        let notice = Notice::parse(content).map_err(|source| failed(source.into()))?;
+        let meaning = self.schema_changes.meaning(&notice);
+        if meaning == Meaning::Nothing {
+            return Ok(());
+        }
+        tracing::info!(tag = notice.tag, object = notice.name(), %commit_lsn, "schema change");
+        let change = SchemaChange {
+            epoch: self.epoch,
+            position: transaction.next_record(self.epoch, NO_TABLE).position,
+            commit_time: transaction.commit_time(),
+            xid: transaction.summary().xid,
+            notice,
+        };
+        let time_ms = transaction.commit_time_ms();
+        let (key, value) = self.schema_changes.encode(&change).map_err(failed)?;
+        let record = Record {
+            key: Some(&key),
+            value,
+        };
+        let topic = self.schema_changes.topic.clone();
+        self.send(&topic, &record, time_ms).await?;
+        if let Meaning::ReadAgain(table) = meaning {
+            self.read_again(&table, &change.notice.tag).await;
+        }
+        Ok(())
+    }
+
+    /// Asks for a table to be read while changes flow on. What asks for it stands before its first
+    /// chunk in the log.
+    async fn read_again(&self, table: &TableName, tag: &str) {
+        let asked = resnapshot::ask(&self.client, &self.slot, table, tag).await;
+        if let Err(error) = asked {
+            tracing::error!(
+                %table, error = %service::chain(&error),
+                "the rows of a table changed without a word in the log, and it could not be asked to \
+                 be read: let `lockstep snapshot --table` do it"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic() -> SchemaChanges {
+        SchemaChanges {
+            topic: "lockstep.schema-changes".to_owned(),
+            key: SchemaId(1),
+            value: SchemaId(2),
+            publication: "lockstep".to_owned(),
+        }
+    }
+
+    fn table(publications: &str) -> String {
+        format!(
+            r#"{{"object":"table","schema":"public","name":"t","publications":[{publications}],
+                "identity":"d","columns":[],"constraints":[],"indexes":[]}}"#
+        )
+    }
+
+    fn notice(before: &str, after: &str, rewritten: bool) -> Notice {
+        let text = format!(
+            r#"{{"tag":"ALTER TABLE","before":{before},"after":{after},"rewritten":{rewritten}}}"#
+        );
+        Notice::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_published_is_not_told() {
+        let (ours, others) = (table(r#""lockstep""#), table(r#""other""#));
+        let meaning = |before: &str, after: &str| topic().meaning(&notice(before, after, false));
+        assert_eq!(meaning("null", &others), Meaning::Nothing);
+        assert_eq!(meaning(&others, "null"), Meaning::Nothing);
+        assert_eq!(meaning("null", &ours), Meaning::Told);
+        assert_eq!(meaning(&ours, &ours), Meaning::Told);
+        assert_eq!(meaning(&ours, &others), Meaning::Told);
+        assert_eq!(meaning(&ours, "null"), Meaning::Told);
+        let schema = r#"{"object":"schema","name":"s"}"#;
+        assert_eq!(meaning("null", schema), Meaning::Told);
+    }
+
+    #[test]
+    fn rows_that_the_log_does_not_tell_are_read() {
+        let (ours, others) = (table(r#""lockstep""#), table(r#""other""#));
+        let read = Meaning::ReadAgain(TableName::new("public", "t"));
+        assert_eq!(topic().meaning(&notice(&others, &ours, false)), read);
+        assert_eq!(topic().meaning(&notice(&ours, &ours, true)), read);
+        assert_eq!(
+            topic().meaning(&notice("null", &ours, false)),
+            Meaning::Told
+        );
+    }
+}
