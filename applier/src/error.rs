@@ -67,6 +67,8 @@ pub enum Error {
         object: String,
         source: StatementError,
     },
+    #[error("table {table} waits from before the transaction that was begun: beginning again")]
+    Waits { table: TableName },
     #[error("decode the record at {place}")]
     Decode {
         place: RecordPlace,
@@ -341,6 +343,7 @@ impl Error {
             | Self::SchemaChange { source, .. }
             | Self::Prepare { source, .. } => source.is_transient(),
             Self::Kafka { source, .. } => source.transient,
+            Self::Waits { .. } => true,
             Self::Registry { source, .. } => source.transient,
             Self::Fenced { .. }
             | Self::Drift(_)
@@ -371,6 +374,7 @@ impl Error {
             | Self::Target { .. }
             | Self::Apply { .. }
             | Self::SchemaChange { .. }
+            | Self::Waits { .. }
             | Self::Prepare { .. }
             | Self::Fenced { .. }
             | Self::Letter { .. }

@@ -94,41 +94,52 @@ impl Steps {
         portion: &Portion,
         refused: Option<&Error>,
     ) -> Result<bool, Error> {
-        let (Some(mark), false) = (&self.mark, self.session.is_open()) else {
+        let Some(mark) = &self.mark else {
             return Ok(false);
         };
-        let mut held = false;
+        let (mut held, mut begun) = (None, false);
         for placed in &portion.schema_changes {
             let notice = placed.notice();
-            let reason = match refused {
-                Some(Error::SchemaChange { place, .. }) if *place != placed.record => continue,
-                Some(error) => service::chain(error),
-                None if self.session.policy(placed) == SchemaPolicy::Hold => format!(
+            let reason = match (refused, &notice.refused) {
+                (Some(Error::SchemaChange { place, .. }), _) if *place != placed.record => continue,
+                (Some(error), _) => service::chain(error),
+                (None, Some(reason)) => reason.clone(),
+                (None, None) if self.session.policy(placed) == SchemaPolicy::Hold => format!(
                     "{} at {}: make the change here, then resume",
                     notice.tag,
                     placed.commit_lsn()
                 ),
-                None => continue,
+                (None, None) => continue,
             };
             if placed.is_of(&self.control.held_tables) {
                 continue;
             }
-            if let Some(table) = placed.tables().first() {
-                self.session.hold_table(table, mark, &reason).await?;
-                held = true;
+            if let Some(table) = placed.tables().into_iter().next() {
+                // What of the transaction is applied was not to be.
+                if self.session.is_open() {
+                    self.session.abandon().await?;
+                    begun = true;
+                }
+                self.session.hold_table(&table, mark, &reason).await?;
+                held = Some(table);
             }
         }
-        Ok(held)
+        match held {
+            Some(table) if begun => Err(Error::Waits { table }),
+            held => Ok(held.is_some()),
+        }
     }
 
     /// Applies a portion; a table whose change the target refuses waits, and the others go on.
     async fn apply_or_hold(&mut self, portion: &Portion) -> Result<Outcome, Error> {
         let resumed = self.session.is_open();
         let error = match self.apply_whole(portion).await {
-            Err(error @ Error::SchemaChange { .. }) if !resumed && !error.is_transient() => error,
+            Err(error @ Error::SchemaChange { .. }) if !error.is_transient() => error,
             other => return other,
         };
-        self.session.abandon().await?;
+        if !resumed {
+            self.session.abandon().await?;
+        }
         match self.hold_changing_tables(portion, Some(&error)).await? {
             true => Ok(Outcome::OtherRules),
             false => Err(error),

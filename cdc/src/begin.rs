@@ -24,13 +24,14 @@ use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::publication;
 use crate::publish::{Batch, Chain, Committer, Identity};
+use crate::refusals;
 use crate::registry::Registry;
 use crate::resnapshot::{Desk, Resnapshot, Worker, WorkerTask};
 use crate::schema_changes::SchemaChanges;
 use crate::snapshot::Snapshot;
 use crate::source::{Session, SlotLife, SystemIdentity};
 use crate::spool::{Memory, Spool};
-use crate::tables::Tables;
+use crate::tables::{Acceptance, Tables};
 
 /// The source's name in the health report.
 pub(crate) const SOURCE: &str = "source";
@@ -58,6 +59,8 @@ pub(crate) async fn begin(context: Context<'_>, shutdown: &Shutdown) -> Result<B
     catalog::published(&ground.client, &config.publication).await?;
     context.monitor.health.set(SOURCE, Ok(()));
     let own_tables = control::ensure(&ground.client).await?;
+    let refused = refusals::all(&ground.client, &config.slot).await?;
+    ground.tables.leave_out_all(refused);
     let watch = Watch::start(context, own_tables).await?;
     let last = history::last(&ground.kafka, &ground.topic, None).await?;
     let slot = publication::slot_state(&ground.client, &config.slot).await?;
@@ -143,7 +146,10 @@ async fn snapshot(
     // Looked up after the slot was made: a table that is missed here has all its rows in the stream.
     let mut tables = Vec::new();
     for shape in catalog::published(&ground.client, &config.publication).await? {
-        let plan = ground.tables.learn(&ground.client, shape.clone()).await?;
+        let plan = ground
+            .tables
+            .learn(&ground.client, shape.clone(), Acceptance::Compatible)
+            .await?;
         tables.push((shape, plan));
     }
     let last = history::last(&ground.kafka, &ground.topic, None).await?;

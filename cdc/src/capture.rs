@@ -23,7 +23,7 @@ use crate::resnapshot::{self, Chunk, Outcome, Resnapshot, Touch, Watermark, Wind
 use crate::schema_changes::SchemaChanges;
 use crate::source::SlotName;
 use crate::spool::Spool;
-use crate::tables::Tables;
+use crate::tables::{Acceptance, Tables};
 use crate::transaction::{Novelty, OpenTransaction};
 use crate::wire::copy::CopyDecoder;
 use crate::wire::pgoutput::{self, Framing, Message, Timing};
@@ -242,15 +242,6 @@ impl Capture {
         }
     }
 
-    /// Takes note of how a table looks from here on.
-    async fn described(&mut self, shape: Shape) -> Result<(), Error> {
-        if self.tables.is_news(&shape) {
-            self.resnapshot.altered(shape.oid);
-        }
-        self.tables.learn(&self.client, shape).await?;
-        Ok(())
-    }
-
     /// Takes a mark of a table that is read once more.
     async fn watermark(&mut self, content: &[u8]) -> Result<(), Error> {
         match Watermark::read(content, &self.slot) {
@@ -278,7 +269,13 @@ impl Capture {
         let commit_lsn = transaction.commit_lsn();
         let table = chunk.shape.table.clone();
         let oid = chunk.shape.oid;
-        let plan = self.tables.learn(&self.client, chunk.shape).await?;
+        if self.tables.refusal_of(&table).is_some() {
+            return self.accept(chunk).await;
+        }
+        let plan = self
+            .tables
+            .learn(&self.client, chunk.shape, Acceptance::Asked)
+            .await?;
         let mut rows = CopyDecoder::default();
         for part in &chunk.data {
             rows.push(part);
@@ -301,12 +298,14 @@ impl Capture {
             .is_some_and(OpenTransaction::is_empty)
         {
             true => answer(chunk.outcome, Outcome::Published),
-            false => self.resnapshot.sent(commit_lsn, chunk.outcome),
+            false => self
+                .resnapshot
+                .sent(commit_lsn, Outcome::Published, chunk.outcome),
         }
         Ok(())
     }
 
-    async fn publish(
+    pub(crate) async fn publish(
         &mut self,
         oid: Oid,
         plan: &Arc<TablePlan>,

@@ -42,6 +42,8 @@ mod catalog;
 mod registry;
 mod tables;
 
+mod refusals;
+
 mod schema_changes;
 pub use schema_changes::SQL as SCHEMA_CHANGES_SQL;
 

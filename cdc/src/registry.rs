@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use change::framing::SchemaId;
-use schema_registry_converter::async_impl::schema_registry::{SrSettings, post_schema};
+use schema_registry_converter::async_impl::schema_registry::{
+    SrSettings, get_schema_by_subject, post_schema,
+};
 use schema_registry_converter::error::SRCError;
-use schema_registry_converter::schema_registry_common::{SchemaType, SuppliedSchema};
+use schema_registry_converter::schema_registry_common::{
+    SchemaType, SubjectNameStrategy, SuppliedSchema,
+};
 
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
@@ -61,6 +65,23 @@ impl Registry {
             url: url.to_owned(),
             settings,
         })
+    }
+
+    /// The newest schema of `subject`; none where it has none.
+    ///
+    /// # Errors
+    /// When the registry is away.
+    pub(crate) async fn latest(&self, subject: &str) -> Result<Option<String>, RegistryError> {
+        let strategy = SubjectNameStrategy::RecordNameStrategy(subject.to_owned());
+        match get_schema_by_subject(&self.settings, &strategy).await {
+            Ok(registered) => Ok(Some(registered.schema)),
+            Err(source) if source.retriable => Err(RegistryError::Unavailable {
+                url: self.url.clone(),
+                source,
+            }),
+            // There is no such subject, or nothing that can be compared.
+            Err(_) => Ok(None),
+        }
     }
 
     /// The id of `schema` under `subject`, registered when it is new there.

@@ -65,7 +65,21 @@ impl SchemaChanges {
         })
     }
 
-    fn meaning(&self, notice: &Notice) -> Meaning {
+    /// What a notice means. Of a table that has joined the publication nobody knows what it was before.
+    fn meaning(&self, mut notice: Notice) -> (Meaning, Notice) {
+        let meaning = self.judged(&notice);
+        let joined = |table: Option<&Table>| {
+            table.is_some_and(|table| !table.is_published_by(&self.publication))
+        };
+        if let (Meaning::ReadAgain(_), Some((before, _))) = (&meaning, notice.table())
+            && joined(before)
+        {
+            notice.before = None;
+        }
+        (meaning, notice)
+    }
+
+    fn judged(&self, notice: &Notice) -> Meaning {
         let Some((before, after)) = notice.table() else {
             return Meaning::Told;
         };
@@ -102,6 +116,31 @@ const NO_TABLE: Oid = 0;
 impl Capture {
     /// Takes what the source tells of a table, an enum or a schema.
     pub(crate) async fn schema_change(&mut self, content: &[u8]) -> Result<(), Error> {
+        let Some(transaction) = &self.transaction else {
+            return Err(self.out_of_order("schema change"));
+        };
+        if transaction.novelty() == Novelty::Repeated {
+            return Ok(());
+        }
+        let commit_lsn = transaction.commit_lsn();
+        let notice = Notice::parse(content).map_err(|source| Error::SchemaChange {
+            commit_lsn,
+            source: source.into(),
+        })?;
+        let (meaning, notice) = self.schema_changes.meaning(notice);
+        if meaning == Meaning::Nothing {
+            return Ok(());
+        }
+        let tag = notice.tag.clone();
+        self.tell(notice).await?;
+        if let Meaning::ReadAgain(table) = meaning {
+            self.read_again(&table, &tag).await;
+        }
+        Ok(())
+    }
+
+    /// Publishes a notice at its place in the transaction that is open.
+    pub(crate) async fn tell(&mut self, notice: Notice) -> Result<(), Error> {
         let Some(transaction) = &mut self.transaction else {
             return Err(self.out_of_order("schema change"));
         };
@@ -110,11 +149,6 @@ impl Capture {
         }
         let commit_lsn = transaction.commit_lsn();
         let failed = |source| Error::SchemaChange { commit_lsn, source };
-        let notice = Notice::parse(content).map_err(|source| failed(source.into()))?;
-        let meaning = self.schema_changes.meaning(&notice);
-        if meaning == Meaning::Nothing {
-            return Ok(());
-        }
         tracing::info!(tag = notice.tag, object = notice.name(), %commit_lsn, "schema change");
         let change = SchemaChange {
             epoch: self.epoch,
@@ -130,11 +164,7 @@ impl Capture {
             value,
         };
         let topic = self.schema_changes.topic.clone();
-        self.send(&topic, &record, time_ms).await?;
-        if let Meaning::ReadAgain(table) = meaning {
-            self.read_again(&table, &change.notice.tag).await;
-        }
-        Ok(())
+        self.send(&topic, &record, time_ms).await
     }
 
     /// Asks for a table to be read while changes flow on. What asks for it stands before its first
@@ -181,7 +211,7 @@ mod tests {
     #[test]
     fn what_is_not_published_is_not_told() {
         let (ours, others) = (table(r#""lockstep""#), table(r#""other""#));
-        let meaning = |before: &str, after: &str| topic().meaning(&notice(before, after, false));
+        let meaning = |before: &str, after: &str| topic().meaning(notice(before, after, false)).0;
         assert_eq!(meaning("null", &others), Meaning::Nothing);
         assert_eq!(meaning(&others, "null"), Meaning::Nothing);
         assert_eq!(meaning("null", &ours), Meaning::Told);
@@ -196,11 +226,11 @@ mod tests {
     fn rows_that_the_log_does_not_tell_are_read() {
         let (ours, others) = (table(r#""lockstep""#), table(r#""other""#));
         let read = Meaning::ReadAgain(TableName::new("public", "t"));
-        assert_eq!(topic().meaning(&notice(&others, &ours, false)), read);
-        assert_eq!(topic().meaning(&notice(&ours, &ours, true)), read);
-        assert_eq!(
-            topic().meaning(&notice("null", &ours, false)),
-            Meaning::Told
-        );
+        let (joins, created) = topic().meaning(notice(&others, &ours, false));
+        assert_eq!(joins, read);
+        assert_eq!(created.before, None);
+        assert_eq!(topic().meaning(notice(&ours, &ours, true)).0, read);
+        let fresh = topic().meaning(notice("null", &ours, false)).0;
+        assert_eq!(fresh, Meaning::Told);
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use change::TableName;
-use change::envelope::{key_schema, value_schema};
+use change::envelope::{key_schema, relation_of, value_schema};
+use change::relation::Relation;
 use change::topic::{TopicNameError, Topics, key_subject, value_subject};
 use tokio_postgres::Client;
 
@@ -25,6 +26,8 @@ pub(crate) struct Tables {
     replication_factor: i32,
     retention: Duration,
     known: HashMap<Oid, Known>,
+    /// Tables whose changes are left out, with the reasons.
+    refused: HashMap<TableName, String>,
 }
 
 enum Known {
@@ -34,6 +37,17 @@ enum Known {
     },
     /// Of our own; its changes are received, as a publication for all tables has them, and end here.
     Bookkeeping,
+    /// Its schema was refused, and its changes are left out.
+    Refused,
+}
+
+/// Which schemas of a table are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acceptance {
+    /// Those by which readers of the schema before read the same values.
+    Compatible,
+    /// Those that the registry accepts: somebody has asked for the table to be taken again.
+    Asked,
 }
 
 /// Why a table's changes cannot be published.
@@ -56,6 +70,16 @@ pub enum TableError {
         table: TableName,
         source: RegistryError,
     },
+    #[error(
+        "the scale of column {column} of table {table} changes from {before} to {after}: readers of \
+         the schema before would read other values"
+    )]
+    Rescaled {
+        table: TableName,
+        column: String,
+        before: u16,
+        after: u16,
+    },
     #[error("a change of relation {0} came before its description")]
     Unknown(Oid),
 }
@@ -66,7 +90,16 @@ impl TableError {
             Self::Catalog { source, .. } => source.is_transient(),
             Self::Kafka { source, .. } => source.is_transient(),
             Self::Registry { source, .. } => source.is_transient(),
-            Self::Topic(_) | Self::Unknown(_) => false,
+            Self::Topic(_) | Self::Rescaled { .. } | Self::Unknown(_) => false,
+        }
+    }
+
+    /// Whether it concerns this table only, and somebody else has to agree.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Registry { source, .. } => matches!(source, RegistryError::Refused { .. }),
+            Self::Rescaled { .. } => true,
+            Self::Catalog { .. } | Self::Topic(_) | Self::Kafka { .. } | Self::Unknown(_) => false,
         }
     }
 }
@@ -81,7 +114,31 @@ impl Tables {
             replication_factor: config.replication_factor,
             retention: Duration::from_secs(u64::from(config.retention_hours) * 3600),
             known: HashMap::new(),
+            refused: HashMap::new(),
         }
+    }
+
+    /// Leaves these tables out.
+    pub(crate) fn leave_out_all(&mut self, refused: HashMap<TableName, String>) {
+        self.refused = refused;
+    }
+
+    /// Why a table is left out.
+    pub(crate) fn refusal_of(&self, table: &TableName) -> Option<String> {
+        self.refused.get(table).cloned()
+    }
+
+    pub(crate) fn refuse(&mut self, oid: Oid, table: TableName, reason: String) {
+        self.refused.insert(table, reason);
+        self.leave_out(oid);
+    }
+
+    pub(crate) fn leave_out(&mut self, oid: Oid) {
+        self.known.insert(oid, Known::Refused);
+    }
+
+    pub(crate) fn accept(&mut self, table: &TableName) {
+        self.refused.remove(table);
     }
 
     /// Takes note of how a table looks from here on. Its schemas are registered, which checks their
@@ -93,13 +150,14 @@ impl Tables {
         &mut self,
         client: &Client,
         shape: Shape,
+        acceptance: Acceptance,
     ) -> Result<Arc<TablePlan>, TableError> {
         if let Some(Known::Captured { shape: known, plan }) = self.known.get(&shape.oid)
             && *known == shape
         {
             return Ok(Arc::clone(plan));
         }
-        let plan = Arc::new(self.plan(client, &shape).await?);
+        let plan = Arc::new(self.plan(client, &shape, acceptance).await?);
         let oid = shape.oid;
         tracing::info!(table = %shape.table, topic = %plan.topic, "capturing table");
         self.known.insert(
@@ -116,7 +174,7 @@ impl Tables {
     pub(crate) fn is_news(&self, shape: &Shape) -> bool {
         match self.known.get(&shape.oid) {
             Some(Known::Captured { shape: known, .. }) => known != shape,
-            Some(Known::Bookkeeping) | None => false,
+            Some(Known::Bookkeeping | Known::Refused) | None => false,
         }
     }
 
@@ -125,19 +183,24 @@ impl Tables {
         self.known.insert(oid, Known::Bookkeeping);
     }
 
-    /// The plan of a table whose changes are captured; none for bookkeeping.
+    /// The plan of a table whose changes are captured; none for bookkeeping, and for what is left out.
     ///
     /// # Errors
     /// When the relation was never described.
     pub(crate) fn plan_of(&self, oid: Oid) -> Result<Option<Arc<TablePlan>>, TableError> {
         match self.known.get(&oid) {
             Some(Known::Captured { plan, .. }) => Ok(Some(Arc::clone(plan))),
-            Some(Known::Bookkeeping) => Ok(None),
+            Some(Known::Bookkeeping | Known::Refused) => Ok(None),
             None => Err(TableError::Unknown(oid)),
         }
     }
 
-    async fn plan(&self, client: &Client, shape: &Shape) -> Result<TablePlan, TableError> {
+    async fn plan(
+        &self,
+        client: &Client,
+        shape: &Shape,
+        acceptance: Acceptance,
+    ) -> Result<TablePlan, TableError> {
         let table = || shape.table.clone();
         let relation =
             catalog::describe(client, shape)
@@ -152,6 +215,9 @@ impl Tables {
         let key = self
             .register(&shape.table, &key_subject(&topic), &key)
             .await?;
+        if acceptance == Acceptance::Compatible {
+            self.check_scales(&topic, &relation).await?;
+        }
         let value = value_schema(&relation, prefix);
         let value = self
             .register(&shape.table, &value_subject(&topic), &value)
@@ -169,6 +235,35 @@ impl Tables {
                 source,
             })?;
         Ok(TablePlan::new(&topic, relation, Schemas { key, value }))
+    }
+
+    /// Avro's rules let the scale of a decimal change, and readers read other numbers then.
+    async fn check_scales(&self, topic: &str, relation: &Relation) -> Result<(), TableError> {
+        let table = || relation.table.clone();
+        let latest = self.registry.latest(&value_subject(topic)).await;
+        let latest = latest.map_err(|source| TableError::Registry {
+            table: table(),
+            source,
+        })?;
+        // What is none of ours is for the registry to judge.
+        let Some(before) = latest.and_then(|text| relation_of(&text).ok()) else {
+            return Ok(());
+        };
+        for column in &relation.columns {
+            let old = before.columns.iter().find(|old| old.name == column.name);
+            let scales = old
+                .and_then(|old| old.mapping.scale())
+                .zip(column.mapping.scale());
+            if let Some((before, after)) = scales.filter(|(before, after)| before != after) {
+                return Err(TableError::Rescaled {
+                    table: table(),
+                    column: column.name.clone(),
+                    before,
+                    after,
+                });
+            }
+        }
+        Ok(())
     }
 
     async fn register(

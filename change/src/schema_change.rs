@@ -13,7 +13,7 @@ use crate::{Lsn, Position, TableName};
 pub const MESSAGE_PREFIX: &str = "lockstep.ddl";
 
 /// The Avro schema of [`SchemaChange`]. What every record says first stands first here, too.
-pub const SCHEMA: &str = r#"{"type":"record","name":"SchemaChange","namespace":"lockstep","fields":[{"name":"epoch","type":"long"},{"name":"commit_lsn","type":"long"},{"name":"ordinal","type":"long"},{"name":"commit_time","type":{"type":"long","logicalType":"timestamp-micros"}},{"name":"xid","type":"long"},{"name":"tag","type":"string"},{"name":"statement","type":"string"},{"name":"rewritten","type":"boolean"},{"name":"before","type":["null","string"],"default":null},{"name":"after","type":["null","string"],"default":null}]}"#;
+pub const SCHEMA: &str = r#"{"type":"record","name":"SchemaChange","namespace":"lockstep","fields":[{"name":"epoch","type":"long"},{"name":"commit_lsn","type":"long"},{"name":"ordinal","type":"long"},{"name":"commit_time","type":{"type":"long","logicalType":"timestamp-micros"}},{"name":"xid","type":"long"},{"name":"tag","type":"string"},{"name":"statement","type":"string"},{"name":"rewritten","type":"boolean"},{"name":"refused","type":["null","string"],"default":null},{"name":"before","type":["null","string"],"default":null},{"name":"after","type":["null","string"],"default":null}]}"#;
 
 /// The Avro schema of its key: the object's name.
 pub const KEY_SCHEMA: &str = r#""string""#;
@@ -41,6 +41,9 @@ pub struct Notice {
     /// Whether the rows got values that the definitions do not tell.
     #[serde(default)]
     pub rewritten: bool,
+    /// Why rows of the table do not come any more, where capture cannot write them.
+    #[serde(default)]
+    pub refused: Option<String>,
     /// None for what was created.
     #[serde(default)]
     pub before: Option<Definition>,
@@ -52,7 +55,7 @@ pub struct Notice {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "object", rename_all = "lowercase")]
 pub enum Definition {
-    Table(Table),
+    Table(Box<Table>),
     Enum(Enum),
     Schema(Schema),
 }
@@ -167,6 +170,24 @@ pub enum SchemaChangeError {
 }
 
 impl Table {
+    /// One of which only the name matters.
+    pub fn named(table: &TableName) -> Self {
+        Self {
+            schema: table.schema.clone(),
+            name: table.name.clone(),
+            publications: Vec::new(),
+            identity: String::new(),
+            identity_index: None,
+            partition_key: None,
+            partition_of: None,
+            partition_bound: None,
+            columns: Vec::new(),
+            sequences: Vec::new(),
+            constraints: Vec::new(),
+            indexes: Vec::new(),
+        }
+    }
+
     pub fn table_name(&self) -> TableName {
         TableName::new(&self.schema, &self.name)
     }
@@ -180,7 +201,8 @@ impl Definition {
     /// For messages, and as the record's key: `public.articles`.
     pub fn name(&self) -> String {
         match self {
-            Self::Table(Table { schema, name, .. }) | Self::Enum(Enum { schema, name, .. }) => {
+            Self::Table(table) => format!("{}.{}", table.schema, table.name),
+            Self::Enum(Enum { schema, name, .. }) => {
                 format!("{schema}.{name}")
             }
             Self::Schema(Schema { name }) => name.clone(),
@@ -245,14 +267,10 @@ impl SchemaChange {
         write_str(out, &self.notice.tag);
         write_str(out, &self.notice.statement);
         write_bool(out, self.notice.rewritten);
+        write_optional(out, self.notice.refused.as_deref());
         for definition in [&self.notice.before, &self.notice.after] {
-            match definition {
-                None => write_long(out, 0),
-                Some(definition) => {
-                    write_long(out, 1);
-                    write_str(out, &serde_json::to_string(definition)?);
-                }
-            }
+            let text = definition.as_ref().map(serde_json::to_string).transpose()?;
+            write_optional(out, text.as_deref());
         }
         Ok(())
     }
@@ -273,6 +291,10 @@ impl SchemaChange {
         let tag = reader.str()?.to_owned();
         let statement = reader.str()?.to_owned();
         let rewritten = reader.bool()?;
+        let refused = match reader.some()? {
+            true => Some(reader.str()?.to_owned()),
+            false => None,
+        };
         let mut definition = || -> Result<Option<Definition>, SchemaChangeError> {
             Ok(match reader.some()? {
                 true => Some(serde_json::from_str(reader.str()?)?),
@@ -290,10 +312,21 @@ impl SchemaChange {
                 tag,
                 statement,
                 rewritten,
+                refused,
                 before,
                 after,
             },
         })
+    }
+}
+
+fn write_optional(out: &mut Vec<u8>, text: Option<&str>) {
+    match text {
+        None => write_long(out, 0),
+        Some(text) => {
+            write_long(out, 1);
+            write_str(out, text);
+        }
     }
 }
 
@@ -304,7 +337,7 @@ mod tests {
     use super::*;
 
     fn change() -> SchemaChange {
-        let notice = r#"{"tag":"ALTER TABLE","statement":"alter …","rewritten":true,
+        let notice = r#"{"tag":"ALTER TABLE","statement":"alter …","rewritten":true,"refused":"why",
             "before":{"object":"enum","schema":"s","name":"e","labels":["a","b"]},
             "after":{"object":"table","schema":"public","name":"t","publications":["lockstep"],
                 "identity":"d","columns":[{"number":1,"name":"id","type":"integer","not_null":true}],

@@ -42,3 +42,14 @@ create table if not exists lockstep.snapshots (
 
 create unique index if not exists snapshots_open
     on lockstep.snapshots (slot, table_schema, table_name) where state in ('waiting', 'running');
+
+-- Tables whose changes are left out since the registry refused their schema. A row goes when the table
+-- is read once more, which brings what was left out.
+create table if not exists lockstep.refused_tables (
+    slot text not null,
+    table_schema text not null,
+    table_name text not null,
+    reason text not null,
+    refused_at timestamptz not null default clock_timestamp(),
+    primary key (slot, table_schema, table_name)
+);

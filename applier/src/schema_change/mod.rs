@@ -12,7 +12,7 @@ pub use policy::{NoSchemaPolicy, SchemaChanges, SchemaPolicy, TagPolicy};
 
 use std::collections::HashSet;
 
-use change::schema_change::{Notice, SchemaChange};
+use change::schema_change::{Notice, SchemaChange, Table};
 use change::{Lsn, TableName};
 
 use crate::error::RecordPlace;
@@ -33,7 +33,7 @@ impl Placed {
         let mut tables: Vec<TableName> = [before, after]
             .into_iter()
             .flatten()
-            .map(|table| table.table_name())
+            .map(Table::table_name)
             .collect();
         tables.dedup();
         tables

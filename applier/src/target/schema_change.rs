@@ -185,7 +185,8 @@ impl Session {
         Ok(())
     }
 
-    /// Runs one statement; what somebody has made by hand already is as it should be.
+    /// Runs one statement. What somebody has made by hand already is as it should be, and what refers to
+    /// a table that is not replicated has nothing to refer to.
     async fn run_change(&self, placed: &Placed, sql: &str) -> Result<(), Error> {
         let client: &Client = &self.connection;
         run(client, "savepoint change")
@@ -194,10 +195,10 @@ impl Session {
         // One statement only, whatever a definition holds: the extended protocol takes no more.
         let end = match client.execute(sql, &[]).await {
             Ok(_) => "release savepoint change",
-            Err(error) if is_made_already(&error) => {
+            Err(error) if is_made_already(&error) || refers_elsewhere(&error, sql) => {
                 let (tag, object) = (&placed.notice().tag, placed.notice().name());
                 let error = StatementError(error);
-                warn!(tag, object, %error, "a part of a schema change is there already");
+                warn!(tag, object, %error, "a part of a schema change is left out");
                 "rollback to savepoint change; release savepoint change"
             }
             Err(error) => {
@@ -244,4 +245,9 @@ fn is_made_already(error: &tokio_postgres::Error) -> bool {
         SqlState::DUPLICATE_SCHEMA,
     ];
     error.code().is_some_and(|code| codes.contains(code))
+}
+
+/// A foreign key to a table that is not here.
+fn refers_elsewhere(error: &tokio_postgres::Error, sql: &str) -> bool {
+    error.code() == Some(&SqlState::UNDEFINED_TABLE) && sql.contains(" FOREIGN KEY ")
 }

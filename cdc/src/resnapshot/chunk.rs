@@ -22,12 +22,16 @@ pub(crate) struct Chunk {
 }
 
 /// What became of a chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// Its rows count in the topics, or the stream has newer ones.
     Published,
     /// It is of no use.
     Repeat(Repeat),
+    /// The table was left out until now, and is emptied in the topics: read it from its start.
+    Restart,
+    /// Its schema is refused.
+    Refused(String),
 }
 
 /// Why a chunk is to be read again.

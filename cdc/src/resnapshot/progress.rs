@@ -22,6 +22,7 @@ pub(crate) struct Resnapshot {
 /// A chunk whose rows are sent and do not count yet.
 struct Settling {
     commit_lsn: Lsn,
+    word: Outcome,
     outcome: oneshot::Sender<Outcome>,
 }
 
@@ -77,10 +78,17 @@ impl Resnapshot {
         Some((window, self.desk.take(token)?))
     }
 
-    /// The rows of a chunk are sent; they count with everything up to `commit_lsn`.
-    pub(crate) fn sent(&mut self, commit_lsn: Lsn, outcome: oneshot::Sender<Outcome>) {
+    /// The rows of a chunk are sent; they count with everything up to `commit_lsn`, and `word` is told
+    /// then.
+    pub(crate) fn sent(
+        &mut self,
+        commit_lsn: Lsn,
+        word: Outcome,
+        outcome: oneshot::Sender<Outcome>,
+    ) {
         self.settling = Some(Settling {
             commit_lsn,
+            word,
             outcome,
         });
     }
@@ -89,7 +97,7 @@ impl Resnapshot {
     pub(crate) fn published(&mut self, end_lsn: Lsn) {
         let counts = |settling: &mut Settling| settling.commit_lsn < end_lsn;
         if let Some(settled) = self.settling.take_if(counts) {
-            answer(settled.outcome, Outcome::Published);
+            answer(settled.outcome, settled.word);
         }
     }
 }

@@ -240,6 +240,8 @@ pub(super) enum ReadError {
          compare and repair it with `lockstep verify --repair`"
     )]
     Keyless { table: TableName },
+    #[error("the schema of table {table} is refused still: {reason}")]
+    Refused { table: TableName, reason: String },
     /// Not an error for who asked: it is read in smaller parts.
     #[error("a chunk of table {table} is larger than is held in memory")]
     TooLarge { table: TableName, rows: u32 },
@@ -303,6 +305,7 @@ impl ReadError {
         match self {
             Self::NotPublished { .. }
             | Self::Keyless { .. }
+            | Self::Refused { .. }
             | Self::Wire { .. }
             | Self::Visibility(_) => true,
             Self::Catalog { source, .. } => !source.is_transient(),

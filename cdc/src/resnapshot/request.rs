@@ -110,6 +110,15 @@ update lockstep.snapshots
        finished_at = case when $2 is null then clock_timestamp() end
  where id = $1 and state = 'running'";
 
+/// Has the table read from its start.
+pub(super) async fn restart(client: &Client, request: &mut Request) -> Result<(), Error> {
+    let sql = "update lockstep.snapshots set after_key = null, key_columns = null, rows_read = 0, \
+               touched_at = clock_timestamp() where id = $1 and state = 'running'";
+    client.execute(sql, &[&request.id]).await?;
+    (request.after_key, request.key_columns, request.rows_read) = (None, None, 0);
+    Ok(())
+}
+
 /// Takes note that the request cannot be served.
 pub(super) async fn fail(client: &Client, request: &Request, error: &str) -> Result<(), Error> {
     let sql = "update lockstep.snapshots set state = 'failed', error = $2, waits_for = null, \

@@ -13,6 +13,7 @@ use super::request::{self, Request, Wanted};
 use super::watermark::Token;
 use crate::control::{Order, Pressure, Sight};
 use crate::metrics::Metrics;
+use crate::refusals;
 use crate::source::SlotName;
 
 const ROWS_FIRST: u32 = 1_000;
@@ -110,6 +111,7 @@ impl Worker {
     ) -> Result<(), ReadError> {
         let mut rows_max = ROWS_FIRST;
         let mut backoff = Backoff::default();
+        let mut begun_anew = false;
         loop {
             if self.wait_for_room(session, &request).await? == Wanted::No {
                 return Ok(());
@@ -140,6 +142,11 @@ impl Worker {
             match read.outcome {
                 Outcome::Published => {
                     backoff.reset();
+                    if std::mem::take(&mut begun_anew) {
+                        // Before the request moves on: until then the table is emptied once more.
+                        let forgotten = refusals::forget(session, &self.slot, &request.table).await;
+                        forgotten.map_err(request_error("take note of a table that is back"))?;
+                    }
                     rows_max = next_rows_max(rows_max, &read);
                     if self.advance(session, &mut request, read).await? == Wanted::No {
                         return Ok(());
@@ -147,6 +154,15 @@ impl Worker {
                     if self.sights.borrow().pressure == Pressure::Slow {
                         tokio::time::sleep(began.elapsed() * REST).await;
                     }
+                }
+                Outcome::Restart => {
+                    begun_anew = true;
+                    let restarted = request::restart(session, &mut request).await;
+                    restarted.map_err(request_error("begin a snapshot anew"))?;
+                }
+                Outcome::Refused(reason) => {
+                    let table = request.table.clone();
+                    return Err(ReadError::Refused { table, reason });
                 }
                 Outcome::Repeat(why) => {
                     self.tell_repeat(session, &request, why).await?;

@@ -186,6 +186,18 @@ impl Mapping {
         }
     }
 
+    /// How many digits stand behind the point of a decimal, which Avro's bytes do not tell.
+    pub fn scale(self) -> Option<u16> {
+        match self {
+            Self::Scalar(Scalar::Decimal { scale, .. })
+            | Self::Array {
+                element: Scalar::Decimal { scale, .. },
+                ..
+            } => Some(scale),
+            Self::Scalar(_) | Self::Array { .. } => None,
+        }
+    }
+
     /// The OID of an array's elements, which its images name.
     pub fn element_oid(self) -> Option<u32> {
         match self {
