@@ -165,7 +165,7 @@ impl Session {
             }
         }
         let error = refused.expect("the loop ends with an error");
-        if !self.sets_aside(&error, control.open_letters) {
+        if self.answer(&error, &held, control.open_letters).is_none() {
             return Err(error);
         }
         self.undo(resumed, portion).await?;
