@@ -20,7 +20,7 @@ pub(crate) struct Letters {
     brokers: String,
     topic: String,
     originals: Consumer,
-    /// What the next record is that would come by itself.
+    /// Which record comes next.
     next: Option<RecordPlace>,
     producer: Option<FutureProducer<Context>>,
 }
@@ -46,6 +46,9 @@ impl Original {
     }
 }
 
+/// So many records are rather read over than sought past, which takes a fetch.
+const SKIPPED_MAX: i64 = 500;
+
 impl Letters {
     /// # Errors
     /// When a setting is refused.
@@ -54,7 +57,11 @@ impl Letters {
             health: health.clone(),
             commits: None,
         };
-        let options = [("queued.max.messages.kbytes", "1024".to_owned())];
+        let options = [
+            ("queued.max.messages.kbytes", "1024".to_owned()),
+            // What is sought waits for the fetch that is under way, which may find nothing.
+            ("fetch.wait.max.ms", "10".to_owned()),
+        ];
         let mut producer = settings(config);
         producer
             .set("enable.idempotence", "true")
@@ -84,10 +91,14 @@ impl Letters {
         &mut self,
         place: &RecordPlace,
     ) -> Result<Option<Original>, Error> {
-        if self.next.as_ref() != Some(place) && !self.seek(place).await? {
+        let is_near = self.next.take().is_some_and(|next| {
+            let skipped = 0..=SKIPPED_MAX;
+            (next.topic, next.partition) == (place.topic.clone(), place.partition)
+                && skipped.contains(&(place.offset - next.offset))
+        });
+        if !is_near && !self.seek(place).await? {
             return Ok(None);
         }
-        self.next = None;
         match timeout(ANSWER_LIMIT, self.receive(place)).await {
             Ok(received) => received,
             Err(_) => Err(self.originals.broken(format!("{place} does not come"))),
@@ -120,10 +131,12 @@ impl Letters {
                     Trouble::Broken(text) => return Err(self.originals.broken(text)),
                 },
             };
-            if (message.topic(), message.partition()) != (&place.topic, place.partition) {
+            if (message.topic(), message.partition()) != (&place.topic, place.partition)
+                || message.offset() < place.offset
+            {
                 continue;
             }
-            if message.offset() != place.offset {
+            if message.offset() > place.offset {
                 return Ok(None);
             }
             self.next = Some(RecordPlace {
