@@ -1,6 +1,6 @@
 //! What the target refuses, through the real binary and under `kill -9`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 use testkit::kafka::{self, Record};
@@ -32,11 +32,13 @@ impl Refused {
             pipeline.source.client().await,
             pipeline.target.client().await,
         );
-        source.batch_execute(table).await.unwrap();
+        let made = source.batch_execute(table).await;
+        made.expect("make the table");
         let cdc = pipeline.cdc();
         let applier = pipeline.applier_with(&[policy]);
         pipeline.streaming().await;
-        target.batch_execute(refusing).await.unwrap();
+        let refuses = target.batch_execute(refusing).await;
+        refuses.expect("have the target refuse some of it");
         Self {
             pipeline,
             source,
@@ -55,17 +57,20 @@ impl Refused {
             let sql = format!(
                 "insert into t select n, n, 'secret' || n from generate_series({first}, {last}) n; {more}"
             );
-            self.source.batch_execute(&sql).await.unwrap();
+            let written = self.source.batch_execute(&sql).await;
+            written.expect("write to the source");
             if round % KILLS == KILLS - 1 {
                 self.applier.kill_9();
                 self.applier.restart();
             }
         }
         let end = "select pg_current_wal_flush_lsn()::text";
-        let end: String = self.source.query_one(end, &[]).await.unwrap().get(0);
+        let end = self.source.query_one(end, &[]).await;
+        let end: String = end.expect("ask for the end of the log").get(0);
         let wait = "select commit_lsn >= $1::text::pg_lsn - 1 from lockstep.progress";
         wait::until("the target has all of it", async || {
-            match self.target.query_one(wait, &[&end]).await.unwrap().get(0) {
+            let row = self.target.query_one(wait, &[&end]).await;
+            match row.expect("ask for the progress").get(0) {
                 true => Ok(()),
                 false => Err("it has not"),
             }
@@ -74,7 +79,52 @@ impl Refused {
     }
 
     async fn count(&self, query: &str) -> i64 {
-        self.target.query_one(query, &[]).await.unwrap().get(0)
+        let row = self.target.query_one(query, &[]).await;
+        row.expect("count").get(0)
+    }
+
+    /// Waits until no letter is missing in the topic.
+    async fn published(&self) -> Published {
+        let unpublished = "select count(*) from lockstep.dead_letters where published_at is null";
+        wait::until("all letters are published", async || {
+            match self.count(unpublished).await {
+                0 => Ok(()),
+                some => Err(some),
+            }
+        })
+        .await;
+        let (kafka, name) = (kafka::bootstrap().await, self.pipeline.name().to_owned());
+        let read = move |topic: &str| kafka::records(kafka, &format!("{name}.{topic}"));
+        let read = tokio::task::spawn_blocking(move || Published {
+            letters: read("dead-letters"),
+            originals: read("public.t"),
+        });
+        read.await.expect("read the topics")
+    }
+}
+
+/// What stands in the topic of dead letters, and in that of the table.
+struct Published {
+    letters: Vec<Record>,
+    originals: Vec<Record>,
+}
+
+impl Published {
+    /// The only record of a letter, or any of those that are the same.
+    fn letter(&self, id: &str) -> &Record {
+        let mut of_it = self
+            .letters
+            .iter()
+            .filter(|it| it.headers["lockstep.id"] == id);
+        let letter = of_it.next().expect("every letter is in the topic");
+        assert!(of_it.all(|again| (&again.key, &again.value) == (&letter.key, &letter.value)));
+        letter
+    }
+
+    fn original(&self, place: &str) -> &Record {
+        let mut originals = self.originals.iter();
+        let at = originals.find(|it| format!("{} {}", it.partition, it.offset) == place);
+        at.expect("the table's topic has the record")
     }
 }
 
@@ -87,58 +137,24 @@ async fn killed_between_letter_and_topic_the_topic_has_every_letter() {
     refused
         .load("update t set w = 'more' where id = 10 + $round * 20")
         .await;
-    let unpublished = "select count(*) from lockstep.dead_letters where published_at is null";
-    wait::until("all letters are published", async || {
-        match refused.count(unpublished).await {
-            0 => Ok(()),
-            some => Err(some),
-        }
-    })
-    .await;
-    let (kafka, name) = (kafka::bootstrap().await, refused.pipeline.name().to_owned());
-    let read = move |topic: &str| kafka::records(kafka, &format!("{name}.{topic}"));
-    let (letters, originals) =
-        tokio::task::spawn_blocking(move || (read("dead-letters"), read("public.t")))
-            .await
-            .unwrap();
-    let table = "select id::text, kafka_partition || ' ' || kafka_offset, commit_lsn || ' ' || ordinal, \
-                 error_class, sqlstate from lockstep.dead_letters order by id";
+    let published = refused.published().await;
+    let table = "select id::text, kafka_partition || ' ' || kafka_offset, \
+                 commit_lsn || ' ' || ordinal, error_class, coalesce(sqlstate, '') \
+                 from lockstep.dead_letters order by id";
     let rows = refused.target.query(table, &[]).await.unwrap();
-    assert_eq!(
-        rows.len(),
-        usize::try_from(ROUNDS * ROWS / 10 + ROUNDS).unwrap()
-    );
-    let by_place: BTreeMap<String, &Record> = originals
-        .iter()
-        .map(|record| (format!("{} {}", record.partition, record.offset), record))
-        .collect();
-    let mut known = BTreeSet::new();
+    let expected = ROUNDS * ROWS / 10 + ROUNDS;
+    assert_eq!(rows.len(), usize::try_from(expected).unwrap());
     for row in &rows {
-        let id: &str = row.get(0);
-        known.insert(id.to_owned());
-        let mut of_it = letters.iter().filter(|it| it.headers["lockstep.id"] == id);
-        let letter = of_it
-            .next()
-            .unwrap_or_else(|| panic!("letter {id} is not in the topic"));
+        let [id, place, position, class, sqlstate] = [0, 1, 2, 3, 4].map(|at| row.get(at));
+        let letter = published.letter(id);
         let header = |name: &str| letter.headers.get(name).map_or("", String::as_str);
-        let place = format!(
-            "{} {}",
-            header("__connect.errors.partition"),
-            header("__connect.errors.offset")
-        );
-        let position = format!(
-            "{} {}",
-            header("lockstep.commit_lsn"),
-            header("lockstep.ordinal")
-        );
-        assert_eq!(
-            (place.as_str(), position.as_str()),
-            (row.get(1), row.get(2))
-        );
-        assert_eq!(header("lockstep.error_class"), row.get::<_, &str>(3));
-        let sqlstate: Option<&str> = row.get(4);
-        assert_eq!(header("lockstep.sqlstate"), sqlstate.unwrap_or_default());
-        let original = by_place[&place];
+        let both = |first, second| format!("{} {}", header(first), header(second));
+        let partition = "__connect.errors.partition";
+        assert_eq!(both(partition, "__connect.errors.offset"), place);
+        assert_eq!(both("lockstep.commit_lsn", "lockstep.ordinal"), position);
+        assert_eq!(header("lockstep.error_class"), class);
+        assert_eq!(header("lockstep.sqlstate"), sqlstate);
+        let original = published.original(place);
         assert!(original.key.is_some() && original.value.is_some());
         assert_eq!(
             (&letter.key, &letter.value),
@@ -146,15 +162,10 @@ async fn killed_between_letter_and_topic_the_topic_has_every_letter() {
         );
         // Both topics agree on a key's partition.
         assert_eq!(letter.partition, original.partition);
-        // Whoever writes one again writes the same.
-        assert!(of_it.all(|again| (&again.key, &again.value) == (&letter.key, &letter.value)));
     }
-    assert!(
-        letters
-            .iter()
-            .all(|it| known.contains(&it.headers["lockstep.id"]))
-    );
-    println!("{} letters, {} records", rows.len(), letters.len());
+    let ids: BTreeSet<&str> = rows.iter().map(|row| row.get(0)).collect();
+    let mut letters = published.letters.iter();
+    assert!(letters.all(|it| ids.contains(it.headers["lockstep.id"].as_str())));
 
     let allow = "alter table t drop constraint no_tenth";
     refused.target.batch_execute(allow).await.unwrap();
