@@ -230,7 +230,7 @@ async fn a_table_whose_schema_is_refused_waits_until_it_is_read_again() {
     let other = "insert into other values (2); update notes set price = 0 where id = 50";
     source.batch_execute(other).await.expect("write");
     let subject = format!("{}.public.notes-value", pipeline.name());
-    let level = ["schemas", "level", &subject, "none"];
+    let level = ["schemas", "level", &subject, "--set=none"];
     pipeline.run(&level).await.well();
     read_again(&pipeline, &source, "done").await;
     by_hand(
