@@ -149,7 +149,8 @@ async fn snapshot(
         let plan = ground
             .tables
             .learn(&ground.client, shape.clone(), Acceptance::Compatible)
-            .await?;
+            .await?
+            .plan;
         tables.push((shape, plan));
     }
     let last = history::last(&ground.kafka, &ground.topic, None).await?;

@@ -19,6 +19,7 @@ use crate::link::Link;
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::publish::Batch;
+use crate::refusals::refusal;
 use crate::resnapshot::{self, Chunk, Outcome, Resnapshot, Touch, Watermark, Window, answer};
 use crate::schema_changes::SchemaChanges;
 use crate::source::SlotName;
@@ -242,6 +243,29 @@ impl Capture {
         }
     }
 
+    /// Takes note of how a table looks from here on.
+    async fn described(&mut self, shape: Shape) -> Result<(), Error> {
+        if self.tables.is_news(&shape) {
+            self.resnapshot.altered(shape.oid);
+        }
+        let (oid, table) = (shape.oid, shape.table.clone());
+        if let Some(reason) = self.tables.refusal_of(&table) {
+            self.tables.leave_out(oid);
+            return self.tell_refusal(&table, reason).await;
+        }
+        let learned = self
+            .tables
+            .learn(&self.client, shape, Acceptance::Compatible)
+            .await;
+        match learned {
+            Ok(learned) => self.observe(oid, learned).await,
+            Err(error) => match refusal(&error) {
+                Some(reason) => self.refuse(oid, table, reason).await,
+                None => Err(error.into()),
+            },
+        }
+    }
+
     /// Takes a mark of a table that is read once more.
     async fn watermark(&mut self, content: &[u8]) -> Result<(), Error> {
         match Watermark::read(content, &self.slot) {
@@ -275,7 +299,8 @@ impl Capture {
         let plan = self
             .tables
             .learn(&self.client, chunk.shape, Acceptance::Asked)
-            .await?;
+            .await?
+            .plan;
         let mut rows = CopyDecoder::default();
         for part in &chunk.data {
             rows.push(part);

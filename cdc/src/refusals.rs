@@ -14,12 +14,12 @@ use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
 use crate::capture::Capture;
-use crate::catalog::Shape;
 use crate::encode;
 use crate::error::Error;
 use crate::resnapshot::{Chunk, Outcome, answer};
 use crate::source::SlotName;
 use crate::tables::{Acceptance, TableError};
+use crate::wire::Oid;
 
 /// What a refusal is called in the topic of schema changes.
 const TAG: &str = "REFUSED SCHEMA";
@@ -89,24 +89,13 @@ fn failed(source: tokio_postgres::Error) -> Error {
 }
 
 impl Capture {
-    /// Takes note of how a table looks from here on.
-    pub(crate) async fn described(&mut self, shape: Shape) -> Result<(), Error> {
-        if self.tables.is_news(&shape) {
-            self.resnapshot.altered(shape.oid);
-        }
-        let (oid, table) = (shape.oid, shape.table.clone());
-        if let Some(reason) = self.tables.refusal_of(&table) {
-            self.tables.leave_out(oid);
-            return self.tell_refusal(&table, reason).await;
-        }
-        let learned = self
-            .tables
-            .learn(&self.client, shape, Acceptance::Compatible)
-            .await;
-        let Err(error) = learned else { return Ok(()) };
-        let Some(reason) = refusal(&error) else {
-            return Err(error.into());
-        };
+    /// Leaves a table out from here on.
+    pub(crate) async fn refuse(
+        &mut self,
+        oid: Oid,
+        table: TableName,
+        reason: String,
+    ) -> Result<(), Error> {
         tracing::error!(
             %table, reason,
             "the table's changes are left out: `lockstep schemas` shows what the registry has; when \
@@ -119,9 +108,14 @@ impl Capture {
     }
 
     /// Tells apply to let the table wait from this transaction on.
-    async fn tell_refusal(&mut self, table: &TableName, reason: String) -> Result<(), Error> {
+    pub(crate) async fn tell_refusal(
+        &mut self,
+        table: &TableName,
+        reason: String,
+    ) -> Result<(), Error> {
         let notice = Notice {
             tag: TAG.to_owned(),
+            oid: 0,
             statement: String::new(),
             rewritten: false,
             refused: Some(reason),
@@ -144,7 +138,7 @@ impl Capture {
             .learn(&self.client, chunk.shape, Acceptance::Asked)
             .await;
         let plan = match learned {
-            Ok(plan) => plan,
+            Ok(learned) => learned.plan,
             Err(error) => {
                 let Some(reason) = refusal(&error) else {
                     return Err(error.into());
@@ -163,7 +157,7 @@ impl Capture {
 }
 
 /// Why a schema was refused, where it was.
-fn refusal(error: &TableError) -> Option<String> {
+pub(crate) fn refusal(error: &TableError) -> Option<String> {
     let text = service::chain(error);
     let cut = text.char_indices().nth(REASON_CHARS_MAX);
     let reason = cut.map_or(text.as_str(), |(at, _)| &text[..at]);

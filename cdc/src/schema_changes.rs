@@ -1,10 +1,14 @@
 //! Changes of tables, enums and schemas, as the source's trigger tells them: to their topic, at their
 //! place among the changes of rows.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use change::framing::{SchemaId, write_header};
-use change::schema_change::{KEY_SCHEMA, Notice, SCHEMA, SchemaChange, SchemaChangeError, Table};
+use change::relation::{self, Relation};
+use change::schema_change::{
+    self, Definition, KEY_SCHEMA, Notice, SCHEMA, SchemaChange, SchemaChangeError, Table,
+};
 use change::topic::{key_subject, value_subject};
 use change::{TableName, avro};
 
@@ -15,6 +19,7 @@ use crate::error::Error;
 use crate::kafka::{Kafka, TopicSpec};
 use crate::registry::Registry;
 use crate::resnapshot;
+use crate::tables::Learned;
 use crate::transaction::Novelty;
 use crate::wire::Oid;
 
@@ -28,6 +33,8 @@ pub(crate) struct SchemaChanges {
     value: SchemaId,
     /// What it does not publish is not told either.
     publication: String,
+    /// Tables whose change was told before they were described anew.
+    told: HashSet<Oid>,
 }
 
 /// What a change means to capture.
@@ -61,6 +68,7 @@ impl SchemaChanges {
             key: registry.register(&key_subject(&topic), KEY_SCHEMA).await?,
             value: registry.register(&value_subject(&topic), SCHEMA).await?,
             publication: config.publication.clone(),
+            told: HashSet::new(),
             topic,
         })
     }
@@ -110,6 +118,33 @@ impl SchemaChanges {
     }
 }
 
+/// A table as its description shows it. Columns are numbered by where their names stand.
+fn observed(relation: &Relation, names: &[&str], publication: &str) -> Table {
+    let column = |column: &relation::Column| schema_change::Column {
+        number: names
+            .iter()
+            .position(|name| *name == column.name)
+            .and_then(|at| i16::try_from(at).ok())
+            .unwrap_or(i16::MAX),
+        name: column.name.clone(),
+        type_name: column.pg_type.name.clone(),
+        collation: None,
+        not_null: false,
+        default: None,
+        generated: None,
+        identity: None,
+        missing: None,
+    };
+    Table {
+        publications: vec![publication.to_owned()],
+        columns: relation.columns.iter().map(column).collect(),
+        ..Table::named(&relation.table)
+    }
+}
+
+/// What a change is called that no trigger told.
+const OBSERVED: &str = "ALTER TABLE";
+
 /// A schema change is of no table's count.
 const NO_TABLE: Oid = 0;
 
@@ -119,14 +154,16 @@ impl Capture {
         let Some(transaction) = &self.transaction else {
             return Err(self.out_of_order("schema change"));
         };
-        if transaction.novelty() == Novelty::Repeated {
-            return Ok(());
-        }
         let commit_lsn = transaction.commit_lsn();
         let notice = Notice::parse(content).map_err(|source| Error::SchemaChange {
             commit_lsn,
             source: source.into(),
         })?;
+        let is_repeated = transaction.novelty() == Novelty::Repeated;
+        self.schema_changes.told.insert(notice.oid);
+        if is_repeated {
+            return Ok(());
+        }
         let (meaning, notice) = self.schema_changes.meaning(notice);
         if meaning == Meaning::Nothing {
             return Ok(());
@@ -135,6 +172,54 @@ impl Capture {
         self.tell(notice).await?;
         if let Meaning::ReadAgain(table) = meaning {
             self.read_again(&table, &tag).await;
+        }
+        Ok(())
+    }
+
+    /// Tells what a table's description shows to have changed, where no trigger has: columns that came,
+    /// went or are of another type. A column that was renamed is one that went and one that came, whose
+    /// values are read.
+    pub(crate) async fn observe(&mut self, oid: Oid, learned: Learned) -> Result<(), Error> {
+        let was_told = self.schema_changes.told.remove(&oid);
+        let Some(before) = learned.before.filter(|_| !was_told) else {
+            return Ok(());
+        };
+        let after = &learned.plan.relation;
+        let names: Vec<&str> = before
+            .columns
+            .iter()
+            .chain(&after.columns)
+            .map(|it| it.name.as_str())
+            .collect();
+        let publication = &self.schema_changes.publication;
+        let (old, new) = (
+            observed(&before, &names, publication),
+            observed(after, &names, publication),
+        );
+        if old.columns == new.columns {
+            return Ok(());
+        }
+        let table = after.table.clone();
+        let came = new
+            .columns
+            .iter()
+            .any(|column| !old.columns.contains(column));
+        let is_new = self
+            .transaction
+            .as_ref()
+            .is_some_and(|it| it.novelty() == Novelty::New);
+        self.tell(Notice {
+            tag: OBSERVED.to_owned(),
+            oid,
+            statement: String::new(),
+            rewritten: came,
+            refused: None,
+            before: Some(Definition::Table(Box::new(old))),
+            after: Some(Definition::Table(Box::new(new))),
+        })
+        .await?;
+        if came && is_new {
+            self.read_again(&table, OBSERVED).await;
         }
         Ok(())
     }
@@ -191,6 +276,7 @@ mod tests {
             key: SchemaId(1),
             value: SchemaId(2),
             publication: "lockstep".to_owned(),
+            told: HashSet::new(),
         }
     }
 

@@ -41,6 +41,13 @@ enum Known {
     Refused,
 }
 
+/// What is known of a table by now.
+pub(crate) struct Learned {
+    pub plan: Arc<TablePlan>,
+    /// As records before have it; none where it is known that nothing has changed.
+    pub before: Option<Relation>,
+}
+
 /// Which schemas of a table are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Acceptance {
@@ -151,13 +158,17 @@ impl Tables {
         client: &Client,
         shape: Shape,
         acceptance: Acceptance,
-    ) -> Result<Arc<TablePlan>, TableError> {
+    ) -> Result<Learned, TableError> {
         if let Some(Known::Captured { shape: known, plan }) = self.known.get(&shape.oid)
             && *known == shape
         {
-            return Ok(Arc::clone(plan));
+            return Ok(Learned {
+                plan: Arc::clone(plan),
+                before: None,
+            });
         }
-        let plan = Arc::new(self.plan(client, &shape, acceptance).await?);
+        let (plan, before) = self.plan(client, &shape, acceptance).await?;
+        let plan = Arc::new(plan);
         let oid = shape.oid;
         tracing::info!(table = %shape.table, topic = %plan.topic, "capturing table");
         self.known.insert(
@@ -167,7 +178,7 @@ impl Tables {
                 plan: Arc::clone(&plan),
             },
         );
-        Ok(plan)
+        Ok(Learned { plan, before })
     }
 
     /// Whether the table looked otherwise until now.
@@ -200,7 +211,7 @@ impl Tables {
         client: &Client,
         shape: &Shape,
         acceptance: Acceptance,
-    ) -> Result<TablePlan, TableError> {
+    ) -> Result<(TablePlan, Option<Relation>), TableError> {
         let table = || shape.table.clone();
         let relation =
             catalog::describe(client, shape)
@@ -215,8 +226,9 @@ impl Tables {
         let key = self
             .register(&shape.table, &key_subject(&topic), &key)
             .await?;
-        if acceptance == Acceptance::Compatible {
-            self.check_scales(&topic, &relation).await?;
+        let before = self.latest(&topic, &relation).await?;
+        if let (Acceptance::Compatible, Some(before)) = (acceptance, &before) {
+            check_scales(before, &relation)?;
         }
         let value = value_schema(&relation, prefix);
         let value = self
@@ -234,36 +246,22 @@ impl Tables {
                 table: table(),
                 source,
             })?;
-        Ok(TablePlan::new(&topic, relation, Schemas { key, value }))
+        let plan = TablePlan::new(&topic, relation, Schemas { key, value });
+        Ok((plan, before))
     }
 
-    /// Avro's rules let the scale of a decimal change, and readers read other numbers then.
-    async fn check_scales(&self, topic: &str, relation: &Relation) -> Result<(), TableError> {
-        let table = || relation.table.clone();
+    /// The table as the records before have it; none where there are none, or none of ours.
+    async fn latest(
+        &self,
+        topic: &str,
+        relation: &Relation,
+    ) -> Result<Option<Relation>, TableError> {
         let latest = self.registry.latest(&value_subject(topic)).await;
         let latest = latest.map_err(|source| TableError::Registry {
-            table: table(),
+            table: relation.table.clone(),
             source,
         })?;
-        // What is none of ours is for the registry to judge.
-        let Some(before) = latest.and_then(|text| relation_of(&text).ok()) else {
-            return Ok(());
-        };
-        for column in &relation.columns {
-            let old = before.columns.iter().find(|old| old.name == column.name);
-            let scales = old
-                .and_then(|old| old.mapping.scale())
-                .zip(column.mapping.scale());
-            if let Some((before, after)) = scales.filter(|(before, after)| before != after) {
-                return Err(TableError::Rescaled {
-                    table: table(),
-                    column: column.name.clone(),
-                    before,
-                    after,
-                });
-            }
-        }
-        Ok(())
+        Ok(latest.and_then(|text| relation_of(&text).ok()))
     }
 
     async fn register(
@@ -278,4 +276,23 @@ impl Tables {
             source,
         })
     }
+}
+
+/// Avro's rules let the scale of a decimal change, and readers read other numbers then.
+fn check_scales(before: &Relation, relation: &Relation) -> Result<(), TableError> {
+    for column in &relation.columns {
+        let old = before.columns.iter().find(|old| old.name == column.name);
+        let scales = old
+            .and_then(|old| old.mapping.scale())
+            .zip(column.mapping.scale());
+        if let Some((before, after)) = scales.filter(|(before, after)| before != after) {
+            return Err(TableError::Rescaled {
+                table: relation.table.clone(),
+                column: column.name.clone(),
+                before,
+                after,
+            });
+        }
+    }
+    Ok(())
 }

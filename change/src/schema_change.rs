@@ -13,7 +13,7 @@ use crate::{Lsn, Position, TableName};
 pub const MESSAGE_PREFIX: &str = "lockstep.ddl";
 
 /// The Avro schema of [`SchemaChange`]. What every record says first stands first here, too.
-pub const SCHEMA: &str = r#"{"type":"record","name":"SchemaChange","namespace":"lockstep","fields":[{"name":"epoch","type":"long"},{"name":"commit_lsn","type":"long"},{"name":"ordinal","type":"long"},{"name":"commit_time","type":{"type":"long","logicalType":"timestamp-micros"}},{"name":"xid","type":"long"},{"name":"tag","type":"string"},{"name":"statement","type":"string"},{"name":"rewritten","type":"boolean"},{"name":"refused","type":["null","string"],"default":null},{"name":"before","type":["null","string"],"default":null},{"name":"after","type":["null","string"],"default":null}]}"#;
+pub const SCHEMA: &str = r#"{"type":"record","name":"SchemaChange","namespace":"lockstep","fields":[{"name":"epoch","type":"long"},{"name":"commit_lsn","type":"long"},{"name":"ordinal","type":"long"},{"name":"commit_time","type":{"type":"long","logicalType":"timestamp-micros"}},{"name":"xid","type":"long"},{"name":"tag","type":"string"},{"name":"oid","type":"long"},{"name":"statement","type":"string"},{"name":"rewritten","type":"boolean"},{"name":"refused","type":["null","string"],"default":null},{"name":"before","type":["null","string"],"default":null},{"name":"after","type":["null","string"],"default":null}]}"#;
 
 /// The Avro schema of its key: the object's name.
 pub const KEY_SCHEMA: &str = r#""string""#;
@@ -34,6 +34,9 @@ pub struct SchemaChange {
 pub struct Notice {
     /// As Postgres calls the statement: `ALTER TABLE`.
     pub tag: String,
+    /// The object's OID on the source; 0 where it is not told.
+    #[serde(default)]
+    pub oid: u32,
     /// What the client sent, for people to read: it is never executed. It may hold other statements,
     /// too.
     #[serde(default)]
@@ -265,6 +268,7 @@ impl SchemaChange {
         write_long(out, self.commit_time);
         write_long(out, self.xid.into());
         write_str(out, &self.notice.tag);
+        write_long(out, self.notice.oid.into());
         write_str(out, &self.notice.statement);
         write_bool(out, self.notice.rewritten);
         write_optional(out, self.notice.refused.as_deref());
@@ -289,6 +293,7 @@ impl SchemaChange {
         let commit_time = reader.long()?;
         let xid = u32::try_from(reader.long()?).map_err(|_| SchemaChangeError::Range("xid"))?;
         let tag = reader.str()?.to_owned();
+        let oid = u32::try_from(reader.long()?).map_err(|_| SchemaChangeError::Range("oid"))?;
         let statement = reader.str()?.to_owned();
         let rewritten = reader.bool()?;
         let refused = match reader.some()? {
@@ -310,6 +315,7 @@ impl SchemaChange {
             xid,
             notice: Notice {
                 tag,
+                oid,
                 statement,
                 rewritten,
                 refused,
@@ -337,7 +343,7 @@ mod tests {
     use super::*;
 
     fn change() -> SchemaChange {
-        let notice = r#"{"tag":"ALTER TABLE","statement":"alter …","rewritten":true,"refused":"why",
+        let notice = r#"{"tag":"ALTER TABLE","oid":16400,"statement":"alter …","rewritten":true,"refused":"why",
             "before":{"object":"enum","schema":"s","name":"e","labels":["a","b"]},
             "after":{"object":"table","schema":"public","name":"t","publications":["lockstep"],
                 "identity":"d","columns":[{"number":1,"name":"id","type":"integer","not_null":true}],

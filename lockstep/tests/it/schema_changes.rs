@@ -299,6 +299,40 @@ async fn by_hand(target: &Connection, change: &str) {
         .expect("change the target");
 }
 
+/// Without event triggers, which only a superuser makes.
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_that_come_and_go_are_noticed_without_being_told() {
+    let pipeline = Pipeline::new().await;
+    let source = pipeline.source.client().await;
+    let made = "create table notes (id int primary key, text text, old int);
+                insert into notes select i, i::text, i from generate_series(1, 50) i";
+    source.batch_execute(made).await.expect("make a table");
+    let _services = [pipeline.cdc(), pipeline.applier()];
+    pipeline.streaming().await;
+    for change in [
+        "alter table notes add column price numeric(10, 2) default 7",
+        "alter table notes drop column old",
+        "alter table notes rename column text to words",
+        "insert into notes values (51, 'x', 8)",
+    ] {
+        source
+            .batch_execute(change)
+            .await
+            .expect("change the source");
+    }
+    let target = pipeline.target.client().await;
+    wait::until("both sides are equal", async || {
+        compare::databases(&source, &target)
+            .await
+            .map_err(|error| format!("{error:#}"))
+    })
+    .await;
+    let names = "select string_agg(attname, ',' order by attname) from pg_attribute
+                  where attrelid = 'notes'::regclass and attnum > 0 and not attisdropped";
+    let row = target.query_one(names, &[]).await.unwrap();
+    assert_eq!(row.get::<_, &str>(0), "id,price,words");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_whose_change_is_held_waits_and_the_others_go_on() {
     let hold = [

@@ -85,7 +85,7 @@ impl std::fmt::Display for Side {
 }
 
 /// As the makers of event triggers are (manual, "CREATE EVENT TRIGGER").
-async fn is_superuser(client: &Client) -> anyhow::Result<bool> {
+pub(crate) async fn is_superuser(client: &Client) -> anyhow::Result<bool> {
     let sql = "select rolsuper from pg_roles where rolname = current_user";
     let row = client
         .query_one(sql, &[])

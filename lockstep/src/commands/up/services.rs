@@ -13,6 +13,7 @@ use super::folder::Folder;
 use super::parts::Parts;
 use super::ports::loopback;
 use crate::commands::monitored;
+use crate::commands::setup::is_superuser;
 use crate::screen;
 use operate::endpoints::Endpoints;
 
@@ -85,6 +86,10 @@ pub(super) async fn registry(
 pub(super) async fn prepare(endpoints: &Endpoints, shutdown: &Shutdown) -> anyhow::Result<()> {
     if let Some(source) = reach(&endpoints.source, shutdown).await.context("source")? {
         api::migrate(&source).await.context("source")?;
+        if is_superuser(&source).await.context("source")? {
+            let told = source.batch_execute(cdc::SCHEMA_CHANGES_SQL).await;
+            told.context("source: make the triggers that tell of schema changes")?;
+        }
     }
     if let Some(target) = reach(&endpoints.target, shutdown).await.context("target")? {
         api::prepare_replica(&target).await.context("target")?;
