@@ -7,12 +7,10 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::PgLsn;
 use tracing::{info, warn};
 
-use super::flight::Flight;
-use super::rows;
+use super::parts::{Begun, Kept};
 use super::session::{Outcome, Session, run, step};
-use super::singly::{Begun, Kept};
 use super::table;
-use crate::batch::{Change, Form, Portion, stages};
+use crate::batch::{Change, Portion};
 use crate::control::{self, Control};
 use crate::error::{Error, StatementError};
 use crate::progress::Mark;
@@ -30,23 +28,24 @@ impl Session {
         expected: Option<&Mark>,
         control: &Control,
     ) -> Result<Outcome, Error> {
-        if let Begun::OtherRules = self.begin_singly(expected, control).await? {
+        if let Begun::OtherRules = self.begin_transaction(expected, control).await? {
             return Ok(Outcome::OtherRules);
         }
         let mut kept = Kept::of(control);
         let mut from = 0;
         for placed in &portion.schema_changes {
             let before = portion.changes.get(from..placed.changes);
-            self.rows(before.unwrap_or_default(), control, &mut kept)
-                .await?;
+            let before: Vec<&Change> = control.live(before.unwrap_or_default()).collect();
+            self.rows_in_parts(&before, &mut kept).await?;
             from = placed.changes;
             if !placed.is_of(&control.held_tables) {
                 self.change_schema(placed).await?;
             }
         }
         let rest = portion.changes.get(from..).unwrap_or_default();
-        self.rows(rest, control, &mut kept).await?;
-        self.end_singly(portion, expected).await?;
+        let rest: Vec<&Change> = control.live(rest).collect();
+        self.rows_in_parts(&rest, &mut kept).await?;
+        self.end_transaction(portion, expected).await?;
         Ok(match kept.letters == control.open_letters {
             true => Outcome::Applied,
             false => Outcome::SetAside,
@@ -101,57 +100,6 @@ impl Session {
         transaction.commit().await.map_err(step("commit"))?;
         warn!(%table, reason, "the table waits");
         Ok(())
-    }
-
-    /// At once where that works, else one by one.
-    async fn rows(
-        &mut self,
-        changes: &[Change],
-        control: &Control,
-        kept: &mut Kept,
-    ) -> Result<(), Error> {
-        let live: Vec<&Change> = control.live(changes).collect();
-        if live.is_empty() {
-            return Ok(());
-        }
-        if kept.held.is_empty() && self.rows_at_once(&live).await? {
-            return Ok(());
-        }
-        self.rows_singly(live.into_iter(), kept).await
-    }
-
-    /// False where the target refused one, and nothing was applied.
-    async fn rows_at_once(&mut self, changes: &[&Change]) -> Result<bool, Error> {
-        let client: &Client = &self.connection;
-        run(client, "savepoint rows")
-            .await
-            .map_err(step("set a savepoint"))?;
-        let stages = stages(changes.iter().copied(), Form::Compacted);
-        let work = self.statements.ready(client, &stages).await?;
-        let mut flight = Flight::default();
-        let mut sent = Ok(());
-        for work in &work {
-            sent = rows::send(&mut flight, client, &self.statements, work).await;
-            if sent.is_err() {
-                break;
-            }
-        }
-        let landed = match sent {
-            Ok(()) => flight.land().await,
-            Err(failed) => Err(failed),
-        };
-        let (end, applied) = match landed.map_err(|failed| failed.into_error(&self.pipeline)) {
-            Ok(missing) => {
-                self.metrics.missing_rows.inc_by(missing);
-                ("release savepoint rows", true)
-            }
-            Err(Error::Apply { source, .. }) if source.is_refusal() => {
-                ("rollback to savepoint rows; release savepoint rows", false)
-            }
-            Err(error) => return Err(error),
-        };
-        run(client, end).await.map_err(step("end a savepoint"))?;
-        Ok(applied)
     }
 
     async fn change_schema(&mut self, placed: &Placed) -> Result<(), Error> {

@@ -184,7 +184,7 @@ impl Session {
             return Err(error);
         }
         self.undo(resumed, portion).await?;
-        self.apply_singly(portion, expected, control).await
+        self.apply_in_parts(portion, expected, control).await
     }
 
     /// Finds out whether another applier has moved the progress, or an operator changed the rules.

@@ -1,6 +1,7 @@
-//! Applying changes one by one, doing with those that the target refuses as their table's policy says.
+//! Applying changes in ever smaller parts, down to those that the target refuses: each is answered by
+//! the policy of its table.
 //!
-//! Only where a change of the portion was refused before: each takes a savepoint and an answer.
+//! Only where a change of the portion was refused before: each part takes a savepoint and an answer.
 
 use tokio_postgres::Client;
 
@@ -8,7 +9,7 @@ use super::flight::{Flight, Purpose};
 use super::letters::Refusal;
 use super::rows;
 use super::session::{BEGIN, Outcome, Session, run, step};
-use crate::batch::{Aside, Change, Form, HeldKeys, Portion, stages};
+use crate::batch::{Aside, Change, Form, HeldKeys, Portion, Sifted, stages};
 use crate::conflicts::Policy;
 use crate::control::Control;
 use crate::decode::Action;
@@ -17,6 +18,8 @@ use crate::progress::Mark;
 
 /// The keys of so many are held in memory. More of them are no exceptions, and apply stops.
 const LETTERS_MAX: i64 = 100_000;
+/// So many are applied one by one rather than at once and, after a refusal, by halves.
+const FEW: usize = 8;
 
 /// Keys whose changes are set aside, and how many changes are.
 pub(super) struct Kept {
@@ -48,29 +51,90 @@ pub(super) enum Answer {
 
 impl Session {
     /// As [`Session::apply`].
-    pub(super) async fn apply_singly(
+    pub(super) async fn apply_in_parts(
         &mut self,
         portion: &Portion,
         expected: Option<&Mark>,
         control: &Control,
     ) -> Result<Outcome, Error> {
-        if let Begun::OtherRules = self.begin_singly(expected, control).await? {
+        if let Begun::OtherRules = self.begin_transaction(expected, control).await? {
             return Ok(Outcome::OtherRules);
         }
         let mut kept = Kept::of(control);
-        self.rows_singly(control.live(&portion.changes), &mut kept)
-            .await?;
-        self.end_singly(portion, expected).await?;
+        let live: Vec<&Change> = control.live(&portion.changes).collect();
+        self.rows_in_parts(&live, &mut kept).await?;
+        self.end_transaction(portion, expected).await?;
         Ok(Outcome::SetAside)
     }
 
-    /// Applies changes of rows one by one, in the transaction that is open.
-    pub(super) async fn rows_singly(
+    /// Applies changes of rows in the transaction that is open: at once where that works, else by
+    /// halves. So a few that are refused among many take few answers.
+    pub(super) async fn rows_in_parts(
         &mut self,
-        changes: impl Iterator<Item = &Change>,
+        changes: &[&Change],
+        kept: &mut Kept,
+    ) -> Result<(), Error> {
+        let mut parts = vec![changes];
+        while let Some(part) = parts.pop() {
+            if part.len() <= FEW {
+                self.rows_one_by_one(part, kept).await?;
+            } else if !self.rows_at_once(part, kept).await? {
+                let (first, second) = part.split_at(part.len() / 2);
+                parts.extend([second, first]);
+            }
+        }
+        Ok(())
+    }
+
+    /// False where the target refused one, and nothing was applied.
+    async fn rows_at_once(&mut self, changes: &[&Change], kept: &mut Kept) -> Result<bool, Error> {
+        let mut held = kept.held.clone();
+        let sifted = Sifted::new(changes.iter().copied(), &mut held);
+        let client: &Client = &self.connection;
+        run(client, "savepoint rows")
+            .await
+            .map_err(step("set a savepoint"))?;
+        let stages = stages(sifted.admitted.iter().copied(), Form::Compacted);
+        let work = self.statements.ready(client, &stages).await?;
+        let mut flight = Flight::default();
+        let mut sent = Ok(());
+        for work in &work {
+            sent = rows::send(&mut flight, client, &self.statements, work).await;
+            if sent.is_err() {
+                break;
+            }
+        }
+        let landed = match sent {
+            Ok(()) => flight.land().await,
+            Err(failed) => Err(failed),
+        };
+        let (end, applied) = match landed.map_err(|failed| failed.into_error(&self.pipeline)) {
+            Ok(missing) => {
+                self.metrics.missing_rows.inc_by(missing);
+                ("release savepoint rows", true)
+            }
+            Err(Error::Apply { source, .. }) if source.is_refusal() => {
+                ("rollback to savepoint rows; release savepoint rows", false)
+            }
+            Err(error) => return Err(error),
+        };
+        run(client, end).await.map_err(step("end a savepoint"))?;
+        if applied {
+            for aside in sifted.aside {
+                kept.letters += i64::from(matches!(aside, Aside::Follows(_)));
+                self.write_aside(aside).await?;
+            }
+            kept.held = held;
+        }
+        Ok(applied)
+    }
+
+    async fn rows_one_by_one(
+        &mut self,
+        changes: &[&Change],
         Kept { held, letters }: &mut Kept,
     ) -> Result<(), Error> {
-        for change in changes {
+        for &change in changes {
             if change.action == Action::Truncate {
                 if held.free(&change.plan.relation.table) {
                     self.write_aside(Aside::Closes(change)).await?;
@@ -95,7 +159,7 @@ impl Session {
     }
 
     /// Commits with the progress of the portion, where that ends a commits record.
-    pub(super) async fn end_singly(
+    pub(super) async fn end_transaction(
         &mut self,
         portion: &Portion,
         expected: Option<&Mark>,
@@ -131,7 +195,7 @@ impl Session {
     }
 
     /// Begins a transaction unless one is open, by the rules as they are known.
-    pub(super) async fn begin_singly(
+    pub(super) async fn begin_transaction(
         &mut self,
         expected: Option<&Mark>,
         control: &Control,
