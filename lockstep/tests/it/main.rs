@@ -23,6 +23,7 @@ mod setup;
 mod snapshot;
 mod subscriptions;
 mod topics;
+mod two_phase;
 mod up;
 mod verify;
 mod verify_load;

@@ -32,6 +32,7 @@ pub(super) async fn examine(
     findings.push(free_senders(&server));
     findings.push(slot_state(&names.slot, slot.as_ref(), &server));
     findings.push(publication(client, &names.publication, &server).await?);
+    findings.push(schema_changes(client).await?);
     let tables = catalog::published(client, &names.publication).await?;
     findings.extend(tables.iter().map(table));
     if tables.is_empty() {
@@ -42,6 +43,27 @@ pub(super) async fn examine(
         findings.push(Finding::fail("source", "tables", "none is published", mend));
     }
     Ok(())
+}
+
+/// Who runs without them has to change tables on both sides.
+async fn schema_changes(client: &Client) -> anyhow::Result<Finding> {
+    let sql = "select evtenabled::text from pg_event_trigger where evtname = 'lockstep_ddl'";
+    let row = client.query_opt(sql, &[]).await;
+    let row = row.context("look for the event triggers")?;
+    Ok(match row.as_ref().map(|row| row.get::<_, &str>(0)) {
+        Some("D") => Finding::note(
+            "source",
+            "schema changes",
+            "the event triggers are disabled",
+        ),
+        Some(_) => Finding::ok("source", "schema changes", "told by event triggers"),
+        None => Finding::note(
+            "source",
+            "schema changes",
+            "no event triggers: only columns that come and go are noticed; a superuser's \
+             `lockstep setup` makes them",
+        ),
+    })
 }
 
 const SERVER: &str = "
