@@ -15,6 +15,7 @@ mod kill;
 mod lossless;
 mod monitoring;
 mod operations;
+mod refused;
 mod replay;
 mod replica;
 mod schemas;
