@@ -30,12 +30,13 @@ async fn a_prepared_transaction_arrives_when_it_commits() {
         let rows = rows.map_err(|error| format!("{error:?}"))?;
         Ok::<Vec<i32>, String>(rows.iter().map(|row| row.get(0)).collect())
     };
-    wait::until("what came after is there, and nothing else", async || {
-        match ids().await?.as_slice() {
+    wait::until(
+        "what came after is there, and nothing else",
+        async || match ids().await?.as_slice() {
             [3] => Ok(()),
             other => Err(format!("{other:?}")),
-        }
-    })
+        },
+    )
     .await;
     for service in &mut services {
         service.kill_9();
@@ -45,11 +46,15 @@ async fn a_prepared_transaction_arrives_when_it_commits() {
     for statement in ended.split(';') {
         source.batch_execute(statement).await.expect("end");
     }
-    wait::within(Duration::from_secs(60), "both sides are equal", async || {
-        compare::databases(&source, &target)
-            .await
-            .map_err(|error| format!("{error:#}"))
-    })
+    wait::within(
+        Duration::from_secs(60),
+        "both sides are equal",
+        async || {
+            compare::databases(&source, &target)
+                .await
+                .map_err(|error| format!("{error:#}"))
+        },
+    )
     .await;
     assert_eq!(ids().await, Ok(vec![1, 3]));
 }
