@@ -81,7 +81,7 @@ fn group_table(visit: &Visit<'_>, groups: &[Group]) -> Markup {
                             (action_form(visit.caller, "redrive-group", html! {
                                 input type="hidden" name="table" value=(group.table);
                                 input type="hidden" name="sqlstate" value=(sqlstate);
-                                button { "Retry " (group.letters) " letters" }
+                                button { "Retry " (group.letters) @if group.letters == 1 { " letter" } @else { " letters" } }
                             }))
                         }
                     }

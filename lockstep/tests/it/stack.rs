@@ -33,13 +33,21 @@ pub(crate) struct Stack {
 
 impl Stack {
     pub(crate) fn start(more: &[&str]) -> Self {
+        Self::start_with(more, &[])
+    }
+
+    /// With variables for what `up` has no flag for.
+    pub(crate) fn start_with(more: &[&str], env: &[(&str, &str)]) -> Self {
         let ports = ports();
         // In the folder that the process works in, which goes with it.
         let mut arguments = vec!["up", "--data=data"];
         arguments.extend(ports.iter().map(String::as_str));
         arguments.extend(more);
+        let mut launch = command::launch("up", &arguments);
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        launch.env.extend(env.iter().map(own));
         Self {
-            process: Process::start(command::launch("up", &arguments)),
+            process: Process::start(launch),
             ports,
         }
     }

@@ -188,8 +188,10 @@ impl Log {
         partitions: &[PartitionName],
     ) -> anyhow::Result<HashMap<PartitionName, Reach>> {
         // ListOffsets takes these two in place of a time.
-        let first = self.offsets(partitions, Offset::Beginning).await?;
-        let end = self.offsets(partitions, Offset::End).await?;
+        let (first, end) = tokio::try_join!(
+            self.offsets(partitions, Offset::Beginning),
+            self.offsets(partitions, Offset::End),
+        )?;
         let reach = first.into_iter().filter_map(|(name, first_offset)| {
             let end_offset = *end.get(&name)?;
             let reach = Reach {

@@ -71,16 +71,14 @@ pub async fn list(kafka: &Kafka, names: &Names, slice: &Slice) -> anyhow::Result
     let total = all.len();
     let some: Vec<(String, i32)> = all.into_iter().skip(slice.skip).take(slice.limit).collect();
     let partitions: Vec<PartitionName> = some.iter().flat_map(partitions_of).collect();
-    let reach = log.reach(&partitions).await?;
-    let last = reach.iter();
-    let last = last.filter(|(_, reach)| reach.end_offset > reach.first_offset);
-    let last = last.map(|(name, reach)| (name.clone(), reach.end_offset - 1));
-    let times = log.times(last.collect()).await?;
     let topic_names: Vec<String> = some.iter().map(|(name, _)| name.clone()).collect();
-    let settings = kafka.settings(&topic_names).await.unwrap_or_default();
     // As the applier calls its group, which it reports to for tools like this.
     let group = format!("{}-applier", names.pipeline);
-    let lags = lags(kafka, &log, &topics, &group).await?;
+    let ((reach, times), settings, lags) = tokio::try_join!(
+        held(&log, &partitions),
+        async { Ok(kafka.settings(&topic_names).await.unwrap_or_default()) },
+        lags(kafka, &topics, &group),
+    )?;
     let found = Found { reach, times, lags };
     let mut settings = settings.into_iter();
     let topics = some.iter().map(|topic| {
@@ -93,6 +91,19 @@ pub async fn list(kafka: &Kafka, names: &Names, slice: &Slice) -> anyhow::Result
     })
 }
 
+/// What the partitions hold, and when their last records were made, in milliseconds.
+async fn held(log: &Log, partitions: &[PartitionName]) -> anyhow::Result<(Reaches, Times)> {
+    let reach = log.reach(partitions).await?;
+    let last = reach.iter();
+    let last = last.filter(|(_, reach)| reach.end_offset > reach.first_offset);
+    let last = last.map(|(name, reach)| (name.clone(), reach.end_offset - 1));
+    let times = log.times(last.collect()).await?;
+    Ok((reach, times))
+}
+
+type Reaches = HashMap<PartitionName, Reach>;
+type Times = HashMap<PartitionName, i64>;
+
 fn partitions_of((topic, count): &(String, i32)) -> Vec<PartitionName> {
     let name = |partition| PartitionName {
         topic: topic.clone(),
@@ -102,8 +113,8 @@ fn partitions_of((topic, count): &(String, i32)) -> Vec<PartitionName> {
 }
 
 struct Found {
-    reach: HashMap<PartitionName, Reach>,
-    times: HashMap<PartitionName, i64>,
+    reach: Reaches,
+    times: Times,
     /// None when it is not known.
     lags: Option<HashMap<String, u64>>,
 }
@@ -146,7 +157,6 @@ impl Found {
 /// applied; a topic that is missing has none.
 async fn lags(
     kafka: &Kafka,
-    log: &Log,
     topics: &Topics,
     group: &str,
 ) -> anyhow::Result<Option<HashMap<String, u64>>> {
@@ -157,7 +167,9 @@ async fn lags(
     let Ok(Some(applied)) = kafka.committed(group, commits).await else {
         return Ok(None);
     };
-    let mut index = Index::open(log, &topics.commits()).await?;
+    // One of its own: reading another's would end what that reads.
+    let log = kafka.log(PATIENCE)?;
+    let mut index = Index::open(&log, &topics.commits()).await?;
     let mut lags: HashMap<String, u64> = HashMap::new();
     let mut next = applied;
     let mut read = 0;

@@ -151,6 +151,18 @@ impl Browser {
         axe::listed(found.json())
     }
 
+    /// Milliseconds from asking for the page until something of it was painted: the Paint Timing
+    /// API's `first-contentful-paint`.
+    pub async fn painted(&self) -> f64 {
+        wait::until("the page is painted", async || {
+            let script =
+                "return performance.getEntriesByName('first-contentful-paint')[0]?.startTime";
+            let at = self.run(script, Vec::new()).await;
+            at.as_f64().ok_or("it is not")
+        })
+        .await
+    }
+
     /// The elements that reach out of the window to its right, and so make the page scroll sideways;
     /// none of those that are cut off or scroll in something smaller.
     pub async fn overhanging(&self) -> Vec<String> {
