@@ -93,7 +93,8 @@ impl Remote {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        self.answer(self.client.get(url).timeout(ANSWER_LIMIT)).await
+        self.answer(self.client.get(url).timeout(ANSWER_LIMIT))
+            .await
     }
 
     /// Has the console do something; returns what it came to beyond that it is done.

@@ -14,6 +14,7 @@ mod kill;
 mod lossless;
 mod monitoring;
 mod operations;
+mod remote;
 mod replay;
 mod replica;
 mod schemas;

@@ -41,7 +41,9 @@ fn standing(record: &Record) -> Markup {
             "does not count yet",
             Some("its commits record is still to come"),
         ),
-        Some(Standing::Unknown { why }) => ("unknown", "unknown whether it counts", Some(why.as_ref())),
+        Some(Standing::Unknown { why }) => {
+            ("unknown", "unknown whether it counts", Some(why.as_ref()))
+        }
     };
     html! {
         span.badge data-state=(state) { (word) }
