@@ -60,6 +60,8 @@ pub struct Listing {
 pub struct Detail {
     pub letter: Letter,
     pub columns: Vec<Side>,
+    /// Why they are not known: its schema is lost, or the table gone.
+    pub error: Option<String>,
 }
 
 /// Which letters are listed.
@@ -174,14 +176,19 @@ pub async fn sides(target: &Dsn, pipeline: &str, id: i64) -> anyhow::Result<Opti
 }
 
 /// # Errors
-/// When there is no such letter, the target does not answer, or lacks the table.
+/// When there is no such letter, or the target does not answer.
 pub async fn detail(target: &Dsn, pipeline: &str, id: i64) -> anyhow::Result<Detail> {
     let client = service::postgres::connect(target, "lockstep dead-letters").await?;
     let letter = letter_of(&client, pipeline, id).await?;
-    let columns = sides(target, pipeline, id).await?;
+    let letter = letter.ok_or(NoLetter(id))?;
+    let (columns, error) = match sides(target, pipeline, id).await {
+        Ok(columns) => (columns.unwrap_or_default(), None),
+        Err(error) => (Vec::new(), Some(format!("{error:#}"))),
+    };
     Ok(Detail {
-        letter: letter.ok_or(NoLetter(id))?,
-        columns: columns.unwrap_or_default(),
+        letter,
+        columns,
+        error,
     })
 }
 

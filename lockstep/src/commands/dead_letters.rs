@@ -191,11 +191,19 @@ async fn detail(pipeline: &Pipeline, id: i64) -> anyhow::Result<Detail> {
     }
 }
 
+/// Code 0 only when it is known what it wants.
 fn show(detail: &Detail, json: bool) -> anyhow::Result<ExitCode> {
-    if json {
-        print(detail)?;
-        return Ok(ExitCode::SUCCESS);
+    match json {
+        true => print(detail)?,
+        false => show_text(detail),
     }
+    Ok(match detail.error {
+        None => ExitCode::SUCCESS,
+        Some(_) => ExitCode::FAILURE,
+    })
+}
+
+fn show_text(detail: &Detail) {
     let letter = &detail.letter;
     screen::line(&line(letter));
     screen::line(&letter.error);
@@ -219,7 +227,9 @@ fn show(detail: &Detail, json: bool) -> anyhow::Result<ExitCode> {
         let present = present.clone().unwrap_or_else(null);
         screen::line(&format!("{column}: wanted {wanted} | present {present}"));
     }
-    Ok(ExitCode::SUCCESS)
+    if let Some(error) = &detail.error {
+        screen::line(&format!("what it wants is not known: {error}"));
+    }
 }
 
 async fn redrive(

@@ -170,85 +170,93 @@ fn without_age(line: &str) -> String {
 
 const SUBJECT: &str = "lockstep.public.articles-value";
 
+/// What there is to tell.
+const DEEDS: [&[&str]; 4] = [
+    &["snapshot", "--table=public.articles", "--reason=a test"],
+    &["replay", "--into=copy", "--from-lsn=earliest", "--reason=x"],
+    &["verify", "--table=public.articles"],
+    &["pause", "--table=public.articles", "--reason=a test"],
+];
+
+const QUESTIONS: [&[&str]; 22] = [
+    &["dead-letters", "list"],
+    &["dead-letters", "list", "--all", "--table=members"],
+    &["dead-letters", "list", "--limit=1"],
+    &["dead-letters", "show", "1"],
+    &["topics", "list"],
+    &["topics", "list", "--name=members"],
+    &["topics", "records", "public.members", "--earliest"],
+    &[
+        "topics",
+        "records",
+        "lockstep.commits",
+        "--earliest",
+        "--limit=3",
+    ],
+    &[
+        "topics",
+        "records",
+        "public.members",
+        "--key=1",
+        "--backwards",
+    ],
+    &["topics", "records", "public.members", "--at=0:1"],
+    &["schemas", "list"],
+    &["schemas", "list", "--name=articles", "--deleted"],
+    &["schemas", "show", SUBJECT],
+    &["schemas", "show", SUBJECT, "--version=1"],
+    &["schemas", "diff", SUBJECT, "1", "1"],
+    &["schemas", "level"],
+    &["schemas", "level", SUBJECT],
+    &["schemas", "test", SUBJECT, "schema.json"],
+    &["snapshot", "--list"],
+    &["verify", "--history"],
+    &["replay", "--list"],
+    &[
+        "replay",
+        "--dry-run",
+        "--from-lsn=earliest",
+        "--table=members",
+    ],
+];
+
+const WRONG: [&[&str]; 15] = [
+    &["dead-letters", "show", "999"],
+    &["topics", "records", "members"],
+    &["topics", "records", "public.nothing"],
+    &["topics", "records", "public.members", "--partition=99"],
+    &["schemas", "show", "nothing"],
+    &["schemas", "show", ".."],
+    &["replay", "--dry-run", "--from-lsn=FFFFFFFF/0"],
+    &["replay", "--dry-run"],
+    &["replay", "--from-lsn=earliest"],
+    &["replay", "--cancel=999"],
+    &["pause", "--table=public.articles"],
+    &["pause", "capture", "--table=public.articles"],
+    &["resume", "--table=public.members"],
+    &["snapshot", "--table=public.nothing"],
+    &["snapshot", "--cancel=999"],
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_console_tells_is_what_commands_find_by_themselves() {
     let operated = Operated::start().await;
-    for action in [
-        &["snapshot", "--table=public.articles", "--reason=a test"][..],
-        &["replay", "--into=copy", "--from-lsn=earliest", "--reason=x"],
-        &["verify", "--table=public.articles"],
-        &["pause", "--table=public.articles", "--reason=a test"],
-    ] {
-        operated.direct(action).await.well();
+    for deed in DEEDS {
+        operated.direct(deed).await.well();
     }
-    let version = format!("{}/schema.json", operated.elsewhere.path().display());
-    let shown = ["schemas", "show", SUBJECT, "--version=1"];
-    let schema = operated.direct(&shown).await.well();
-    std::fs::write(&version, schema).expect("write a schema");
-    for question in [
-        &["status"][..],
-        &["dead-letters", "list"],
-        &["dead-letters", "list", "--all", "--table=members"],
-        &["dead-letters", "list", "--limit=1"],
-        &["dead-letters", "show", "1"],
-        &["topics", "list"],
-        &["topics", "list", "--name=members"],
-        &["topics", "records", "public.members", "--earliest"],
-        &[
-            "topics",
-            "records",
-            "lockstep.commits",
-            "--earliest",
-            "--limit=3",
-        ],
-        &[
-            "topics",
-            "records",
-            "public.members",
-            "--key=1",
-            "--backwards",
-        ],
-        &["topics", "records", "public.members", "--at=0:1"],
-        &["schemas", "list"],
-        &["schemas", "list", "--name=articles", "--deleted"],
-        &["schemas", "show", SUBJECT],
-        &shown,
-        &["schemas", "diff", SUBJECT, "1", "1"],
-        &["schemas", "level"],
-        &["schemas", "level", SUBJECT],
-        &["schemas", "test", SUBJECT, &version],
-        &["snapshot", "--list"],
-        &["verify", "--history"],
-        &["verify", "--history", "--limit=1"],
-        &["replay", "--list"],
-        &["replay", "--dry-run", "--from-lsn=earliest"],
-    ] {
-        if question != ["status"] {
-            operated.same(question).await;
-        }
+    let schema = ["schemas", "show", SUBJECT, "--version=1"];
+    let schema = operated.direct(&schema).await.well();
+    for folder in [operated.stack.process.dir(), operated.elsewhere.path()] {
+        std::fs::write(folder.join("schema.json"), &schema).expect("write a schema");
+    }
+    operated.same(&["status", "--json"]).await;
+    for question in QUESTIONS {
+        operated.same(question).await;
         operated.same(&[question, &["--json"]].concat()).await;
     }
-    for wrong in [
-        &["dead-letters", "show", "999"][..],
-        &["topics", "records", "members"],
-        &["topics", "records", "public.nothing"],
-        &["topics", "records", "public.members", "--partition=99"],
-        &["schemas", "show", "nothing"],
-        &["schemas", "show", ".."],
-        &["replay", "--dry-run", "--from-lsn=FFFFFFFF/0"],
-        &["replay", "--dry-run"],
-        &["replay", "--from-lsn=earliest"],
-        &["pause", "--table=public.articles"],
-        &["pause", "capture", "--table=public.articles"],
-        &["resume", "--table=public.members"],
-        &["snapshot", "--table=public.nothing"],
-        &["snapshot", "--cancel=999"],
-        &["replay", "--cancel=999"],
-    ] {
-        let (direct, remote) = (
-            operated.direct(wrong).await,
-            operated.remote("bob", wrong).await,
-        );
+    for wrong in WRONG {
+        let direct = operated.direct(wrong).await;
+        let remote = operated.remote("bob", wrong).await;
         assert_eq!(direct.code, Some(1), "{wrong:?}: {direct:?}");
         assert_eq!(remote.code, Some(1), "{wrong:?}: {remote:?}");
         let cause = direct.stderr.trim_start_matches("error: ");
@@ -256,33 +264,125 @@ async fn what_a_console_tells_is_what_commands_find_by_themselves() {
     }
 }
 
+const FOR_OPERATORS: [&[&str]; 13] = [
+    &["pause"],
+    &["resume"],
+    &["pause", "capture"],
+    &["resume", "capture"],
+    &["pause", "--table=public.articles"],
+    &["resume", "--table=public.articles"],
+    &["snapshot", "--table=public.articles"],
+    &["snapshot", "--cancel=1"],
+    &["dead-letters", "show", "1"],
+    &["dead-letters", "redrive", "--all"],
+    &["replay", "--dry-run", "--from-lsn=earliest"],
+    &["replay", "--cancel=1"],
+    &["replay", "--resume=1"],
+];
+
+const FOR_ADMINS: [&[&str]; 3] = [
+    &["dead-letters", "discard", "1", "--reason=x"],
+    &["schemas", "level", "--set=full"],
+    &["schemas", "delete", SUBJECT],
+];
+
+/// Who does what, as what it is in the audit log, and what is said.
+const DONE: [(&str, &[&str], &str, &str); 15] = [
+    (
+        "bob",
+        &["pause"],
+        "pause apply",
+        "apply is paused; `lockstep resume`",
+    ),
+    ("bob", &["resume"], "resume apply", "apply goes on"),
+    (
+        "bob",
+        &["pause", "capture"],
+        "pause capture",
+        "`lockstep resume capture` lets it",
+    ),
+    (
+        "bob",
+        &["resume", "capture"],
+        "resume capture",
+        "capture goes on within",
+    ),
+    (
+        "bob",
+        &["pause", "--table=articles"],
+        "pause table",
+        "public.articles is held",
+    ),
+    (
+        "bob",
+        &["resume", "--table=articles"],
+        "resume table",
+        "where all others are",
+    ),
+    (
+        "bob",
+        &["snapshot", "--table=articles"],
+        "snapshot",
+        "public.articles: ",
+    ),
+    (
+        "bob",
+        &["dead-letters", "redrive", "1"],
+        "redrive dead letters",
+        "2 applied, 0 refused",
+    ),
+    (
+        "bob",
+        &["replay", "--into=copy"],
+        "replay",
+        "is done; the rows are as they were",
+    ),
+    (
+        "eve",
+        &["dead-letters", "discard", "1"],
+        "discard dead letters",
+        "0 discarded",
+    ),
+    (
+        "eve",
+        &["schemas", "level", "--set=full"],
+        "schemas level",
+        "FULL, the global level",
+    ),
+    (
+        "eve",
+        &["schemas", "level", SUBJECT, "--set=none"],
+        "schemas level",
+        "NONE",
+    ),
+    (
+        "eve",
+        &["schemas", "level", SUBJECT, "--clear"],
+        "schemas level",
+        "FULL, the global",
+    ),
+    (
+        "eve",
+        &["schemas", "delete", SUBJECT],
+        "schemas delete",
+        "deleted; its schemas",
+    ),
+    (
+        "eve",
+        &["schemas", "delete", SUBJECT, "--permanent"],
+        "schemas delete",
+        "for ever",
+    ),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_console_does_what_roles_allow_and_writes_down_who_signed_in() {
     let operated = Operated::start().await;
     let target = operated.stack.target().await;
-    let operators = [
-        &["pause"][..],
-        &["resume"],
-        &["pause", "capture"],
-        &["resume", "capture"],
-        &["pause", "--table=public.articles"],
-        &["resume", "--table=public.articles"],
-        &["snapshot", "--table=public.articles"],
-        &["dead-letters", "show", "1"],
-        &["dead-letters", "redrive", "--all"],
-        &["replay", "--dry-run", "--from-lsn=earliest"],
-        &["replay", "--cancel=1"],
-        &["replay", "--resume=1"],
-    ];
-    let admins = [
-        &["dead-letters", "discard", "1", "--reason=x"][..],
-        &["schemas", "level", "--set=full"],
-        &["schemas", "delete", SUBJECT],
-    ];
     for (user, role, refused) in [
-        ("ann", "operator", &operators[..]),
-        ("ann", "admin", &admins[..]),
-        ("bob", "admin", &admins[..]),
+        ("ann", "operator", &FOR_OPERATORS[..]),
+        ("ann", "admin", &FOR_ADMINS[..]),
+        ("bob", "admin", &FOR_ADMINS[..]),
     ] {
         for command in refused {
             let ran = operated.remote(user, command).await;
@@ -293,117 +393,27 @@ async fn a_console_does_what_roles_allow_and_writes_down_who_signed_in() {
     }
     assert_eq!(operated.audited(&target).await, []);
 
-    let id = "delete from members where id = 99";
-    target.execute(id, &[]).await.expect("make way");
+    let by_hand = "delete from members where id = 99";
+    target.execute(by_hand, &[]).await.expect("make way");
     let mut expected = Vec::new();
-    for (user, command, action, said) in [
-        (
-            "bob",
-            &["pause"][..],
-            "pause apply",
-            "apply is paused; `lockstep resume`",
-        ),
-        ("bob", &["resume"], "resume apply", "apply goes on"),
-        (
-            "bob",
-            &["pause", "capture"],
-            "pause capture",
-            "`lockstep resume capture` lets it",
-        ),
-        (
-            "bob",
-            &["resume", "capture"],
-            "resume capture",
-            "capture goes on within",
-        ),
-        (
-            "bob",
-            &["pause", "--table=articles"],
-            "pause table",
-            "public.articles is held",
-        ),
-        (
-            "bob",
-            &["resume", "--table=articles"],
-            "resume table",
-            "where all others are",
-        ),
-        (
-            "bob",
-            &["snapshot", "--table=articles"],
-            "snapshot",
-            "public.articles: ",
-        ),
-        (
-            "bob",
-            &["dead-letters", "redrive", "1"],
-            "redrive dead letters",
-            "2 applied, 0 refused",
-        ),
-        (
-            "bob",
-            &["replay", "--into=copy"],
-            "replay",
-            "is done; the rows are as they were",
-        ),
-        (
-            "eve",
-            &["dead-letters", "discard", "1"],
-            "discard dead letters",
-            "0 discarded",
-        ),
-        (
-            "eve",
-            &["schemas", "level", "--set=full"],
-            "schemas level",
-            "FULL, the global level",
-        ),
-        (
-            "eve",
-            &["schemas", "level", SUBJECT, "--set=none"],
-            "schemas level",
-            "NONE",
-        ),
-        (
-            "eve",
-            &["schemas", "level", SUBJECT, "--clear"],
-            "schemas level",
-            "FULL, the global",
-        ),
-        (
-            "eve",
-            &["schemas", "delete", SUBJECT],
-            "schemas delete",
-            "deleted; its schemas",
-        ),
-        (
-            "eve",
-            &["schemas", "delete", SUBJECT, "--permanent"],
-            "schemas delete",
-            "for ever",
-        ),
-    ] {
+    for (user, command, action, said) in DONE {
         let command = [command, &["--reason=a test"]].concat();
         let ran = operated.remote(user, &command).await;
         assert_eq!(ran.code, Some(0), "{command:?}: {ran:?}");
         assert!(ran.stdout.contains(said), "{command:?}: {ran:?}");
-        expected.push((
-            user.to_owned(),
-            action.to_owned(),
-            Some("a test".to_owned()),
-        ));
+        let reason = Some("a test".to_owned());
+        expected.push((user.to_owned(), action.to_owned(), reason));
     }
     assert_eq!(operated.audited(&target).await, expected);
 
-    let named = operated.remote("bob", &["pause", "--who=eve"]).await;
-    assert_eq!(named.code, Some(1));
-    assert!(named.stderr.contains("leave out --who"), "{named:?}");
-    let compared = operated.remote("bob", &["verify"]).await;
-    assert_eq!(compared.code, Some(1));
-    assert!(
-        compared.stderr.contains("leave out --console"),
-        "{compared:?}"
-    );
+    for (command, words) in [
+        (&["pause", "--who=eve"][..], "leave out --who"),
+        (&["verify"], "leave out --console"),
+    ] {
+        let ran = operated.remote("bob", command).await;
+        assert_eq!(ran.code, Some(1), "{command:?}: {ran:?}");
+        assert!(ran.stderr.contains(words), "{command:?}: {ran:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
