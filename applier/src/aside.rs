@@ -12,6 +12,7 @@ use crate::config::Config;
 struct Aside {
     /// What is behind this is missing in some table.
     kept_back: Option<Lsn>,
+    unpublished_letters: i64,
     replays_running: i64,
     verification: Option<Verification>,
 }
@@ -46,12 +47,13 @@ pub(crate) fn watch(config: &Config, registry: &Registry) -> Result<Watch, prome
 async fn look(client: &Client, pipeline: &str) -> Result<Aside, Error> {
     let row = client.query_one(ASIDE, &[&pipeline]).await?;
     let kept_back: Option<&str> = row.try_get(0)?;
-    let rows_different: Option<i64> = row.try_get(2)?;
-    let finished_at: Option<f64> = row.try_get(3)?;
+    let rows_different: Option<i64> = row.try_get(3)?;
+    let finished_at: Option<f64> = row.try_get(4)?;
     Ok(Aside {
         // Postgres' own text of an LSN is always one.
         kept_back: kept_back.and_then(|lsn| lsn.parse().ok()),
-        replays_running: row.try_get(1)?,
+        unpublished_letters: row.try_get(1)?,
+        replays_running: row.try_get(2)?,
         verification: rows_different
             .zip(finished_at)
             .map(|(rows, at)| Verification {
@@ -66,6 +68,7 @@ const ASIDE: &str = "
 select least((select min(commit_lsn) from lockstep.held_tables where pipeline = $1),
              (select min(commit_lsn) - 1 from lockstep.dead_letters
                where pipeline = $1 and state = 'open'))::text,
+       (select count(*) from lockstep.dead_letters where pipeline = $1 and published_at is null),
        (select count(*) from lockstep.replays where pipeline = $1 and state = 'running'),
        v.rows_different, v.finished_at
   from (select 1) one
@@ -77,6 +80,7 @@ select least((select min(commit_lsn) from lockstep.held_tables where pipeline = 
 /// What is not known has no value, so all are vectors without a label.
 struct Metrics {
     kept_back_lsn: GaugeVec,
+    unpublished_letters: GaugeVec,
     replays_running: GaugeVec,
     rows_different: GaugeVec,
     verification_time_seconds: GaugeVec,
@@ -93,6 +97,10 @@ impl Metrics {
             kept_back_lsn: gauge(
                 "applier_kept_back_lsn",
                 "What is behind it is missing in a held table, or of a key with a dead letter.",
+            )?,
+            unpublished_letters: gauge(
+                "applier_dead_letters_unpublished",
+                "Dead letters that Kafka has not acknowledged in their topic yet.",
             )?,
             replays_running: gauge("applier_replays_running", "Replays that run.")?,
             rows_different: gauge(
@@ -114,6 +122,8 @@ impl Metrics {
             &self.kept_back_lsn,
             kept_back.map(|lsn| lsn.as_u64() as f64),
         );
+        let unpublished = aside.map(|aside| aside.unpublished_letters as f64);
+        set(&self.unpublished_letters, unpublished);
         let running = aside.map(|aside| aside.replays_running as f64);
         set(&self.replays_running, running);
         let different = verification.map(|it| it.rows_different as f64);

@@ -3,12 +3,13 @@
 use std::str::FromStr;
 
 use change::TableName;
+use clap::ValueEnum;
 
 /// A policy, by table.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub struct Conflicts {
-    /// What to do with a change that the target refuses: stop, or set it aside with the later
-    /// changes of its key (dead-letter).
+    /// What to do with a change that the target refuses: stop, set it aside with the later changes
+    /// of its key (dead-letter), or delete the rows that are in its way (overwrite).
     #[arg(
         long,
         env = "LOCKSTEP_CONFLICTS",
@@ -26,10 +27,14 @@ pub struct Conflicts {
     pub table_conflicts: Vec<TablePolicy>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Policy {
     Stop,
+    /// Sets the change aside, with the later ones of its key.
     DeadLetter,
+    /// Deletes the rows that a unique or exclusion constraint does not allow beside the change's;
+    /// stops for anything else.
+    Overwrite,
 }
 
 /// One table's policy.
@@ -41,7 +46,7 @@ pub struct TablePolicy {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("a table's policy is schema.table=stop or schema.table=dead-letter")]
+#[error("a table's policy is schema.table=stop, =dead-letter or =overwrite")]
 pub struct NoPolicy;
 
 impl FromStr for TablePolicy {
@@ -49,11 +54,7 @@ impl FromStr for TablePolicy {
 
     fn from_str(text: &str) -> Result<Self, NoPolicy> {
         let (table, policy) = text.rsplit_once('=').ok_or(NoPolicy)?;
-        let policy = match policy {
-            "stop" => Policy::Stop,
-            "dead-letter" => Policy::DeadLetter,
-            _ => return Err(NoPolicy),
-        };
+        let policy = Policy::from_str(policy, false).map_err(|_| NoPolicy)?;
         match table.contains('.') {
             true => Ok(Self {
                 table: table.to_owned(),
@@ -65,11 +66,11 @@ impl FromStr for TablePolicy {
 }
 
 impl Conflicts {
-    /// Whether refused changes of a table are set aside.
-    pub(crate) fn set_aside(&self, table: &TableName) -> bool {
+    /// A table's own policy, or that of all.
+    pub(crate) fn policy(&self, table: &TableName) -> Policy {
         let name = table.to_string();
         let own = self.table_conflicts.iter().rfind(|it| it.table == name);
-        own.map_or(self.conflicts, |own| own.policy) == Policy::DeadLetter
+        own.map_or(self.conflicts, |own| own.policy)
     }
 }
 
@@ -81,10 +82,14 @@ mod tests {
     fn a_tables_own_policy_counts() {
         let conflicts = Conflicts {
             conflicts: Policy::Stop,
-            table_conflicts: vec!["public.a=dead-letter".parse().unwrap()],
+            table_conflicts: ["public.a=dead-letter", "public.o=overwrite"]
+                .map(|text| text.parse().unwrap())
+                .into(),
         };
-        assert!(conflicts.set_aside(&TableName::new("public", "a")));
-        assert!(!conflicts.set_aside(&TableName::new("public", "b")));
+        let policy = |name| conflicts.policy(&TableName::new("public", name));
+        assert_eq!(policy("a"), Policy::DeadLetter);
+        assert_eq!(policy("o"), Policy::Overwrite);
+        assert_eq!(policy("b"), Policy::Stop);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use change::envelope::SchemaError;
 use change::framing::{FramingError, SchemaId};
 use change::topic::TopicNameError;
 use service::postgres::{ConnectError, describe};
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, SqlState};
 
 use crate::consume::ChainError;
 use crate::decode::DecodeError;
@@ -256,6 +256,14 @@ impl StatementError {
 
     pub(crate) fn constraint(&self) -> Option<&str> {
         self.0.as_db_error()?.constraint()
+    }
+
+    /// What the server says, when rows of the target are in the way of one: by a unique constraint
+    /// or index, or by an exclusion constraint.
+    pub(crate) fn in_the_way(&self) -> Option<&DbError> {
+        let codes = [SqlState::UNIQUE_VIOLATION, SqlState::EXCLUSION_VIOLATION];
+        let said = self.0.as_db_error()?;
+        codes.contains(said.code()).then_some(said)
     }
 
     /// Whether the target refused the data: it would refuse it again, and might take other data.

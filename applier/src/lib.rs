@@ -14,6 +14,7 @@
 //! - `conflicts`: what to do with changes that the target refuses;
 //! - `dead_letters`: what operators do with those that were set aside;
 //! - `steps`: from portions to transactions on the target, by those rules;
+//! - `outbox`: dead letters, into their topic;
 //! - `aside`: what is kept back, replayed and verified, as metrics;
 //! - `pipeline`: the loop that calls them;
 //! - `replay`: what the topics still hold, once more.
@@ -29,6 +30,7 @@ mod decode;
 mod error;
 mod kafka;
 mod metrics;
+mod outbox;
 mod pipeline;
 pub mod progress;
 mod registry;

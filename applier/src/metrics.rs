@@ -60,6 +60,10 @@ const CONFLICTS_TOTAL: Described = (
     "applier_conflicts_total",
     "Batches that were applied change by change after a unique violation.",
 );
+const OVERWRITTEN_ROWS_TOTAL: Described = (
+    "applier_overwritten_rows_total",
+    "Rows of the target that gave way to rows of the source.",
+);
 const RETRIES_TOTAL: Described = (
     "applier_retries_total",
     "Attempts that failed for a moment, by what was away.",
@@ -108,6 +112,7 @@ pub(crate) struct Metrics {
     pub(crate) batches: IntCounter,
     pub(crate) missing_rows: IntCounter,
     pub(crate) conflicts: IntCounter,
+    pub(crate) overwritten_rows: IntCounter,
     pub(crate) retries: IntCounterVec,
     pub(crate) orphans: IntCounter,
     pub(crate) ignored_commits: IntCounter,
@@ -151,6 +156,7 @@ impl Metrics {
             batches: counter(BATCHES_TOTAL)?,
             missing_rows: counter(MISSING_ROWS_TOTAL)?,
             conflicts: counter(CONFLICTS_TOTAL)?,
+            overwritten_rows: counter(OVERWRITTEN_ROWS_TOTAL)?,
             retries: {
                 let retries = labelled(RETRIES_TOTAL, "dependency")?;
                 for dependency in [KAFKA, REGISTRY, TARGET, PIPELINE] {

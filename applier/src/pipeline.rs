@@ -12,6 +12,7 @@ use crate::consume::Reader;
 use crate::error::Error;
 use crate::kafka::CommitsConsumer;
 use crate::metrics::{self, Metrics};
+use crate::outbox::{Bell, Outbox};
 use crate::progress::Mark;
 use crate::steps::Steps;
 use crate::target::Session;
@@ -26,13 +27,15 @@ const WAITING_PORTIONS: usize = 1;
 pub async fn run(config: Config, monitor: Monitor, shutdown: Shutdown) -> Result<(), Error> {
     let metrics = Metrics::register(&monitor.metrics)?;
     let _watch = aside::watch(&config, &monitor.metrics)?;
+    let outbox = Outbox::start(&config, &monitor.health);
     for dependency in [metrics::KAFKA, metrics::TARGET] {
         let state = Err("not connected yet".to_owned());
         monitor.health.set(dependency, state);
     }
     let mut backoff = Backoff::default();
     loop {
-        let attempt = attempt(&config, &metrics, &monitor, &shutdown, &mut backoff);
+        let bell = outbox.bell();
+        let attempt = attempt(&config, &metrics, &monitor, &shutdown, (bell, &mut backoff));
         let error = match Box::pin(attempt).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
@@ -57,12 +60,12 @@ async fn attempt(
     metrics: &Metrics,
     monitor: &Monitor,
     shutdown: &Shutdown,
-    backoff: &mut Backoff,
+    (bell, backoff): (Bell, &mut Backoff),
 ) -> Result<(), Error> {
     let work = async {
         let health = &monitor.health;
         let session = Session::open(config, metrics).await?;
-        let mut steps = Steps::begin(session, metrics).await?;
+        let mut steps = Steps::begin(session, metrics, bell).await?;
         health.set(metrics::TARGET, Ok(()));
         note_start(config, metrics, steps.mark());
         let mark = steps.mark().cloned();

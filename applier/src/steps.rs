@@ -10,6 +10,7 @@ use crate::control::Control;
 use crate::decode::Action;
 use crate::error::Error;
 use crate::metrics::{self, Metrics};
+use crate::outbox::Bell;
 use crate::progress::{Mark, Phase};
 use crate::target::{Outcome, Session};
 
@@ -25,19 +26,30 @@ pub(crate) struct Steps {
     /// Where the target is; `None` while it is nowhere.
     mark: Option<Mark>,
     metrics: Metrics,
+    bell: Bell,
+    /// Whether something was set aside in the transaction that is open.
+    is_aside: bool,
 }
 
 impl Steps {
     /// # Errors
     /// When the target does not answer.
-    pub(crate) async fn begin(session: Session, metrics: &Metrics) -> Result<Self, Error> {
+    pub(crate) async fn begin(
+        session: Session,
+        metrics: &Metrics,
+        bell: Bell,
+    ) -> Result<Self, Error> {
         let mark = session.progress().await?.map(|progress| progress.mark());
         let control = session.control().await?;
+        // For what was set aside by who died then.
+        bell.ring();
         let mut steps = Self {
             session,
             control: Control::default(),
             mark,
             metrics: metrics.clone(),
+            bell,
+            is_aside: false,
         };
         steps.heed(control);
         Ok(steps)
@@ -110,8 +122,12 @@ impl Steps {
             return Ok(outcome);
         }
         self.note(portion, started);
+        self.is_aside |= outcome == Outcome::SetAside;
         if let Some(mark) = portion.mark() {
             self.mark = Some(mark.clone());
+            if std::mem::take(&mut self.is_aside) {
+                self.bell.ring();
+            }
         }
         if outcome == Outcome::SetAside {
             let control = self.session.control().await?;

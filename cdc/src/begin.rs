@@ -178,14 +178,18 @@ impl Ground {
         } = context;
         let kafka = Arc::new(Kafka::new(config, &monitor.health)?);
         let topic = config.prefix.commits();
-        kafka
-            .ensure_topic(&TopicSpec {
-                name: &topic,
-                partitions: 1,
-                replication_factor: config.replication_factor,
-                retention: Duration::from_secs(u64::from(config.retention_hours) * 3600),
-            })
-            .await?;
+        // Apply writes to the second one. All topics are made here, with the same settings.
+        let dead_letters = config.prefix.dead_letters();
+        for (name, partitions) in [(&topic, 1), (&dead_letters, config.partitions)] {
+            kafka
+                .ensure_topic(&TopicSpec {
+                    name,
+                    partitions,
+                    replication_factor: config.replication_factor,
+                    retention: Duration::from_secs(u64::from(config.retention_hours) * 3600),
+                })
+                .await?;
+        }
         monitor.health.set(kafka::DEPENDENCY, Ok(()));
         let registry = Registry::new(&config.registry)?;
         let schema = registry.register(&value_subject(&topic), SCHEMA).await?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use change::topic::RECORD_BYTES_MAX;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -22,8 +23,6 @@ use crate::publish::Tracker;
 /// The dependency's name in the health report.
 pub(crate) const DEPENDENCY: &str = "kafka";
 
-/// The longest record: what topics are made with, and what the producer sends.
-pub(crate) const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What the producer may hold that is not acknowledged: with the buffers of its connections this
 /// bounds the memory of capture, whatever the backlog.
 const QUEUE_KILOBYTES_MAX: usize = 64 * 1024;

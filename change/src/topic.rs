@@ -7,6 +7,8 @@ use crate::TableName;
 
 /// Kafka's limit (`org.apache.kafka.common.internals.Topic.MAX_NAME_LENGTH`).
 const TOPIC_NAME_MAX: usize = 249;
+/// The longest record: what topics are made with, and what producers send.
+pub const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The names of a pipeline's topics, all of which start with one prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +78,11 @@ impl Topics {
     /// One partition; one record per published batch of whole transactions.
     pub fn commits(&self) -> String {
         format!("{}.commits", self.prefix)
+    }
+
+    /// Records that could not be applied.
+    pub fn dead_letters(&self) -> String {
+        format!("{}.dead-letters", self.prefix)
     }
 }
 
@@ -148,6 +155,7 @@ mod tests {
         }
         for other in [
             "shop.commits",
+            "shop.dead-letters",
             "other.public.t",
             "shop.a.b.c",
             "shop.a-2.b",

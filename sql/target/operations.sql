@@ -74,6 +74,12 @@ create table if not exists lockstep.dead_letters (
     unique (pipeline, commit_lsn, ordinal, table_schema, table_name)
 );
 
+-- When it was acknowledged in the topic of dead letters, which is fed from this table.
+alter table lockstep.dead_letters add column if not exists published_at timestamptz;
+
+create index if not exists dead_letters_unpublished
+    on lockstep.dead_letters (pipeline, id) where published_at is null;
+
 create index if not exists dead_letters_open
     on lockstep.dead_letters (pipeline, table_schema, table_name, key) where state = 'open';
 

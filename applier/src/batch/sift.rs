@@ -34,6 +34,11 @@ impl HeldKeys {
         self.0.is_empty()
     }
 
+    /// Whether a key of `table` is held.
+    pub(crate) fn any_of(&self, table: &TableName) -> bool {
+        self.0.contains_key(table)
+    }
+
     /// Holds a key of a table.
     pub(crate) fn insert(&mut self, table: &TableName, key: Row) {
         match self.0.get_mut(table) {

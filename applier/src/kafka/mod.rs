@@ -5,10 +5,12 @@
 
 mod commits;
 mod data;
+mod letters;
 mod probe;
 
 pub(crate) use commits::CommitsConsumer;
 pub(crate) use data::{DataConsumer, Fetched, LaneId};
+pub(crate) use letters::{Letters, Original, Outgoing};
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -60,9 +62,8 @@ enum Trouble {
 
 impl Consumer {
     fn new(config: &Config, options: &[(&str, String)], context: Context) -> Result<Self, Error> {
-        let mut client = ClientConfig::new();
+        let mut client = settings(config);
         client
-            .set("bootstrap.servers", &config.kafka)
             .set("group.id", format!("{}-applier", config.pipeline))
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
@@ -71,15 +72,11 @@ impl Consumer {
             .set("auto.offset.reset", "error")
             .set("check.crcs", "true")
             // By default a full queue pauses fetching for a whole second.
-            .set("fetch.queue.backoff.ms", "5")
-            .set("reconnect.backoff.max.ms", "2000");
+            .set("fetch.queue.backoff.ms", "5");
         for (key, value) in options {
             client.set(*key, value);
         }
-        for option in &config.kafka_option {
-            client.set(&option.key, &option.value);
-        }
-        let created = client.create_with_context(context);
+        let created = chosen(client, config).create_with_context(context);
         let consumer =
             created.map_err(|error| failure(&config.kafka, "set up a client", &error))?;
         Ok(Self {
@@ -126,6 +123,23 @@ impl Consumer {
             },
         }
     }
+}
+
+/// What all clients have in common.
+fn settings(config: &Config) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client
+        .set("bootstrap.servers", &config.kafka)
+        .set("reconnect.backoff.max.ms", "2000");
+    client
+}
+
+/// What the operator chose comes last.
+fn chosen(mut client: ClientConfig, config: &Config) -> ClientConfig {
+    for option in &config.kafka_option {
+        client.set(&option.key, &option.value);
+    }
+    client
 }
 
 /// Why there are no watermarks.

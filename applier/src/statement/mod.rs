@@ -3,10 +3,12 @@
 //! Does no I/O. Every name goes through [`change::quoted`]; type names are what the target's
 //! `format_type` wrote.
 
+mod obstacle;
 mod row;
 mod staged;
 mod touched;
 
+pub(crate) use obstacle::{Element, Filling, Obstacle, ObstacleColumn};
 pub(crate) use touched::{Noting, Touched};
 
 use std::sync::Arc;

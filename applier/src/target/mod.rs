@@ -4,6 +4,7 @@ mod flight;
 mod image;
 mod job;
 mod letters;
+mod overwrite;
 mod progress;
 mod redrive;
 mod rows;

@@ -77,7 +77,8 @@ impl Session {
         let present = "select to_regclass('lockstep.progress') is not null \
                        and to_regclass('lockstep.schemas') is not null \
                        and to_regprocedure('lockstep.wait_for(pg_lsn, interval, text)') is not null \
-                       and to_regclass('lockstep.audit') is not null";
+                       and to_regclass('lockstep.audit') is not null \
+                       and to_regclass('lockstep.dead_letters_unpublished') is not null";
         let present = connection.query_one(present, &[]).await;
         if !present
             .map_err(step("look for lockstep.progress"))?
@@ -165,7 +166,7 @@ impl Session {
             }
         }
         let error = refused.expect("the loop ends with an error");
-        if !self.sets_aside(&error, control.open_letters) {
+        if self.answer(&error, &held, control.open_letters).is_none() {
             return Err(error);
         }
         self.undo(resumed, portion).await?;

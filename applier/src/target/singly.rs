@@ -1,4 +1,4 @@
-//! Applying changes one by one, setting aside those that the target refuses.
+//! Applying changes one by one, doing with those that the target refuses as their table's policy says.
 //!
 //! Only where a change of the portion was refused before: each takes a savepoint and an answer.
 
@@ -8,7 +8,8 @@ use super::flight::{Flight, Purpose};
 use super::letters::Refusal;
 use super::rows;
 use super::session::{BEGIN, Outcome, Session, run, step};
-use crate::batch::{Aside, Change, Form, Portion, stages};
+use crate::batch::{Aside, Change, Form, HeldKeys, Portion, stages};
+use crate::conflicts::Policy;
 use crate::control::Control;
 use crate::decode::Action;
 use crate::error::Error;
@@ -16,6 +17,12 @@ use crate::progress::Mark;
 
 /// The keys of so many are held in memory. More of them are no exceptions, and apply stops.
 const LETTERS_MAX: i64 = 100_000;
+
+/// What is done with a change that the target refuses.
+pub(super) enum Answer {
+    SetAside(Refusal),
+    Overwrite,
+}
 
 impl Session {
     /// As [`Session::apply`].
@@ -44,15 +51,15 @@ impl Session {
                 self.write_aside(Aside::Follows(change)).await?;
                 letters += 1;
             } else if let Err(error) = self.attempt_one(change).await {
-                let refusal = match &error {
-                    Error::Apply { source, .. } if self.sets_aside(&error, letters) => {
-                        Refusal::conflict(source)
+                match self.answer(&error, &held, letters) {
+                    None => return Err(error),
+                    Some(Answer::Overwrite) => self.overwrite(change, error).await?,
+                    Some(Answer::SetAside(refusal)) => {
+                        self.set_aside(change, &refusal).await?;
+                        held.hold(change);
+                        letters += 1;
                     }
-                    _ => return Err(error),
-                };
-                self.set_aside(change, &refusal).await?;
-                held.hold(change);
-                letters += 1;
+                }
             }
         }
         if let Some(mark) = portion.mark() {
@@ -69,12 +76,19 @@ impl Session {
         Ok(Outcome::SetAside)
     }
 
-    pub(super) fn sets_aside(&self, error: &Error, letters: i64) -> bool {
-        match error {
-            Error::Apply { table, source, .. } => {
-                self.conflicts.set_aside(table) && source.is_refusal() && letters < LETTERS_MAX
+    /// What a table's policy says to a change that failed; `None`: stop.
+    pub(super) fn answer(&self, error: &Error, held: &HeldKeys, letters: i64) -> Option<Answer> {
+        let Error::Apply { table, source, .. } = error else {
+            return None;
+        };
+        match self.conflicts.policy(table) {
+            Policy::Stop => None,
+            Policy::DeadLetter => (source.is_refusal() && letters < LETTERS_MAX)
+                .then(|| Answer::SetAside(Refusal::conflict(source))),
+            // A row whose changes wait is in the way of others, and is the source's all the same.
+            Policy::Overwrite => {
+                (source.in_the_way().is_some() && !held.any_of(table)).then_some(Answer::Overwrite)
             }
-            _ => false,
         }
     }
 

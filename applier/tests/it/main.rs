@@ -12,6 +12,8 @@ mod control;
 mod dead_letters;
 mod faults;
 mod operations;
+mod outbox;
+mod overwrite;
 mod restarts;
 mod stops;
 mod values;

@@ -233,15 +233,20 @@ impl Applier {
     }
 
     pub(crate) fn metric(&self, name: &str) -> f64 {
+        let known = self.known_metric(name);
+        known.unwrap_or_else(|| panic!("no metric {name}"))
+    }
+
+    /// `None` for what is not known, too.
+    pub(crate) fn known_metric(&self, name: &str) -> Option<f64> {
         let families = self.monitor.metrics.gather();
-        let family = families.iter().find(|family| family.name() == name);
-        let metrics = family
-            .unwrap_or_else(|| panic!("no metric {name}"))
-            .get_metric();
-        metrics
-            .iter()
-            .map(|metric| metric.get_counter().get_value() + metric.get_gauge().get_value())
-            .sum()
+        let family = families.iter().find(|family| family.name() == name)?;
+        let metrics = family.get_metric().iter();
+        Some(
+            metrics
+                .map(|metric| metric.get_counter().get_value() + metric.get_gauge().get_value())
+                .sum(),
+        )
     }
 }
 
@@ -265,7 +270,12 @@ impl Capture {
             next_lsn: 0x0100_0000,
         };
         capture.create_topic(&capture.topics.commits(), 1).await;
+        capture.create_dead_letters().await;
         capture
+    }
+
+    pub(crate) async fn create_dead_letters(&self) {
+        self.create_topic(&self.topics.dead_letters(), 2).await;
     }
 
     async fn create_topic(&self, topic: &str, partitions: i32) {
@@ -408,8 +418,8 @@ impl Capture {
         epoch: i64,
         position: Position,
     ) -> impl Future<Output = (String, i32, i64)> + use<> {
-        let value = record.encode(epoch, position);
-        self.produce(&record.topic, record.partition, Some(value))
+        let (key, value) = (record.key(), record.encode(epoch, position));
+        self.produce_keyed(&record.topic, record.partition, Some(&key), Some(value))
     }
 
     pub(crate) fn produce(
@@ -418,9 +428,20 @@ impl Capture {
         partition: i32,
         value: Option<Vec<u8>>,
     ) -> impl Future<Output = (String, i32, i64)> + use<> {
+        self.produce_keyed(topic, partition, None, value)
+    }
+
+    fn produce_keyed(
+        &self,
+        topic: &str,
+        partition: i32,
+        key: Option<&[u8]>,
+        value: Option<Vec<u8>>,
+    ) -> impl Future<Output = (String, i32, i64)> + use<> {
         let topic = topic.to_owned();
         let mut record: FutureRecord<'_, [u8], [u8]> =
             FutureRecord::to(&topic).partition(partition);
+        record.key = key;
         if let Some(value) = &value {
             record = record.payload(value);
         }
@@ -473,10 +494,9 @@ impl Table {
 
     /// One key, one partition: which hash does it does not matter here.
     fn partition(&self, row: &[Image]) -> i32 {
-        let columns = self.relation.columns.iter().zip(row);
-        let key = columns.filter(|(column, _)| column.in_key);
-        let bytes = key.flat_map(|(_, image)| image.iter().flatten());
-        let hash = bytes.fold(7_u32, |hash, byte| hash.wrapping_mul(31) + u32::from(*byte));
+        let bytes = key_bytes(&self.relation, row);
+        let hash = bytes.iter();
+        let hash = hash.fold(7_u32, |hash, byte| hash.wrapping_mul(31) + u32::from(*byte));
         i32::try_from(hash % u32::try_from(self.partitions).unwrap()).unwrap()
     }
 }
@@ -491,6 +511,12 @@ impl Record {
     pub(crate) fn before(mut self, row: Vec<Image>) -> Self {
         self.before = Some(row);
         self
+    }
+
+    /// Something that tells the row: what exactly is in a key does not matter to apply.
+    fn key(&self) -> Vec<u8> {
+        let row = self.after.as_ref().or(self.before.as_ref());
+        row.map_or(Vec::new(), |row| key_bytes(&self.relation, row))
     }
 
     pub(crate) fn encode(&self, epoch: i64, position: Position) -> Vec<u8> {
@@ -562,6 +588,14 @@ impl Record {
         }
         exact
     }
+}
+
+fn key_bytes(relation: &Relation, row: &[Image]) -> Vec<u8> {
+    let columns = relation.columns.iter().zip(row);
+    let key = columns.filter(|(column, _)| column.in_key);
+    key.flat_map(|(_, image)| image.iter().flatten())
+        .copied()
+        .collect()
 }
 
 fn items<T>(out: &mut Vec<u8>, items: &[T], write: impl Fn(&mut Vec<u8>, &T)) {

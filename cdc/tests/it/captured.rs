@@ -4,15 +4,12 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::Path;
-use std::time::Duration;
 
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use change::commit::CommitRecord;
 use change::framing;
 use clap::Parser;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use serde_json::Value;
 use service::{Monitor, Shutdown};
 use testkit::postgres::Database;
@@ -267,43 +264,13 @@ fn is_covered(commits: &[CommitRecord], topic: &str, record: &Record) -> bool {
 }
 
 fn read(kafka: &str, topic: &str) -> Vec<Record> {
-    let limit = Duration::from_secs(20);
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", kafka)
-        .set("group.id", "reader")
-        .create()
-        .unwrap();
-    let metadata = consumer.fetch_metadata(Some(topic), limit).unwrap();
-    let mut left = HashMap::new();
-    let mut assignment = TopicPartitionList::new();
-    for partition in metadata.topics()[0].partitions() {
-        let (low, high) = consumer
-            .fetch_watermarks(topic, partition.id(), limit)
-            .unwrap();
-        if low < high {
-            left.insert(partition.id(), high);
-            assignment
-                .add_partition_offset(topic, partition.id(), Offset::Offset(low))
-                .unwrap();
-        }
-    }
-    consumer.assign(&assignment).unwrap();
-    let mut records = Vec::new();
-    while !left.is_empty() {
-        let message = consumer.poll(limit).expect("the topic is silent").unwrap();
-        if left
-            .get(&message.partition())
-            .is_some_and(|high| message.offset() + 1 >= *high)
-        {
-            left.remove(&message.partition());
-        }
-        records.push(Record {
-            key: message.key().map(<[u8]>::to_vec),
-            value: message.payload().unwrap().to_vec(),
-            partition: message.partition(),
-            offset: message.offset(),
-            timestamp_ms: message.timestamp().to_millis().unwrap(),
-        });
-    }
-    records
+    let records = testkit::kafka::records(kafka, topic).into_iter();
+    let record = |record: testkit::kafka::Record| Record {
+        key: record.key,
+        value: record.value.expect("no tombstone"),
+        partition: record.partition,
+        offset: record.offset,
+        timestamp_ms: record.timestamp_ms,
+    };
+    records.map(record).collect()
 }

@@ -14,6 +14,7 @@ mod kill;
 mod lossless;
 mod monitoring;
 mod operations;
+mod refused;
 mod remote;
 mod replay;
 mod replica;

@@ -59,9 +59,14 @@ impl Pipeline {
     }
 
     pub(crate) fn applier(&self) -> Process {
+        self.applier_with(&[])
+    }
+
+    pub(crate) fn applier_with(&self, flags: &[&str]) -> Process {
         let mut arguments = self.chosen(&["target", "kafka", "registry", "prefix", "pipeline"]);
         arguments.insert(0, "applier".to_owned());
         arguments.push(format!("--metrics-listen=127.0.0.1:{}", port::free()));
+        arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
         Process::start(command::launch("applier", &borrowed(&arguments)))
     }
 

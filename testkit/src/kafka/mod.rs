@@ -13,6 +13,9 @@ use crate::wait;
 
 mod apache;
 mod local;
+mod records;
+
+pub use records::{Record, records};
 
 /// `host:port` of the broker that all tests of this process share. Topics and groups are a test's
 /// own by their names ([`crate::name::unique`]); topics are not created by using them.
