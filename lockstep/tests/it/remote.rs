@@ -216,7 +216,7 @@ const QUESTIONS: [&[&str]; 22] = [
         "replay",
         "--dry-run",
         "--from-lsn=earliest",
-        "--table=members",
+        "--table=articles_migrations",
     ],
 ];
 
