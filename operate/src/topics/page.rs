@@ -8,7 +8,7 @@ use anyhow::ensure;
 use change::envelope::{self, Head};
 use change::topic::Topics;
 use change::{Lsn, framing};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Kind;
 use super::cursor::Cursor;
@@ -56,7 +56,7 @@ pub enum Direction {
     Backwards,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Page {
     pub topic: String,
     pub kind: Kind,
@@ -75,6 +75,17 @@ pub struct Page {
     pub cut_short: bool,
 }
 
+impl Page {
+    /// For who reads `before` and `after` instead.
+    #[must_use]
+    pub fn without_cells(mut self) -> Self {
+        for record in &mut self.records {
+            record.cells.clear();
+        }
+        self
+    }
+}
+
 /// What was asked for does not exist.
 #[derive(Debug, thiserror::Error)]
 pub enum Missing {
@@ -89,7 +100,7 @@ pub enum Missing {
 }
 
 /// What a partition holds.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct Holds {
     pub partition: i32,
     pub first_offset: i64,
@@ -142,7 +153,7 @@ pub async fn read(
     }
     let (older, newer) = (merge.around(&ends.0).0, merge.around(&ends.1).1);
     let standings = match kind {
-        Kind::Table(_) => judge(&mut index, question, &taken.records).await?,
+        Kind::Table(_) | Kind::SchemaChanges => judge(&mut index, question, &taken.records).await?,
         Kind::Commits | Kind::Other => vec![None; taken.records.len()],
     };
     let mut records = Vec::with_capacity(taken.records.len());
@@ -231,7 +242,7 @@ async fn start(
         Start::Lsn(lsn) => match (index.find(*lsn).await?, kind) {
             (None, _) => everywhere(&|reach| reach.end_offset),
             (Some(entry), Kind::Commits) => everywhere(&|_| entry.offset),
-            (Some(entry), Kind::Table(_) | Kind::Other) => {
+            (Some(entry), Kind::Table(_) | Kind::SchemaChanges | Kind::Other) => {
                 at_transaction(log, &question.topic, reaches, *lsn, &entry).await?
             }
         },
@@ -406,7 +417,9 @@ async fn feed(
 /// A record that tells no position stands where the one before it stands.
 fn ordered(records: Vec<RawRecord>, kind: &Kind) -> Vec<(Order, RawRecord)> {
     let own = |raw: &RawRecord| match kind {
-        Kind::Table(_) => head(raw).map(|head| Order::Position(head.position)),
+        Kind::Table(_) | Kind::SchemaChanges => {
+            head(raw).map(|head| Order::Position(head.position))
+        }
         Kind::Commits | Kind::Other => None,
     };
     let mut last = records.iter().find_map(own);

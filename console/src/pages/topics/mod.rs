@@ -105,6 +105,7 @@ fn row(topic: &Topic) -> Markup {
     let holds = match &topic.kind {
         Kind::Table(table) => table.to_string(),
         Kind::Commits => "commits records".to_owned(),
+        Kind::SchemaChanges => "schema changes".to_owned(),
         Kind::Other => "other records".to_owned(),
     };
     let number = |number: Option<u64>| number.map_or(widgets::UNKNOWN.to_owned(), widgets::count);
