@@ -202,7 +202,14 @@ async fn redrive(
 ) -> anyhow::Result<ExitCode> {
     let pipeline = &endpoints.names.pipeline;
     let ids = ids(endpoints, letters).await?;
-    let redriven = dead_letters::redrive(&endpoints.target, pipeline, &ids, actor).await?;
+    let redriven = dead_letters::redrive(
+        &endpoints.target,
+        pipeline,
+        &ids,
+        actor,
+        &endpoints.registry,
+    )
+    .await?;
     match json {
         true => print(&redriven)?,
         false => screen::line(&format!(

@@ -265,10 +265,13 @@ fn what_is_set_aside_is_named_and_not_visible() {
             open: 2,
             first_commit_lsn: Some(Lsn::new(800)),
             by_table: vec![("public.a".into(), 2)],
+            undecodable: vec![("public.a".into(), 7)],
         },
         ..Operations::default()
     });
     problem(&letters, Gravity::Degraded, "2 dead letters in public.a");
+    let whole = "all changes of table public.a wait: the record of dead letter 7";
+    problem(&letters, Gravity::Degraded, whole);
     assert_eq!(report(&letters).stages[5].lsn, Some(Lsn::new(799)));
 }
 
