@@ -11,7 +11,9 @@ use tokio_postgres::{Client, CopyOutStream};
 /// Compares every table of the source, in all schemas but Postgres' and Lockstep's own.
 ///
 /// Sees what `COPY … (FORMAT binary)` sends, so that a value counts as equal only when all its
-/// bytes are. Both sides must stand still meanwhile.
+/// bytes are. Arrays and composites name the types of their parts by OID there, which for types of
+/// one's own differ between databases: of those, and of what cannot be sent so, the text is compared.
+/// Both sides must stand still meanwhile.
 ///
 /// # Errors
 /// The first difference, or that a side could not be read.
@@ -99,6 +101,8 @@ struct Table {
     /// Quoted, for SQL.
     ident: String,
     columns: Vec<String>,
+    /// What is compared of each column, as SQL.
+    values: Vec<String>,
     /// Quoted columns of the primary key; empty when there is none.
     key: String,
 }
@@ -106,15 +110,15 @@ struct Table {
 impl Table {
     /// Rows without a key are ordered by all they hold: equal rows are interchangeable.
     fn copy(&self) -> String {
-        let columns: Vec<String> = self.columns.iter().map(|it| quote(it)).collect();
-        let columns = columns.join(", ");
+        let values = self.values.join(", ");
         let order = if self.key.is_empty() {
-            format!(r#"row({columns})::text collate "C""#)
+            let columns: Vec<String> = self.columns.iter().map(|it| quote(it)).collect();
+            format!(r#"row({})::text collate "C""#, columns.join(", "))
         } else {
             self.key.clone()
         };
         format!(
-            "copy (select {columns} from {} order by {order}) to stdout (format binary)",
+            "copy (select {values} from {} order by {order}) to stdout (format binary)",
             self.ident
         )
     }
@@ -122,11 +126,37 @@ impl Table {
 
 async fn tables_of(client: &Client) -> anyhow::Result<Vec<Table>> {
     let query = "
+        with recursive part (whole, of, has_own_oids) as (
+            select t.oid, t.oid, false from pg_type t
+            union
+            select part.whole, next.of, next.is_named and next.of >= 16384
+              from part join pg_type t on t.oid = part.of
+              left join pg_range r on t.oid in (r.rngtypid, r.rngmultitypid)
+             cross join lateral (
+                  select t.typelem, true where t.typinput = 'array_in'::regproc
+                  union all
+                  select a.atttypid, true from pg_attribute a
+                   where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+                  union all
+                  select t.typbasetype, false where t.typtype = 'd'
+                  union all
+                  select r.rngsubtype, false where r.rngtypid is not null
+             ) next (of, is_named)
+        )
         select n.nspname || '.' || c.relname,
                format('%I.%I', n.nspname, c.relname),
                array(select attname::text from pg_attribute a
                      where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
                      order by a.attnum),
+               array(select case when exists (select from part
+                                               where whole = a.atttypid and has_own_oids)
+                                   or exists (select from pg_type t
+                                               where t.oid = a.atttypid and t.typsend = 0)
+                                 then format('format(''%%s'', %I)', a.attname)
+                                 else format('%I', a.attname) end
+                       from pg_attribute a
+                      where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+                      order by a.attnum),
                coalesce((select string_agg(format('%I', a.attname), ', ' order by k.place)
                          from pg_index i, unnest(i.indkey) with ordinality k (attnum, place)
                          join pg_attribute a on a.attnum = k.attnum
@@ -140,7 +170,8 @@ async fn tables_of(client: &Client) -> anyhow::Result<Vec<Table>> {
         name: row.get(0),
         ident: row.get(1),
         columns: row.get(2),
-        key: row.get(3),
+        values: row.get(3),
+        key: row.get(4),
     };
     Ok(rows.iter().map(table).collect())
 }

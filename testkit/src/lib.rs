@@ -17,5 +17,6 @@ pub mod proxy;
 pub mod random;
 pub mod registry;
 pub mod schemathesis;
+pub mod value;
 pub mod wait;
 pub mod workload;

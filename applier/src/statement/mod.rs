@@ -19,10 +19,19 @@ use change::TableName;
 #[derive(Clone, Debug)]
 pub(crate) struct Shape {
     pub(crate) table: TableName,
+    pub(crate) storage: Storage,
     pub(crate) columns: Vec<ShapeColumn>,
     pub(crate) has_key: bool,
     /// Name of the session's temporary table that holds rows for this one.
     pub(crate) stage: String,
+}
+
+/// Where a table's rows are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Storage {
+    /// In itself. Tables that inherit from it are tables of their own.
+    Own,
+    Partitions,
 }
 
 #[derive(Clone, Debug)]
@@ -30,9 +39,20 @@ pub(crate) struct ShapeColumn {
     pub(crate) name: String,
     /// The type as the target writes it, without modifier.
     pub(crate) type_name: String,
-    pub(crate) in_key: bool,
+    /// Of the columns of the key.
+    pub(crate) equality: Option<Equality>,
     /// Its values are text, because the type takes no binary image.
     pub(crate) is_text: bool,
+}
+
+/// How values are compared with those of the key's index: a bare `=` is looked up in the session's
+/// search path, and there is none for a domain over an enum.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Equality {
+    /// `operator(pg_catalog.=)`
+    pub(crate) operator: String,
+    /// The column's type with its domains taken off.
+    pub(crate) base_type: String,
 }
 
 /// What is done to a table by one statement.
@@ -100,17 +120,42 @@ impl Shape {
     }
 
     fn key(&self) -> impl Iterator<Item = &ShapeColumn> {
-        self.columns.iter().filter(|column| column.in_key)
+        self.columns
+            .iter()
+            .filter(|column| column.equality.is_some())
     }
 
     fn names(&self) -> String {
         list(self.columns.iter().map(ShapeColumn::quoted))
+    }
+
+    /// The table as statements name it that find, change or take away rows.
+    pub(crate) fn rows(&self) -> String {
+        match self.storage {
+            Storage::Own => format!("only {}", self.table.quoted()),
+            Storage::Partitions => self.table.quoted(),
+        }
     }
 }
 
 impl ShapeColumn {
     fn quoted(&self) -> String {
         change::quoted(&self.name)
+    }
+
+    /// Whether two values of a key's column are equal to its index.
+    fn equal(&self, left: &str, right: &str) -> String {
+        match &self.equality {
+            Some(Equality {
+                operator,
+                base_type,
+            }) if *base_type == self.type_name => format!("{left} {operator} {right}"),
+            Some(Equality {
+                operator,
+                base_type,
+            }) => format!("{left}::{base_type} {operator} {right}::{base_type}"),
+            None => format!("{left} = {right}"),
+        }
     }
 }
 

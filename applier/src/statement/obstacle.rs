@@ -8,7 +8,7 @@ use super::{Shape, list};
 /// A unique or exclusion constraint of the target, or a unique index, that refused a row.
 #[derive(Clone, Debug)]
 pub(crate) struct Obstacle {
-    /// The table that has it: that of the changes, or a partition of it.
+    /// The table that has it: that of the changes, or a partition of it, with rows of its own.
     pub(crate) table: TableName,
     /// All columns of that table.
     pub(crate) columns: Vec<ObstacleColumn>,
@@ -64,7 +64,7 @@ impl Shape {
             terms.push(format!("not ({})", self.key_is(&alias, first)));
         }
         format!(
-            "delete from {table} using (select {wanted} from {row} as {alias}{of_wanted}) \
+            "delete from only {table} using (select {wanted} from {row} as {alias}{of_wanted}) \
              as \"the wanted row\" where {terms}",
             table = table.quoted(),
             row = self.wanted_row(obstacle, marked),
@@ -105,7 +105,7 @@ impl Shape {
         let present = match self.has_key {
             true => format!(
                 " left join {} as o on {}",
-                self.table.quoted(),
+                self.rows(),
                 self.key_is("o", first)
             ),
             false => String::new(),

@@ -14,7 +14,7 @@ impl Shape {
     }
 
     pub(super) fn on_conflict(&self) -> String {
-        let rest = self.columns.iter().filter(|column| !column.in_key);
+        let rest = self.columns.iter().filter(|it| it.equality.is_none());
         let sets = list(rest.map(|column| format!("{0} = excluded.{0}", column.quoted())));
         let key = list(self.key().map(ShapeColumn::quoted));
         match sets.is_empty() {
@@ -30,14 +30,14 @@ impl Shape {
         let sets = sets.map(|(n, column)| format!("{} = {}", column.quoted(), column.bind(n)));
         format!(
             "update {} as t set {} where {}",
-            self.table.quoted(),
+            self.rows(),
             list(sets),
             self.key_is("t", set.len() + 1)
         )
     }
 
     pub(super) fn delete(&self) -> String {
-        let table = self.table.quoted();
+        let table = self.rows();
         format!("delete from {table} as t where {}", self.key_is("t", 1))
     }
 
@@ -47,7 +47,7 @@ impl Shape {
     pub(super) fn delete_equal(&self) -> String {
         let own = list(self.columns.iter().map(|c| format!("t.{}", c.quoted())));
         let given = (1..).zip(&self.columns).map(|(n, column)| column.bind(n));
-        let table = self.table.quoted();
+        let table = self.rows();
         format!(
             "delete from {table} where (tableoid, ctid) = (select t.tableoid, t.ctid \
              from {table} as t where pg_catalog.record_image_eq(row({own}), row({})) limit 1)",
@@ -68,7 +68,7 @@ impl Shape {
             .columns
             .iter()
             .map(|it| format!("t.{}::text", it.quoted()));
-        let table = self.table.quoted();
+        let table = self.rows();
         format!(
             "select {} from {table} as t where {}",
             list(columns),
@@ -80,7 +80,10 @@ impl Shape {
     pub(super) fn key_is(&self, table: &str, first: usize) -> String {
         let terms: Vec<String> = (first..)
             .zip(self.key())
-            .map(|(n, column)| format!("{table}.{} = {}", column.quoted(), column.bind(n)))
+            .map(|(n, column)| {
+                let own = format!("{table}.{}", column.quoted());
+                column.equal(&own, &column.bind(n))
+            })
             .collect();
         terms.join(" and ")
     }

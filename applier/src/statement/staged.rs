@@ -69,7 +69,7 @@ impl Shape {
             .map(|((at, column), _)| format!("{} = {}", column.quoted(), column.staged(at)));
         format!(
             "update {} as t set {} from {} as s where {}",
-            self.table.quoted(),
+            self.rows(),
             list(sets),
             self.stage_name(),
             self.key_is_staged("t")
@@ -79,7 +79,7 @@ impl Shape {
     pub(super) fn delete_staged(&self) -> String {
         format!(
             "delete from {} as t using {} as s where {}",
-            self.table.quoted(),
+            self.rows(),
             self.stage_name(),
             self.key_is_staged("t")
         )
@@ -90,7 +90,7 @@ impl Shape {
     pub(super) fn delete_equal_staged(&self) -> String {
         let own = list(self.columns.iter().map(|c| format!("t.{}", c.quoted())));
         let staged = self.staged_values();
-        let table = self.table.quoted();
+        let table = self.rows();
         format!(
             "delete from {table} where (tableoid, ctid) in (select o, r from (\
              select t.tableoid as o, t.ctid as r, s.n, row_number() over (partition by s.i) as k \
@@ -110,8 +110,11 @@ impl Shape {
     pub(super) fn key_is_staged(&self, table: &str) -> String {
         let columns = self.columns.iter().enumerate();
         let terms: Vec<String> = columns
-            .filter(|(_, column)| column.in_key)
-            .map(|(at, column)| format!("{table}.{} = {}", column.quoted(), column.staged(at)))
+            .filter(|(_, column)| column.equality.is_some())
+            .map(|(at, column)| {
+                let own = format!("{table}.{}", column.quoted());
+                column.equal(&own, &column.staged(at))
+            })
             .collect();
         terms.join(" and ")
     }

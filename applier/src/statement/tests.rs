@@ -1,14 +1,18 @@
 use super::*;
 
 fn shape() -> Shape {
-    let column = |name: &str, type_name: &str, in_key| ShapeColumn {
+    let column = |name: &str, type_name: &str, in_key: bool| ShapeColumn {
         name: name.to_owned(),
         type_name: type_name.to_owned(),
-        in_key,
+        equality: in_key.then(|| Equality {
+            operator: "operator(pg_catalog.=)".to_owned(),
+            base_type: type_name.to_owned(),
+        }),
         is_text: type_name == "aclitem",
     };
     Shape {
         table: TableName::new("public", "a\"b"),
+        storage: Storage::Own,
         columns: vec![
             column("id", "integer", true),
             column("b", "bpchar", false),
@@ -32,11 +36,11 @@ fn rows_are_changed_by_their_key() {
     );
     check(
         &TableStatement::Patch([false, false, true].into()),
-        r#"update "public"."a""b" as t set "c" = $1::text::aclitem where t."id" = $2::integer"#,
+        r#"update only "public"."a""b" as t set "c" = $1::text::aclitem where t."id" operator(pg_catalog.=) $2::integer"#,
     );
     check(
         &TableStatement::Delete,
-        r#"delete from "public"."a""b" as t where t."id" = $1::integer"#,
+        r#"delete from only "public"."a""b" as t where t."id" operator(pg_catalog.=) $1::integer"#,
     );
 }
 
@@ -44,7 +48,7 @@ fn rows_are_changed_by_their_key() {
 fn many_rows_are_changed_from_the_stage() {
     check(
         &TableStatement::PatchStaged([false, true, true].into()),
-        r#"update "public"."a""b" as t set "b" = s.c1, "c" = s.c2::aclitem from pg_temp."stage 1" as s where t."id" = s.c0"#,
+        r#"update only "public"."a""b" as t set "b" = s.c1, "c" = s.c2::aclitem from pg_temp."stage 1" as s where t."id" operator(pg_catalog.=) s.c0"#,
     );
     check(
         &TableStatement::CopyToStage([true, false, true].into()),
@@ -77,10 +81,10 @@ fn written_keys_are_noted_and_their_live_rows_brought() {
     );
     check(
         &TableStatement::Seed(Arc::clone(&touched)),
-        r#"insert into "public"."a""b" ("id", "b") select l."id", l."b" from "public"."live" as l join pg_temp."stage 1" as s on l."id" = s.c0 where not exists (select from "r"."keys_1" as k where k."id" = l."id") on conflict do nothing"#,
+        r#"insert into "public"."a""b" ("id", "b") select l."id", l."b" from "public"."live" as l join pg_temp."stage 1" as s on l."id" operator(pg_catalog.=) s.c0 where not exists (select from "r"."keys_1" as k where k."id" operator(pg_catalog.=) l."id") on conflict do nothing"#,
     );
     check(
         &TableStatement::SeedMoved(touched),
-        r#"insert into "public"."a""b" ("id", "b") select l."id", l."b" from "public"."live" as l where l."id" = $2::integer and not exists (select from "r"."keys_1" as k where k."id" = $1::integer) on conflict do nothing"#,
+        r#"insert into "public"."a""b" ("id", "b") select l."id", l."b" from "public"."live" as l where l."id" operator(pg_catalog.=) $2::integer and not exists (select from "r"."keys_1" as k where k."id" operator(pg_catalog.=) $1::integer) on conflict do nothing"#,
     );
 }

@@ -35,7 +35,7 @@ impl Noting {
 impl Shape {
     pub(super) fn note(&self, touched: &Touched, noting: Noting) -> String {
         let columns = self.columns.iter().enumerate();
-        let staged = columns.filter(|(_, column)| column.in_key);
+        let staged = columns.filter(|(_, column)| column.equality.is_some());
         let staged = list(staged.map(|(at, column)| column.staged(at)));
         let key = list(self.key().map(ShapeColumn::quoted));
         let mark = noting.column();
@@ -48,7 +48,10 @@ impl Shape {
     }
 
     pub(super) fn seed(&self, touched: &Touched) -> String {
-        let noted = self.key().map(|it| format!("k.{0} = l.{0}", it.quoted()));
+        let noted = self.key().map(|it| {
+            let name = it.quoted();
+            it.equal(&format!("k.{name}"), &format!("l.{name}"))
+        });
         format!(
             "{insert} join {stage} as s on {same} \
              where not exists (select from {keys} as k where {noted}) on conflict do nothing",

@@ -169,7 +169,7 @@ impl Session {
         let columns = shape.columns.iter().enumerate();
         let side = |(at, column): (usize, &crate::statement::ShapeColumn)| Side {
             column: column.name.clone(),
-            is_key: column.in_key,
+            is_key: column.equality.is_some(),
             unchanged: wanted.is_some_and(|row| row.values().nth(at) == Some(Value::Unchanged)),
             wanted: wanted_texts.as_ref().and_then(|texts| texts[at].clone()),
             present: present.as_ref().and_then(|texts| texts[at].clone()),

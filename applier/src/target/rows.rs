@@ -20,8 +20,7 @@ pub(super) async fn send<'a>(
 ) -> Result<(), Failed<'a>> {
     match work {
         Work::Truncate { first, tables } => {
-            let names: Vec<String> = tables.iter().map(change::TableName::quoted).collect();
-            let sql = format!("truncate {}", names.join(", "));
+            let sql = format!("truncate {}", tables.join(", "));
             let truncate = async move { client.batch_execute(&sql).await.map(|()| 1) };
             flight.send(Purpose::Change(first), truncate).await?;
         }

@@ -29,7 +29,7 @@ pub(super) enum Work<'a> {
     Jobs(Vec<Job<'a>>),
     Truncate {
         first: &'a Change,
-        tables: Vec<TableName>,
+        tables: Vec<String>,
     },
 }
 
@@ -47,7 +47,7 @@ impl Statements {
                     let mut tables = Vec::with_capacity(changes.len());
                     for change in changes {
                         let shape = self.resolve(client, &change.plan).await?;
-                        tables.push(shape.table.clone());
+                        tables.push(shape.rows());
                     }
                     Work::Truncate {
                         first: changes[0],

@@ -7,8 +7,7 @@ use tracing::info;
 
 use crate::decode::Plan;
 use crate::error::{Drift, Error, StatementError};
-use crate::statement::{Shape, ShapeColumn};
-use change::value::{Mapping, Scalar};
+use crate::statement::{Equality, Shape, ShapeColumn, Storage};
 
 /// Finds the table of `plan`, or makes it, and matches its columns by name. A table that changes are
 /// redirected to was made by who redirects them.
@@ -22,8 +21,8 @@ pub(super) async fn resolve(
 ) -> Result<Shape, Error> {
     let relation = &plan.relation;
     let table = redirect.unwrap_or(&relation.table);
-    let oid = match find(client, table).await? {
-        Some(oid) => oid,
+    let (oid, storage) = match find(client, table).await? {
+        Some(found) => found,
         None if redirect.is_some() => {
             let table = table.clone();
             return Err(Drift::NotATable { table }.into());
@@ -36,33 +35,41 @@ pub(super) async fn resolve(
             })?
         }
     };
-    let shape = Shape {
+    let mut shape = Shape {
         table: table.clone(),
+        storage,
         columns: match_columns(client, relation, oid).await?,
         has_key: plan.has_key(),
         stage: format!("lockstep_stage_{}", plan.schema.0),
     };
     if shape.has_key {
-        check_key(client, &shape, oid).await?;
+        match_key(client, relation, &mut shape, oid).await?;
     }
     Ok(shape)
 }
 
-pub(crate) async fn find(client: &Client, table: &TableName) -> Result<Option<u32>, Error> {
-    let query = "select c.oid, c.relkind in ('r', 'p') from pg_catalog.pg_class c \
+/// A table's OID, and where its rows are.
+pub(crate) async fn find(
+    client: &Client,
+    table: &TableName,
+) -> Result<Option<(u32, Storage)>, Error> {
+    let query = "select c.oid, c.relkind::text from pg_catalog.pg_class c \
                  join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
                  where n.nspname = $1 and c.relname = $2";
     let row = client
         .query_opt(query, &[&table.schema, &table.name])
         .await
         .map_err(failed("look for a table"))?;
-    match row.map(|row| (row.get(0), row.get(1))) {
-        Some((_, false)) => Err(Drift::NotATable {
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    match row.get(1) {
+        "r" => Ok(Some((row.get(0), Storage::Own))),
+        "p" => Ok(Some((row.get(0), Storage::Partitions))),
+        _ => Err(Drift::NotATable {
             table: table.clone(),
         }
         .into()),
-        Some((oid, true)) => Ok(Some(oid)),
-        None => Ok(None),
     }
 }
 
@@ -133,8 +140,8 @@ async fn match_columns(
         columns.push(ShapeColumn {
             name: column.name.clone(),
             type_name: row.get(2),
-            in_key: column.in_key,
-            is_text: column.mapping == Mapping::Scalar(Scalar::TextForm),
+            equality: None,
+            is_text: column.mapping.is_text_form(),
         });
     }
     Ok(columns)
@@ -148,22 +155,29 @@ fn same_images(expected: u32, found: u32) -> bool {
     expected == found || (texts.contains(&expected) && texts.contains(&found))
 }
 
-async fn check_key(client: &Client, shape: &Shape, oid: u32) -> Result<(), Error> {
-    let query = "select exists (select from pg_catalog.pg_index i \
-                 where i.indrelid = $1 and i.indisunique and i.indisvalid and i.indimmediate \
-                 and i.indpred is null and i.indexprs is null \
-                 and (select array_agg(a.attname::text order by a.attname::text) \
-                      from unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) as k (attnum) \
-                      join pg_catalog.pg_attribute a \
-                      on a.attrelid = i.indrelid and a.attnum = k.attnum) \
-                 = (select array_agg(n order by n) from unnest($2::text[]) as n))";
-    let key = shape.columns.iter().filter(|column| column.in_key);
-    let key: Vec<&str> = key.map(|column| column.name.as_str()).collect();
-    let row = client
-        .query_one(query, &[&oid, &key])
+/// Finds the index that makes the key unique, and how it compares values.
+async fn match_key(
+    client: &Client,
+    relation: &Relation,
+    shape: &mut Shape,
+    oid: u32,
+) -> Result<(), Error> {
+    let key: Vec<&str> = relation.key_columns().map(|it| it.name.as_str()).collect();
+    let rows = client
+        .query(KEY, &[&oid, &key])
         .await
         .map_err(failed("read a table's indexes"))?;
-    if row.get(0) {
+    for row in &rows {
+        let name: &str = row.get(0);
+        let column = shape.columns.iter_mut().find(|it| it.name == name);
+        if let Some(column) = column {
+            column.equality = Some(Equality {
+                operator: format!("operator({}.{})", quoted(row.get(1)), row.get::<_, &str>(2)),
+                base_type: row.get(3),
+            });
+        }
+    }
+    if !rows.is_empty() {
         return Ok(());
     }
     Err(Drift::MissingKey {
@@ -172,6 +186,38 @@ async fn check_key(client: &Client, shape: &Shape, oid: u32) -> Result<(), Error
     }
     .into())
 }
+
+/// Each column of the index with its equality operator, which is strategy 3 of B-trees, and its type
+/// with the domains taken off.
+const KEY: &str = "
+with recursive found as (
+    select i.indrelid, i.indkey, i.indclass, i.indnkeyatts from pg_catalog.pg_index i
+     where i.indrelid = $1 and i.indisunique and i.indisvalid and i.indimmediate
+       and i.indpred is null and i.indexprs is null
+       and (select array_agg(a.attname::text order by a.attname::text)
+              from unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) as k (attnum)
+              join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum)
+         = (select array_agg(n order by n) from unnest($2::text[]) as n)
+     order by i.indisprimary desc, i.indexrelid limit 1
+), key as (
+    select a.attname, a.atttypid, f.indclass[k.place] as opclass
+      from found f, generate_series(0, f.indnkeyatts - 1) as k (place)
+      join pg_catalog.pg_attribute a on true
+     where a.attrelid = f.indrelid and a.attnum = f.indkey[k.place]
+), base as (
+    select k.attname, k.opclass, k.atttypid as type from key k
+    union all
+    select b.attname, b.opclass, t.typbasetype
+      from base b join pg_catalog.pg_type t on t.oid = b.type and t.typtype = 'd'
+)
+select b.attname::text, n.nspname::text, o.oprname::text, pg_catalog.format_type(b.type, -1)
+  from base b
+  join pg_catalog.pg_type t on t.oid = b.type and t.typtype <> 'd'
+  join pg_catalog.pg_opclass c on c.oid = b.opclass
+  join pg_catalog.pg_amop m on m.amopfamily = c.opcfamily and m.amopstrategy = 3
+                           and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
+  join pg_catalog.pg_operator o on o.oid = m.amopopr
+  join pg_catalog.pg_namespace n on n.oid = o.oprnamespace";
 
 pub(crate) async fn create(client: &Client, relation: &Relation) -> Result<(), Error> {
     let table = &relation.table;

@@ -50,6 +50,9 @@ pub enum Scalar {
     Uuid,
     /// Types without a send function: Postgres sends, and must be given, their text form.
     TextForm,
+    /// Sent as its image, and must be given as text.
+    Int2Vector,
+    OidVector,
     /// Other built-in types: the text that Postgres prints.
     Known(Known),
     /// Everything else: the binary image itself. Of the built-in types these are money (how many
@@ -82,6 +85,8 @@ impl Scalar {
             _ if base.is_enum => Self::Text,
             16 => Self::Boolean,
             17 => Self::Bytea,
+            22 => Self::Int2Vector,
+            30 => Self::OidVector,
             19 | 25 | 142 | 1042 | 1043 | 1790 => Self::Text,
             20 => Self::Int8,
             21 => Self::Int2,
@@ -116,6 +121,7 @@ impl Scalar {
             Self::Boolean | Self::Int2 | Self::Int4 | Self::Int8 | Self::Oid => true,
             Self::Float4 | Self::Float8 | Self::Bytea | Self::Numeric => true,
             Self::Time | Self::Uuid | Self::Image => true,
+            Self::Int2Vector | Self::OidVector => true,
         }
     }
 
@@ -129,6 +135,7 @@ impl Scalar {
             Self::Text | Self::Numeric | Self::Jsonpath | Self::TextForm | Self::Known(_) => {
                 json!("string")
             }
+            Self::Int2Vector | Self::OidVector => json!("string"),
             Self::Json | Self::Jsonb => {
                 json!({"type": "string", "connect.name": "io.debezium.data.Json"})
             }
@@ -168,8 +175,9 @@ impl Mapping {
     /// The mapping of an array type with elements of type `element`.
     pub fn of_array(element: BaseType) -> Self {
         match Scalar::of(element) {
-            // Elements that nobody can name gain nothing from an Avro array of images.
-            Scalar::Image => Self::Scalar(Scalar::Image),
+            // Elements that nobody can name gain nothing from an Avro array of images; and an
+            // array's image cannot be made of texts.
+            Scalar::Image | Scalar::Int2Vector | Scalar::OidVector => Self::Scalar(Scalar::Image),
             scalar => Self::Array {
                 element: scalar,
                 element_oid: element.oid,
@@ -184,6 +192,12 @@ impl Mapping {
             Self::Scalar(scalar) => scalar.is_total(),
             Self::Array { .. } => false,
         }
+    }
+
+    /// Whether [`Mapping::decode`] gives the text that Postgres prints and reads, not the image.
+    pub fn is_text_form(self) -> bool {
+        let forms = [Scalar::TextForm, Scalar::Int2Vector, Scalar::OidVector];
+        forms.map(Self::Scalar).contains(&self)
     }
 
     /// The OID of an array's elements, which its images name.
@@ -228,7 +242,7 @@ impl fmt::Display for Mapping {
     }
 }
 
-const NAMED: [(&str, Scalar); 20] = [
+const NAMED: [(&str, Scalar); 22] = [
     ("boolean", Scalar::Boolean),
     ("int2", Scalar::Int2),
     ("int4", Scalar::Int4),
@@ -248,6 +262,8 @@ const NAMED: [(&str, Scalar); 20] = [
     ("timestamptz", Scalar::TimestampTz),
     ("uuid", Scalar::Uuid),
     ("textform", Scalar::TextForm),
+    ("int2vector", Scalar::Int2Vector),
+    ("oidvector", Scalar::OidVector),
     ("image", Scalar::Image),
 ];
 

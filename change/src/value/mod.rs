@@ -11,6 +11,7 @@ mod mapping;
 mod numeric;
 mod scalar;
 mod text;
+mod vector;
 
 pub use known::{Element, Known};
 pub use mapping::{BaseType, Mapping, MappingNameError, Scalar};
@@ -54,7 +55,8 @@ impl Mapping {
         }
     }
 
-    /// Appends the image for the datum that `reader` stands before.
+    /// Appends the image for the datum that `reader` stands before, or the text of a value whose
+    /// type [`Mapping::is_text_form`].
     ///
     /// # Errors
     /// When the datum ends early or means no value of the column's type.

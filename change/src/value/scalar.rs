@@ -1,7 +1,7 @@
 //! Values that are not arrays. Layouts are those of the types' send functions
 //! (`src/backend/utils/adt/*.c`): integers big-endian, dates counted from 2000-01-01.
 
-use super::{Fit, Scalar, ValueError, fixed, known, numeric};
+use super::{Fit, Scalar, ValueError, fixed, known, numeric, vector};
 use crate::avro::{
     Reader, write_bool, write_bytes, write_double, write_float, write_long, write_str,
 };
@@ -28,6 +28,8 @@ pub(super) fn encode(scalar: Scalar, image: &[u8], out: &mut Vec<u8>) -> Result<
         Scalar::Bytea | Scalar::Image => write_bytes(out, image),
         Scalar::Decimal { scale, .. } => return numeric::encode_decimal(image, scale, out),
         Scalar::Numeric => write_str(out, &numeric::to_text(image)?),
+        Scalar::Int2Vector => write_str(out, &vector::int2(image)?),
+        Scalar::OidVector => write_str(out, &vector::oid(image)?),
         Scalar::Date => return encode_date(image, out),
         Scalar::Time => write_long(out, i64::from_be_bytes(fixed(image, "time")?)),
         Scalar::Timestamp | Scalar::TimestampTz => return encode_timestamp(image, out),
@@ -49,7 +51,7 @@ pub(super) fn decode(
         Scalar::Oid => out.extend(narrow::<u32>(reader, "oid")?.to_be_bytes()),
         Scalar::Float4 => out.extend(reader.float()?.to_be_bytes()),
         Scalar::Float8 => out.extend(reader.double()?.to_be_bytes()),
-        Scalar::Text | Scalar::Json | Scalar::TextForm => {
+        Scalar::Text | Scalar::Json | Scalar::TextForm | Scalar::Int2Vector | Scalar::OidVector => {
             out.extend_from_slice(reader.str()?.as_bytes());
         }
         Scalar::Jsonb | Scalar::Jsonpath => {

@@ -16,7 +16,9 @@ pub(super) fn of_scalar(scalar: Scalar, image: &[u8]) -> Option<String> {
         Scalar::Oid => u32::from_be_bytes(image.try_into().ok()?).to_string(),
         Scalar::Float4 => float::single_to_text(u32::from_be_bytes(image.try_into().ok()?)),
         Scalar::Float8 => float::to_text(u64::from_be_bytes(image.try_into().ok()?)),
-        Scalar::Text | Scalar::Json | Scalar::TextForm => String::from_utf8(image.into()).ok()?,
+        Scalar::Text | Scalar::Json | Scalar::TextForm | Scalar::Int2Vector | Scalar::OidVector => {
+            String::from_utf8(image.into()).ok()?
+        }
         Scalar::Jsonb | Scalar::Jsonpath => {
             let (_version, text) = image.split_first()?;
             String::from_utf8(text.into()).ok()?

@@ -170,6 +170,8 @@ fn our_text(mapping: Mapping, datum: &[u8]) -> String {
         | Scalar::Numeric
         | Scalar::Uuid
         | Scalar::TextForm
+        | Scalar::Int2Vector
+        | Scalar::OidVector
         | Scalar::Known(_) => reader.str().unwrap().to_owned(),
     }
 }

@@ -262,14 +262,6 @@ async fn every_type_arrives_unchanged_by_snapshot_and_by_stream() {
     source.batch_execute(&update).await.unwrap();
     let said = pipeline.run(&["verify"]).await.well();
     assert!(said.contains("public.every_type: equal"), "{said}");
-    // The image of an array names its element's type by a number, which for types of one's own
-    // differs between databases. The texts were compared above.
-    for (column, (name, _)) in VALUES.iter().enumerate() {
-        if ["mood[]", "pair[]"].contains(name) {
-            let drop = format!("alter table every_type drop column c{column}");
-            source.batch_execute(&drop).await.unwrap();
-        }
-    }
     compare::tables(&source, &target, &["public.every_type"])
         .await
         .unwrap();

@@ -9,6 +9,7 @@ mod browser;
 mod console;
 mod containers;
 mod control;
+mod every_type;
 mod input;
 mod kill;
 mod lossless;

@@ -1,0 +1,234 @@
+//! Random values of every type that Postgres and its extensions have, through everything, as values
+//! and as keys (promise 3).
+//!
+//! `LOCKSTEP_TEST_VALUES`, of each type, makes it longer; `LOCKSTEP_TEST_SEED` makes other values.
+
+use testkit::compare;
+use testkit::postgres::Connection;
+use testkit::random::Random;
+use testkit::value::{Fate, PgType, Size, Types};
+use tokio_postgres::error::SqlState;
+
+use crate::pipeline::Pipeline;
+
+/// The extensions that come with Postgres and have types, and types of one's own: over each kind of
+/// type, also in each other.
+const TYPES: &str = r#"
+    create extension citext; create extension cube; create extension hstore; create extension intarray;
+    create extension isn; create extension lo; create extension ltree; create extension seg;
+    create schema "Own types";
+    set search_path = "Own types", public;
+    create type mood as enum ('sad', 'it''s ok', '"', 'ü\', '');
+    create domain positive as int check (value is distinct from -1);
+    create domain lower_case as citext collate "C";
+    create domain of_domain as positive;
+    create domain times as time(3)[] check (cardinality(value) < 100);
+    create domain feeling as mood;
+    create type "Pair of .. 'things'" as (a int, "b ""c" text, gone int, moods mood[], f feeling);
+    alter type "Pair of .. 'things'" drop attribute gone;
+    create type deep as (pairs "Pair of .. 'things'"[], h hstore, n times, r int8range[]);
+    create domain checked_pair as "Pair of .. 'things'";
+    create type nothing as ();
+    create type textrange as range (subtype = text, collation = "C");
+    create type moodrange as range (subtype = mood, multirange_type_name = moods);
+    create type timerange as range (subtype = time);
+    create type domainrange as range (subtype = of_domain);
+    create table parent (id int primary key, gone text, body hstore, at timestamptz);
+    alter table parent drop column gone;
+    reset search_path"#;
+
+/// Columns of a table.
+const WIDTH: usize = 60;
+/// Columns of a key: an index takes 2,704 bytes.
+const KEY_WIDTH: usize = 6;
+
+struct Table {
+    name: String,
+    types: Vec<usize>,
+    is_key: bool,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_type_of_the_catalog_arrives_as_value_and_as_key() {
+    let pipeline = Pipeline::new().await;
+    let source = pipeline.source.client().await;
+    source.batch_execute(TYPES).await.expect("make types");
+    let seed = setting("SEED", 15);
+    println!("seed {seed}");
+    let mut random = Random::new(seed);
+    let types = Types::read(&source).await.expect("read the types");
+    let columns: Vec<&PgType> = types.with_fate(Fate::Travels).collect();
+    println!("{} types", columns.len());
+    let mut load = Load::new(&source, &types, columns, &mut random).await;
+    load.insert().await;
+    pipeline.run(&["setup"]).await.well();
+    let (_cdc, _applier) = (pipeline.cdc(), pipeline.applier());
+    pipeline.streaming().await;
+    load.insert().await;
+    load.update().await;
+    let said = pipeline.run(&["verify", "--deadline=60"]).await.well();
+    assert!(said.contains("\nequal at "), "{said}");
+    let target = pipeline.target.client().await;
+    compare::databases(&source, &target).await.expect("equal");
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    match std::env::var(format!("LOCKSTEP_TEST_{name}")) {
+        Ok(value) => value.parse().expect("a number"),
+        Err(_) => default,
+    }
+}
+
+/// Tables with a column for each type, and keys of each type that a key can be of.
+struct Load<'a> {
+    source: &'a Connection,
+    types: &'a Types,
+    columns: Vec<&'a PgType>,
+    tables: Vec<Table>,
+    random: &'a mut Random,
+    rows: u64,
+}
+
+impl<'a> Load<'a> {
+    async fn new(
+        source: &'a Connection,
+        types: &'a Types,
+        columns: Vec<&'a PgType>,
+        random: &'a mut Random,
+    ) -> Self {
+        let mut load = Self {
+            source,
+            types,
+            columns,
+            tables: Vec::new(),
+            random,
+            rows: 0,
+        };
+        let all: Vec<usize> = (0..load.columns.len()).collect();
+        let mut keys = Vec::new();
+        for at in &all {
+            if load.can_be_key(*at).await {
+                keys.push(*at);
+            }
+        }
+        println!("{} of them in keys", keys.len());
+        for (number, types) in all.chunks(WIDTH).enumerate() {
+            load.create(format!("values_{number}"), types, false).await;
+        }
+        for (number, types) in keys.chunks(KEY_WIDTH).enumerate() {
+            load.create(format!("keys_{number}"), types, true).await;
+        }
+        load
+    }
+
+    /// Asks Postgres. Rows of its own catalog are not asked for: they are many, and all alike.
+    async fn can_be_key(&mut self, at: usize) -> bool {
+        let of = self.columns[at];
+        if of.is_catalog_row() {
+            return false;
+        }
+        let mut sql = format!(
+            "create temp table k (k {} primary key) on commit drop;",
+            of.name
+        );
+        // An array is compared only as far as it has elements.
+        for _ in 0..16 {
+            let insert = format!("insert into k values ({})", self.value(at, Size::Key));
+            sql += &format!("{insert} on conflict do nothing; ");
+            sql += &format!("{insert} on conflict do nothing; ");
+        }
+        match self.source.batch_execute(&sql).await {
+            Ok(()) => true,
+            Err(error) => {
+                let none = [SqlState::UNDEFINED_OBJECT, SqlState::UNDEFINED_FUNCTION];
+                let code = error.code().expect("an answer");
+                assert!(none.contains(code), "{}: {error:?}", of.name);
+                false
+            }
+        }
+    }
+
+    /// Tables with odd numbers have no key: the whole row tells which is meant.
+    async fn create(&mut self, name: String, types: &[usize], is_key: bool) {
+        let columns: Vec<String> = types
+            .iter()
+            .map(|at| format!(", c{at} {}", self.columns[*at].name))
+            .collect();
+        let names: Vec<String> = types.iter().map(|at| format!("c{at}")).collect();
+        let columns = columns.concat();
+        let sql = match (is_key, name.ends_with(['1', '3', '5', '7', '9'])) {
+            (true, _) => format!(
+                "create table {name} (id int{columns}, primary key ({}))",
+                names.join(", ")
+            ),
+            (false, false) => format!("create table {name} (id int primary key{columns})"),
+            (false, true) => format!(
+                "create table {name} (id int{columns}); alter table {name} replica identity full"
+            ),
+        };
+        self.source.batch_execute(&sql).await.expect(&sql);
+        self.tables.push(Table {
+            name,
+            types: types.to_vec(),
+            is_key,
+        });
+    }
+
+    fn value(&mut self, at: usize, size: Size) -> String {
+        let value = self.types.value(self.columns[at], self.random, size);
+        value.expect("make a value")
+    }
+
+    /// Rows with values in all columns, and one without any.
+    async fn insert(&mut self) {
+        let values = setting("VALUES", 4);
+        for number in 0..self.tables.len() {
+            for _ in 0..values {
+                self.rows += 1;
+                let table = &self.tables[number];
+                let (name, types, is_key) = (table.name.clone(), table.types.clone(), table.is_key);
+                let size = if is_key { Size::Key } else { Size::Any };
+                let row: Vec<String> = types.iter().map(|at| self.value(*at, size)).collect();
+                let sql = format!(
+                    "insert into {name} values ({}, {}) on conflict do nothing",
+                    self.rows,
+                    row.join(", ")
+                );
+                let done = self.source.batch_execute(&sql).await;
+                done.unwrap_or_else(|error| panic!("{error:?}: {sql:.2000}"));
+            }
+            self.rows += 1;
+            let table = &self.tables[number];
+            if !table.is_key {
+                let sql = format!("insert into {} (id) values ({})", table.name, self.rows);
+                self.source.batch_execute(&sql).await.expect(&sql);
+            }
+        }
+    }
+
+    /// Rows get the values of others, lose them, change their key, go.
+    async fn update(&mut self) {
+        for table in &self.tables {
+            let name = &table.name;
+            let sql = match table.is_key {
+                true => format!(
+                    "update {name} set id = -id where id % 2 = 0; delete from {name} where id % 3 = 0"
+                ),
+                false => {
+                    let sets: Vec<String> = table
+                        .types
+                        .iter()
+                        .map(|at| format!("c{at} = o.c{at}"))
+                        .collect();
+                    format!(
+                        "update {name} t set {} from {name} o where t.id = o.id + 1 and t.id % 2 = 0;
+                         update {name} set id = -id where id % 3 = 0;
+                         delete from {name} where id % 5 = 0",
+                        sets.join(", ")
+                    )
+                }
+            };
+            self.source.batch_execute(&sql).await.expect(&sql);
+        }
+    }
+}
