@@ -16,6 +16,7 @@ mod lossless;
 mod monitoring;
 mod operations;
 mod refused;
+mod remote;
 mod replay;
 mod replica;
 mod schemas;
