@@ -12,29 +12,13 @@ use super::session::{BEGIN, Outcome, Session, run, step};
 use crate::batch::{Aside, Change, Form, HeldKeys, Portion, Sifted, stages};
 use crate::conflicts::Policy;
 use crate::control::Control;
-use crate::decode::Action;
 use crate::error::Error;
 use crate::progress::Mark;
 
-/// The keys of so many are held in memory. More of them are no exceptions, and apply stops.
-const LETTERS_MAX: i64 = 100_000;
+/// So many keys are held in memory. More of them are no exceptions, and apply stops.
+const KEYS_MAX: usize = 100_000;
 /// So many are applied one by one rather than at once and, after a refusal, by halves.
 const FEW: usize = 8;
-
-/// Keys whose changes are set aside, and how many changes are.
-pub(super) struct Kept {
-    pub(super) held: HeldKeys,
-    pub(super) letters: i64,
-}
-
-impl Kept {
-    pub(super) fn of(control: &Control) -> Self {
-        Self {
-            held: control.held_keys.clone(),
-            letters: control.open_letters,
-        }
-    }
-}
 
 /// Whether a transaction could be begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,9 +44,9 @@ impl Session {
         if let Begun::OtherRules = self.begin_transaction(expected, control).await? {
             return Ok(Outcome::OtherRules);
         }
-        let mut kept = Kept::of(control);
+        let mut held = control.held_keys.clone();
         let live: Vec<&Change> = control.live(&portion.changes).collect();
-        self.rows_in_parts(&live, &mut kept).await?;
+        self.rows_in_parts(&live, &mut held).await?;
         self.end_transaction(portion, expected).await?;
         Ok(Outcome::SetAside)
     }
@@ -72,13 +56,13 @@ impl Session {
     pub(super) async fn rows_in_parts(
         &mut self,
         changes: &[&Change],
-        kept: &mut Kept,
+        held: &mut HeldKeys,
     ) -> Result<(), Error> {
         let mut parts = vec![changes];
         while let Some(part) = parts.pop() {
             if part.len() <= FEW {
-                self.rows_one_by_one(part, kept).await?;
-            } else if !self.rows_at_once(part, kept).await? {
+                self.rows_one_by_one(part, held).await?;
+            } else if !self.rows_at_once(part, held).await? {
                 let (first, second) = part.split_at(part.len() / 2);
                 parts.extend([second, first]);
             }
@@ -87,9 +71,13 @@ impl Session {
     }
 
     /// False where the target refused one, and nothing was applied.
-    async fn rows_at_once(&mut self, changes: &[&Change], kept: &mut Kept) -> Result<bool, Error> {
-        let mut held = kept.held.clone();
-        let sifted = Sifted::new(changes.iter().copied(), &mut held);
+    async fn rows_at_once(
+        &mut self,
+        changes: &[&Change],
+        held: &mut HeldKeys,
+    ) -> Result<bool, Error> {
+        let mut then_held = held.clone();
+        let sifted = Sifted::new(changes.iter().copied(), &mut then_held);
         let client: &Client = &self.connection;
         run(client, "savepoint rows")
             .await
@@ -121,10 +109,9 @@ impl Session {
         run(client, end).await.map_err(step("end a savepoint"))?;
         if applied {
             for aside in sifted.aside {
-                kept.letters += i64::from(matches!(aside, Aside::Follows(_)));
                 self.write_aside(aside).await?;
             }
-            kept.held = held;
+            *held = then_held;
         }
         Ok(applied)
     }
@@ -132,25 +119,22 @@ impl Session {
     async fn rows_one_by_one(
         &mut self,
         changes: &[&Change],
-        Kept { held, letters }: &mut Kept,
+        held: &mut HeldKeys,
     ) -> Result<(), Error> {
         for &change in changes {
-            if change.action == Action::Truncate {
-                if held.free(&change.plan.relation.table) {
-                    self.write_aside(Aside::Closes(change)).await?;
+            if let Some(aside) = held.sift(change) {
+                self.write_aside(aside).await?;
+                if !aside.is_applied() {
+                    continue;
                 }
-                self.attempt_one(change).await?;
-            } else if held.takes(change) {
-                self.write_aside(Aside::Follows(change)).await?;
-                *letters += 1;
-            } else if let Err(error) = self.attempt_one(change).await {
-                match self.answer(&error, held, *letters) {
+            }
+            if let Err(error) = self.attempt_one(change).await {
+                match self.answer(&error, held) {
                     None => return Err(error),
                     Some(Answer::Overwrite) => self.overwrite(change, error).await?,
                     Some(Answer::SetAside(refusal)) => {
                         self.set_aside(change, &refusal).await?;
                         held.hold(change);
-                        *letters += 1;
                     }
                 }
             }
@@ -179,13 +163,13 @@ impl Session {
     }
 
     /// What a table's policy says to a change that failed; `None`: stop.
-    pub(super) fn answer(&self, error: &Error, held: &HeldKeys, letters: i64) -> Option<Answer> {
+    pub(super) fn answer(&self, error: &Error, held: &HeldKeys) -> Option<Answer> {
         let Error::Apply { table, source, .. } = error else {
             return None;
         };
         match self.policies.conflicts.policy(table) {
             Policy::Stop => None,
-            Policy::DeadLetter => (source.is_refusal() && letters < LETTERS_MAX)
+            Policy::DeadLetter => (source.is_refusal() && held.count() < KEYS_MAX)
                 .then(|| Answer::SetAside(Refusal::conflict(source))),
             // A row whose changes wait is in the way of others, and is the source's all the same.
             Policy::Overwrite => {
@@ -281,7 +265,7 @@ impl Session {
         tracing::warn!(
             change = %change.place(),
             table = %change.plan.relation.table,
-            refusal = refusal.text(),
+            refusal = refusal.text,
             "set a change aside: its key's changes wait until it is redriven or discarded"
         );
         Ok(())

@@ -7,7 +7,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::PgLsn;
 use tracing::{info, warn};
 
-use super::parts::{Begun, Kept};
+use super::parts::Begun;
 use super::session::{Outcome, Session, run, step};
 use super::table;
 use crate::batch::{Change, Portion};
@@ -31,12 +31,12 @@ impl Session {
         if let Begun::OtherRules = self.begin_transaction(expected, control).await? {
             return Ok(Outcome::OtherRules);
         }
-        let mut kept = Kept::of(control);
+        let mut held = control.held_keys.clone();
         let mut from = 0;
         for placed in &portion.schema_changes {
             let before = portion.changes.get(from..placed.changes);
             let before: Vec<&Change> = control.live(before.unwrap_or_default()).collect();
-            self.rows_in_parts(&before, &mut kept).await?;
+            self.rows_in_parts(&before, &mut held).await?;
             from = placed.changes;
             if !placed.is_of(&control.held_tables) {
                 self.change_schema(placed).await?;
@@ -44,9 +44,9 @@ impl Session {
         }
         let rest = portion.changes.get(from..).unwrap_or_default();
         let rest: Vec<&Change> = control.live(rest).collect();
-        self.rows_in_parts(&rest, &mut kept).await?;
+        self.rows_in_parts(&rest, &mut held).await?;
         self.end_transaction(portion, expected).await?;
-        Ok(match kept.letters == control.open_letters {
+        Ok(match held.count() == 0 && control.held_keys.count() == 0 {
             true => Outcome::Applied,
             false => Outcome::SetAside,
         })

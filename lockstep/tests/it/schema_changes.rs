@@ -58,7 +58,7 @@ async fn same(pipeline: &Pipeline) {
         pipeline.target.client().await,
     );
     wait::until("both sides are equal", async || {
-        let (here, there) = (schema_of(&pipeline.source)?, schema_of(&pipeline.target));
+        let (here, there) = (schema_of(&pipeline.source)?, schema_of(&pipeline.target)?);
         if here != there {
             return Err(format!("source:\n{here}\ntarget:\n{there}"));
         }
