@@ -344,11 +344,11 @@ impl<'a> Load<'a> {
             }
         }
         println!("{} types as text", compared.len());
-        let unnamed: Vec<&str> = self
+        let unnamed: BTreeSet<&str> = self
             .built_in()
             .filter(|it| !compared.contains(it))
             .collect();
-        assert_eq!(unnamed, AS_IMAGES);
+        assert_eq!(unnamed, BTreeSet::from(AS_IMAGES));
     }
 
     /// Base types of Postgres itself.
