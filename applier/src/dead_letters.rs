@@ -1,7 +1,7 @@
 //! What operators do with changes that were set aside.
 
 use prometheus::Registry;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use service::postgres::Dsn;
 
 use crate::conflicts::{Conflicts, Policy};
@@ -10,7 +10,7 @@ use crate::metrics::Metrics;
 use crate::target::Session;
 
 /// What a redrive did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Redriven {
     pub applied: u64,
     /// The target refused them again.
@@ -21,7 +21,7 @@ pub struct Redriven {
 
 /// One column of a letter: what the change wants beside what is there. `None` is NULL, or that there
 /// is no such row.
-#[derive(Clone, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Side {
     pub column: String,
     pub is_key: bool,

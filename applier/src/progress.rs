@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use change::Lsn;
 use change::commit::{CommitKind, CommitRecord};
+use serde::{Deserialize, Serialize};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::PgLsn;
 use tokio_postgres::{Client, Row};
@@ -41,7 +42,8 @@ pub struct Progress {
 }
 
 /// What readers of the target see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// A snapshot that is not complete yet.
     Snapshotting,

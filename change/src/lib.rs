@@ -25,4 +25,4 @@ pub mod value;
 
 pub use lsn::{Lsn, ParseLsnError};
 pub use position::Position;
-pub use table::{OWN_SCHEMA, TableName, quoted};
+pub use table::{OWN_SCHEMA, ParseTableError, TableName, quoted};

@@ -1,6 +1,7 @@
 //! Names of tables, and how an identifier is written in SQL.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// A table by schema and name, as the catalog holds them: unquoted, case kept.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +33,25 @@ impl TableName {
     }
 }
 
+/// The text was not `schema.table`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a table is named schema.table")]
+pub struct ParseTableError;
+
+/// As people write it, without quotes: `schema.table`; a name without a point is one of schema
+/// public.
+impl FromStr for TableName {
+    type Err = ParseTableError;
+
+    fn from_str(text: &str) -> Result<Self, ParseTableError> {
+        let (schema, name) = text.split_once('.').unwrap_or(("public", text));
+        match schema.is_empty() || name.is_empty() {
+            true => Err(ParseTableError),
+            false => Ok(Self::new(schema, name)),
+        }
+    }
+}
+
 /// For messages: `public.articles`. Never for SQL.
 impl fmt::Display for TableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,5 +74,21 @@ mod tests {
     fn quotes_in_names_are_doubled() {
         let table = TableName::new("a\"; drop table x--", "Ü b.c");
         assert_eq!(table.quoted(), r#""a""; drop table x--"."Ü b.c""#);
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: Option<(&str, &str)>) {
+        let expected = expected.map(|(schema, name)| TableName::new(schema, name));
+        assert_eq!(text.parse::<TableName>().ok(), expected, "{text}");
+    }
+
+    #[test]
+    fn a_table_may_be_named_with_or_without_its_schema() {
+        check("public.articles", Some(("public", "articles")));
+        check("articles", Some(("public", "articles")));
+        check("a.b.c", Some(("a", "b.c")));
+        check(".b", None);
+        check("a.", None);
+        check("", None);
     }
 }

@@ -43,9 +43,9 @@ impl Console {
             registry: Registry::new(&endpoints.registry)
                 .map(|registry| (registry.clone(), Plans::new(registry)))
                 .map_err(|error| format!("{error:#}")),
+            live: Live::new(endpoints.clone(), Duration::from_secs(config.max_lag)),
             endpoints,
             sessions: Sessions::new(config.console_user.clone(), &here),
-            live: Live::new(Duration::from_secs(config.max_lag)),
             once: Once::default(),
             replays: Arc::default(),
             started: SystemTime::now(),

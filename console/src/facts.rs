@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use maud::{Markup, html};
+use operate::progress::Phase;
 use operate::status::{Gravity, Lag, StageName, Trend};
 use operate::units;
 use serde::Serialize;
@@ -118,8 +119,8 @@ impl Facts {
             State::Plain,
         );
         match look.report.phase {
-            Some("streaming") => self.add("phase", "streaming", State::Plain),
-            Some(phase) => self.add("phase", phase, State::Warn),
+            Some(phase @ Phase::Streaming) => self.add("phase", phase.name(), State::Plain),
+            Some(phase @ Phase::Snapshotting) => self.add("phase", phase.name(), State::Warn),
             None => self.plain("phase", None),
         }
     }

@@ -9,8 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use operate::audit::Actor;
 use operate::endpoints::Endpoints;
-use operate::replay::{self, Event, Request};
-use serde_json::Value;
+use operate::replay::{self, Begin, Course, Destination, Event, Outcome, Report, Request};
 use tokio::task::JoinSet;
 
 /// The last ones.
@@ -23,19 +22,17 @@ pub(crate) struct Replays {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    pub(crate) request: Request,
-    pub(crate) state: State,
+    pub(crate) work: Work,
+    pub(crate) course: Course,
 }
 
+/// What is replayed.
 #[derive(Clone, Debug)]
-pub(crate) enum State {
-    /// How far the dry run is, in words.
-    Trying(String),
-    /// What would be done, as `lockstep replay --dry-run --json` prints it.
-    Planned(Value),
-    Running(String),
-    Done(Value),
-    Failed(String),
+pub(crate) enum Work {
+    /// After its dry run.
+    New(Request),
+    /// One of the history, by its number, which goes on.
+    Resumed(i64),
 }
 
 const KEPT: usize = 50;
@@ -44,20 +41,17 @@ impl Replays {
     /// Begins a dry run; returns its number.
     pub(crate) fn begin(self: &Arc<Self>, endpoints: Endpoints, request: Request) -> u64 {
         let id = self.add(Plan {
-            request: request.clone(),
-            state: State::Trying("it begins".to_owned()),
+            work: Work::New(request.clone()),
+            course: Course::Trying { far: begins() },
         });
         let plans = Arc::clone(self);
         self.spawn(async move {
-            let mut report = |event: Event<'_>| plans.say(id, State::Trying, &event);
+            let mut report = |event: Event<'_>| {
+                let far = words(&event);
+                plans.set(id, Course::Trying { far });
+            };
             let outcome = replay::dry_run(&endpoints, &request, &mut report).await;
-            plans.set(
-                id,
-                match outcome {
-                    Ok(outcome) => State::Planned(replay::outcome_json(&outcome)),
-                    Err(error) => State::Failed(format!("{error:#}")),
-                },
-            );
+            plans.set(id, ended(outcome, |report| Course::Planned { report }));
         });
         id
     }
@@ -66,41 +60,38 @@ impl Replays {
     pub(crate) fn run(self: &Arc<Self>, endpoints: Endpoints, id: u64, actor: Actor) -> bool {
         let request = {
             let mut known = self.known();
-            let planned = known.get_mut(&id);
-            let Some(plan) = planned.filter(|plan| matches!(plan.state, State::Planned(_))) else {
+            let Some(plan) = known.get_mut(&id) else {
                 return false;
             };
-            plan.state = State::Running("it begins".to_owned());
-            plan.request.clone()
+            let (Work::New(request), Course::Planned { .. }) = (&plan.work, &plan.course) else {
+                return false;
+            };
+            let request = request.clone();
+            plan.course = Course::Running { far: begins() };
+            request
         };
         let plans = Arc::clone(self);
         self.spawn(async move {
-            let mut report = |event: Event<'_>| plans.say(id, State::Running, &event);
+            let mut report = |event: Event<'_>| plans.running(id, &event);
             let outcome = replay::run(&endpoints, &request, &actor, &mut report).await;
-            plans.set(
-                id,
-                match outcome {
-                    Ok(outcome) => State::Done(replay::outcome_json(&outcome)),
-                    Err(error) => State::Failed(format!("{error:#}")),
-                },
-            );
+            plans.set(id, ended(outcome, |report| Course::Done { report }));
         });
         true
     }
 
-    /// Goes on with a replay of the history.
-    pub(crate) fn resume(self: &Arc<Self>, endpoints: Endpoints, replay: i64, actor: Actor) {
-        self.spawn(async move {
-            let mut report = |_: Event<'_>| {};
-            // Its row of the history tells how it ends.
-            if let Err(error) = replay::resume(&endpoints, replay, &actor, &mut report).await {
-                tracing::warn!(
-                    replay,
-                    error = format!("{error:#}"),
-                    "a replay does not go on"
-                );
-            }
+    /// Goes on with a replay of the history; returns the number by which it is asked for.
+    pub(crate) fn resume(self: &Arc<Self>, endpoints: Endpoints, replay: i64, actor: Actor) -> u64 {
+        let id = self.add(Plan {
+            work: Work::Resumed(replay),
+            course: Course::Running { far: begins() },
         });
+        let plans = Arc::clone(self);
+        self.spawn(async move {
+            let mut report = |event: Event<'_>| plans.running(id, &event);
+            let outcome = replay::resume(&endpoints, replay, &actor, &mut report).await;
+            plans.set(id, ended(outcome, |report| Course::Done { report }));
+        });
+        id
     }
 
     pub(crate) fn find(&self, id: u64) -> Option<Plan> {
@@ -124,18 +115,14 @@ impl Replays {
         id
     }
 
-    fn say(&self, id: u64, state: fn(String) -> State, event: &Event<'_>) {
-        let text = match event {
-            Event::Reading { read, of } => format!("{read} of {of} changes read"),
-            Event::Merging { done, of } => format!("{done} of {of} rows in place"),
-            Event::Planned(_) => "it is known what is to be done".to_owned(),
-        };
-        self.set(id, state(text));
+    fn running(&self, id: u64, event: &Event<'_>) {
+        let far = words(event);
+        self.set(id, Course::Running { far });
     }
 
-    fn set(&self, id: u64, state: State) {
+    fn set(&self, id: u64, course: Course) {
         if let Some(plan) = self.known().get_mut(&id) {
-            plan.state = state;
+            plan.course = course;
         }
     }
 
@@ -149,4 +136,57 @@ impl Replays {
         // No code that holds it can panic half-way through a change.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn begins() -> String {
+    "it begins".to_owned()
+}
+
+fn words(event: &Event<'_>) -> String {
+    match event {
+        Event::Reading { read, of } => format!("{read} of {of} changes read"),
+        Event::Merging { done, of } => format!("{done} of {of} rows in place"),
+        Event::Planned(_) => "it is known what is to be done".to_owned(),
+    }
+}
+
+fn ended(outcome: anyhow::Result<Outcome>, well: fn(Box<Report>) -> Course) -> Course {
+    match outcome {
+        Ok(outcome) => well(Box::new(Report::of(&outcome))),
+        Err(error) => Course::Failed {
+            error: format!("{error:#}"),
+        },
+    }
+}
+
+impl Work {
+    /// The same by the command line.
+    pub(crate) fn command(&self) -> String {
+        match self {
+            Self::New(request) => command(request),
+            Self::Resumed(id) => format!("lockstep replay --resume {id}"),
+        }
+    }
+}
+
+/// The same by the command line, without the dry run.
+pub(crate) fn command(request: &Request) -> String {
+    let mut command = "lockstep replay".to_owned();
+    match request.begin {
+        Begin::Earliest => command.push_str(" --from-lsn earliest"),
+        Begin::Lsn(lsn) => command.push_str(&format!(" --from-lsn {lsn}")),
+        Begin::Time(micros) => command.push_str(&format!(" --from-time {}", replay::time(micros))),
+        Begin::Offset(offset) => command.push_str(&format!(" --from-offset {offset}")),
+        Begin::Resumed { from, .. } => command.push_str(&format!(" --from-lsn {from}")),
+    }
+    if let Some(to) = request.to {
+        command.push_str(&format!(" --to-lsn {to}"));
+    }
+    for table in &request.tables {
+        command.push_str(&format!(" --table {table}"));
+    }
+    if let Destination::Schema(schema) = &request.into {
+        command.push_str(&format!(" --into {schema}"));
+    }
+    command
 }

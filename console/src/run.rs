@@ -46,7 +46,7 @@ pub async fn run(
         shutdown.clone(),
     );
     let served = server::serve(Arc::new(exchange), listener, &shutdown);
-    let watched = console.live.watch(&console.endpoints, &shutdown);
+    let watched = console.live.watch(&shutdown);
     tokio::join!(served, watched);
     Ok(())
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context, ensure};
 pub use applier::dead_letters::{Redriven, Side};
 use change::TableName;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use service::postgres::Dsn;
 use tokio_postgres::{Client, Row};
@@ -12,7 +12,7 @@ use crate::audit::{self, Actor, Deed};
 use crate::control;
 
 /// A change that was set aside. Holds no value.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Letter {
     pub id: i64,
     pub table: String,
@@ -36,7 +36,7 @@ pub struct Letter {
 }
 
 /// Letters that have the same fault.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Group {
     pub table: String,
     pub error_class: String,
@@ -46,6 +46,22 @@ pub struct Group {
     pub letters: i64,
     pub oldest_seconds: i64,
     pub first_id: i64,
+}
+
+/// Letters as `lockstep dead-letters list --json` prints them.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Listing {
+    pub groups: Vec<Group>,
+    pub letters: Vec<Letter>,
+}
+
+/// A letter, and what it wants its row to be beside what is there. Holds values.
+#[derive(Clone, Deserialize, Serialize)]
+pub struct Detail {
+    pub letter: Letter,
+    pub columns: Vec<Side>,
+    /// Why they are not known: its schema is lost, or the table gone.
+    pub error: Option<String>,
 }
 
 /// Which letters are listed.
@@ -58,8 +74,12 @@ pub struct Selection {
     pub sqlstate: Option<String>,
     /// Only those behind this id.
     pub after: Option<i64>,
+    /// At most [`LETTERS_MAX`].
     pub limit: i64,
 }
+
+/// So many are listed, redriven or discarded at once.
+pub const LETTERS_MAX: i64 = 10_000;
 
 const COLUMNS: &str = "id, table_schema, table_name, commit_lsn::text as commit_lsn, ordinal, topic, \
     kafka_partition, kafka_offset, op, error_class, sqlstate, constraint_name, error, attempts, \
@@ -155,6 +175,27 @@ pub async fn sides(target: &Dsn, pipeline: &str, id: i64) -> anyhow::Result<Opti
     sides.context("compare what the change wants with what is there")
 }
 
+/// # Errors
+/// When there is no such letter, or the target does not answer.
+pub async fn detail(target: &Dsn, pipeline: &str, id: i64) -> anyhow::Result<Detail> {
+    let client = service::postgres::connect(target, "lockstep dead-letters").await?;
+    let letter = letter_of(&client, pipeline, id).await?;
+    let letter = letter.ok_or(NoLetter(id))?;
+    let (columns, error) = match sides(target, pipeline, id).await {
+        Ok(columns) => (columns.unwrap_or_default(), None),
+        Err(error) => (Vec::new(), Some(format!("{error:#}"))),
+    };
+    Ok(Detail {
+        letter,
+        columns,
+        error,
+    })
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no dead letter {0}")]
+pub struct NoLetter(i64);
+
 /// Applies open letters, and all that share a key with them, in commit order. Those that are refused
 /// again stay open.
 ///
@@ -188,11 +229,7 @@ pub async fn discard(
     ids: &[i64],
     actor: &Actor,
 ) -> anyhow::Result<u64> {
-    let why = actor.reason.as_deref().unwrap_or_default().trim();
-    ensure!(
-        !why.is_empty(),
-        "discarding a change makes source and target differ: say why with --reason"
-    );
+    let why = require_reason(actor)?;
     let transaction = target.transaction().await.context("begin")?;
     control::take(&transaction, pipeline).await?;
     let sql = "update lockstep.dead_letters set state = 'discarded', \
@@ -210,6 +247,17 @@ pub async fn discard(
     audit::record(&transaction, pipeline, actor, &deed).await?;
     transaction.commit().await.context("commit")?;
     Ok(discarded)
+}
+
+/// # Errors
+/// When nobody says why.
+pub fn require_reason(actor: &Actor) -> anyhow::Result<&str> {
+    let why = actor.reason.as_deref().unwrap_or_default().trim();
+    ensure!(
+        !why.is_empty(),
+        "discarding a change makes source and target differ: say why with --reason"
+    );
+    Ok(why)
 }
 
 fn letter(row: &Row) -> Letter {

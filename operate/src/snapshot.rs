@@ -5,17 +5,17 @@
 
 use anyhow::{Context, bail};
 use change::TableName;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Row};
 
 use crate::audit::{self, Actor, Deed};
 use crate::capture::{is_missing, mended};
-use crate::catalog::{Identity, PublishedTable};
+use crate::catalog::{self, Identity, PublishedTable};
 use crate::endpoints::Names;
 
 /// A request, as `lockstep snapshot --json` prints it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Snapshot {
     pub id: i64,
     pub table: String,
@@ -36,7 +36,7 @@ pub struct Snapshot {
     pub finished_at: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     Waiting,
@@ -77,15 +77,12 @@ impl State {
 ///
 /// # Errors
 /// When it is not one of those that are published, or has no key.
-pub fn readable<'a>(
-    published: &[PublishedTable],
-    table: &'a TableName,
-) -> anyhow::Result<&'a TableName> {
+fn readable(published: &[PublishedTable], table: &TableName) -> anyhow::Result<()> {
     let Some(found) = published.iter().find(|it| it.name == *table) else {
         bail!("table {table} is not published");
     };
     match &found.identity {
-        Identity::Key(_) => Ok(table),
+        Identity::Key(_) => Ok(()),
         Identity::Full | Identity::None => bail!(
             "table {table} has no key, by which it could be read in parts: give it a primary key, \
              or compare and repair it with `lockstep verify --repair`"
@@ -93,11 +90,30 @@ pub fn readable<'a>(
     }
 }
 
-/// Asks for a snapshot, and answers its number.
+/// Asks for a snapshot of each of these tables, once all of them are known to be readable.
 ///
 /// # Errors
-/// When one of the table is open already, or a database does not answer.
+/// When one is not, one of it is open already, or a database does not answer.
 pub async fn request(
+    source: &Client,
+    target: &mut Client,
+    names: &Names,
+    tables: &[TableName],
+    actor: &Actor,
+) -> anyhow::Result<Vec<Snapshot>> {
+    let published = catalog::published(source, &names.publication).await?;
+    for table in tables {
+        readable(&published, table)?;
+    }
+    let mut asked = Vec::with_capacity(tables.len());
+    for table in tables {
+        let id = request_one(source, target, names, table, actor).await?;
+        asked.push(find(source, names, id).await?);
+    }
+    Ok(asked)
+}
+
+async fn request_one(
     source: &Client,
     target: &mut Client,
     names: &Names,
@@ -135,6 +151,9 @@ const REQUEST: &str = "
 insert into lockstep.snapshots (slot, table_schema, table_name, requested_by, reason)
 values ($1, $2, $3, $4, $5) returning id";
 
+/// How many are listed.
+pub const LISTED: i64 = 100;
+
 /// The requests, newest first.
 ///
 /// # Errors
@@ -151,18 +170,13 @@ pub async fn list(source: &Client, slot: &str, limit: i64) -> anyhow::Result<Vec
     }
 }
 
-/// One request; `None` where there is none.
-///
-/// # Errors
-/// When the source cannot be asked.
-pub async fn find(source: &Client, slot: &str, id: i64) -> anyhow::Result<Option<Snapshot>> {
+async fn find(source: &Client, names: &Names, id: i64) -> anyhow::Result<Snapshot> {
     let query = format!("{SNAPSHOTS} where slot = $1 and id = $2");
-    let row = source.query_opt(&query, &[&slot, &id]).await;
-    let row = row.map_err(mended).context("read a snapshot")?;
-    row.as_ref().map(snapshot).transpose()
+    let row = source.query_one(&query, &[&names.slot, &id]).await;
+    snapshot(&row.map_err(mended).context("read a snapshot")?)
 }
 
-/// Cancels a request. What was read of it stays: all of it is true.
+/// Cancels a request, and answers how it stands. What was read of it stays: all of it is true.
 ///
 /// # Errors
 /// When there is none that is open, or a database does not answer.
@@ -172,7 +186,7 @@ pub async fn cancel(
     names: &Names,
     id: i64,
     actor: &Actor,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Snapshot> {
     let number = id.to_string();
     let deed = Deed {
         action: "cancel snapshot",
@@ -186,7 +200,8 @@ pub async fn cancel(
     if cancelled == 0 {
         bail!("there is no open snapshot {id}: `lockstep snapshot --list` shows them");
     }
-    entry.commit().await.context("write lockstep.audit")
+    entry.commit().await.context("write lockstep.audit")?;
+    find(source, names, id).await
 }
 
 const CANCEL: &str = "

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use change::{Lsn, TableName};
+use serde::{Deserialize, Serialize};
 use service::Health;
 use tokio_postgres::Client;
 use tokio_postgres::types::{PgLsn, ToSql};
@@ -21,7 +22,7 @@ use crate::progress;
 use crate::target::Writer;
 
 /// What a table that caught up has got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct CaughtUp {
     pub changes: u64,
     /// Where it was, and where it is: where all others are.

@@ -39,6 +39,6 @@ pub use catch_up::{CaughtUp, catch_up};
 pub use error::ReplayError;
 pub use ledger::{Entry, cancel, list};
 pub use merge::Difference;
-pub use numbers::{Numbers, TableNumbers, to_json};
+pub use numbers::{Numbers, TableNumbers, TableRows, table_rows};
 pub use request::{Begin, By, Destination, Place, Request};
 pub use run::{Event, Outcome, dry_run, resume, run};

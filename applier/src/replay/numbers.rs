@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
 use change::TableName;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// What a replay does, or did, to one table's rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Numbers {
     /// Changes in the topics from the beginning to the end.
     pub read: u64,
@@ -39,54 +41,36 @@ impl Numbers {
     pub fn rows(&self) -> u64 {
         self.inserted + self.updated + self.deleted + self.unchanged
     }
-
-    pub fn to_json(self) -> Value {
-        json!({
-            "read": self.read,
-            "inserted": self.inserted,
-            "updated": self.updated,
-            "deleted": self.deleted,
-            "unchanged": self.unchanged,
-            "going_backwards": self.going_backwards,
-        })
-    }
-
-    fn of_json(value: &Value) -> Self {
-        let number = |name| value.get(name).and_then(Value::as_u64).unwrap_or_default();
-        Self {
-            read: number("read"),
-            inserted: number("inserted"),
-            updated: number("updated"),
-            deleted: number("deleted"),
-            unchanged: number("unchanged"),
-            going_backwards: number("going_backwards"),
-        }
-    }
 }
 
-/// A list, since a table's name in one text could not be taken apart again.
-pub fn to_json(tables: &TableNumbers) -> Value {
-    let entry = |(table, numbers): (&TableName, &Numbers)| {
-        let mut entry = Map::new();
-        entry.insert("schema".to_owned(), table.schema.clone().into());
-        entry.insert("table".to_owned(), table.name.clone().into());
-        if let Value::Object(numbers) = numbers.to_json() {
-            entry.extend(numbers);
-        }
-        Value::Object(entry)
-    };
-    Value::Array(tables.iter().map(entry).collect())
+/// A table with its numbers. In lists of these it is named by two texts, since a name in one could
+/// not be taken apart again.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct TableRows {
+    pub schema: String,
+    pub table: String,
+    #[serde(flatten)]
+    pub numbers: Numbers,
+}
+
+pub fn table_rows(tables: &TableNumbers) -> Vec<TableRows> {
+    let rows = tables.iter().map(|(table, numbers)| TableRows {
+        schema: table.schema.clone(),
+        table: table.name.clone(),
+        numbers: *numbers,
+    });
+    rows.collect()
+}
+
+pub(super) fn to_json(tables: &TableNumbers) -> Value {
+    json!(table_rows(tables))
 }
 
 /// What [`to_json`] wrote.
 pub(super) fn of_json(value: &Value) -> TableNumbers {
-    let entries = value.as_array().map(Vec::as_slice).unwrap_or_default();
-    let entry = |entry: &Value| {
-        let text = |name| entry.get(name).and_then(Value::as_str);
-        let table = TableName::new(text("schema")?, text("table")?);
-        Some((table, Numbers::of_json(entry)))
-    };
-    entries.iter().filter_map(entry).collect()
+    let rows = Vec::<TableRows>::deserialize(value).unwrap_or_default();
+    let entry = |it: TableRows| (TableName::new(it.schema, it.table), it.numbers);
+    rows.into_iter().map(entry).collect()
 }
 
 #[cfg(test)]

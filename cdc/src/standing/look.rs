@@ -1,7 +1,7 @@
 //! One question to the source.
 
 use change::Lsn;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_postgres::{Client, Row};
 
 /// What the source says of its log.
@@ -16,7 +16,7 @@ pub struct Standing {
 }
 
 /// A row of `pg_replication_slots`. What a server's version does not know is `None`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Slot {
     pub name: String,
     pub active: bool,

@@ -1,10 +1,10 @@
 //! Letting capture rest, and having it read a table once more.
 
-use operate::catalog;
 use operate::{capture, snapshot};
+use serde_json::json;
 use service::postgres::connect;
 
-use super::control::table;
+use super::control::tables;
 use super::{Answer, Outcome, Refusal, Request};
 use crate::users::Role;
 
@@ -15,9 +15,9 @@ pub(super) async fn pause(request: &Request<'_>) -> Answer {
     capture::pause(&source, &mut target, names, &request.actor()).await?;
     Ok(Outcome {
         changed: "Capture takes no changes within a second, and the slot keeps them.".to_owned(),
-        details: Vec::new(),
         command: "lockstep pause capture".to_owned(),
         back: "/".to_owned(),
+        ..Outcome::default()
     })
 }
 
@@ -28,26 +28,43 @@ pub(super) async fn resume(request: &Request<'_>) -> Answer {
     capture::resume(&source, &mut target, names, &request.actor()).await?;
     Ok(Outcome {
         changed: "Capture goes on within a second.".to_owned(),
-        details: Vec::new(),
         command: "lockstep resume capture".to_owned(),
         back: "/".to_owned(),
+        ..Outcome::default()
     })
 }
 
 /// Rows that are on the target by mistake stay; those that are missing or differ are written again.
 pub(super) async fn read_again(request: &Request<'_>) -> Answer {
     request.require(Role::Operator)?;
-    let table = table(request)?;
+    let tables = tables(request)?;
     let (source, mut target) = (request.source().await?, request.target().await?);
-    let names = &request.console.endpoints.names;
-    let published = catalog::published(&source, &names.publication).await?;
-    snapshot::readable(&published, &table)?;
-    let id = snapshot::request(&source, &mut target, names, &table, &request.actor()).await?;
+    let (names, actor) = (&request.console.endpoints.names, request.actor());
+    let asked = snapshot::request(&source, &mut target, names, &tables, &actor).await?;
+    let each = asked.iter().map(|it| format!("{} of {}", it.id, it.table));
+    let each = each.collect::<Vec<_>>().join(", ");
+    let flags = asked.iter().map(|it| format!(" --table {}", it.table));
     Ok(Outcome {
-        changed: format!("Snapshot {id} of {table} is asked for; changes flow on meanwhile."),
-        details: Vec::new(),
-        command: format!("lockstep snapshot --table {table}"),
+        changed: format!("Snapshot {each} is asked for; changes flow on meanwhile."),
+        command: format!("lockstep snapshot{}", flags.collect::<String>()),
         back: "/replication".to_owned(),
+        result: json!(asked),
+        ..Outcome::default()
+    })
+}
+
+pub(super) async fn cancel(request: &Request<'_>) -> Answer {
+    request.require(Role::Operator)?;
+    let id: i64 = request.number("id")?;
+    let (source, mut target) = (request.source().await?, request.target().await?);
+    let (names, actor) = (&request.console.endpoints.names, request.actor());
+    let cancelled = snapshot::cancel(&source, &mut target, names, id, &actor).await?;
+    Ok(Outcome {
+        changed: format!("Snapshot {id} is cancelled; what it has read stays."),
+        command: format!("lockstep snapshot --cancel {id}"),
+        back: "/replication".to_owned(),
+        result: json!([cancelled]),
+        ..Outcome::default()
     })
 }
 

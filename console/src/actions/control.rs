@@ -1,7 +1,8 @@
 //! Letting apply, or a table of it, rest.
 
-use change::TableName;
+use change::{ParseTableError, TableName};
 use operate::{control, replay};
+use serde_json::json;
 
 use super::{Answer, Outcome, Refusal, Request};
 use crate::users::Role;
@@ -12,9 +13,9 @@ pub(super) async fn pause_apply(request: &Request<'_>) -> Answer {
     control::pause(&mut target, request.pipeline(), &request.actor()).await?;
     Ok(Outcome {
         changed: "Apply is paused: changes wait in the topics.".to_owned(),
-        details: Vec::new(),
         command: "lockstep pause".to_owned(),
         back: "/".to_owned(),
+        ..Outcome::default()
     })
 }
 
@@ -24,9 +25,9 @@ pub(super) async fn resume_apply(request: &Request<'_>) -> Answer {
     control::resume(&mut target, request.pipeline(), &request.actor()).await?;
     Ok(Outcome {
         changed: "Apply goes on.".to_owned(),
-        details: Vec::new(),
         command: "lockstep resume".to_owned(),
         back: "/".to_owned(),
+        ..Outcome::default()
     })
 }
 
@@ -39,9 +40,9 @@ pub(super) async fn pause_table(request: &Request<'_>) -> Answer {
     control::hold_table(&mut target, request.pipeline(), &table, &request.actor()).await?;
     Ok(Outcome {
         changed: format!("{table} waits; the other tables go on."),
-        details: Vec::new(),
         command: format!("lockstep pause --table {table}"),
         back: "/replication".to_owned(),
+        ..Outcome::default()
     })
 }
 
@@ -50,20 +51,26 @@ pub(super) async fn resume_table(request: &Request<'_>) -> Answer {
     request.require(Role::Operator)?;
     let table = table(request)?;
     let endpoints = &request.console.endpoints;
-    replay::catch_up(endpoints, &table, &request.actor(), |_, _| {}).await?;
+    let caught_up = replay::catch_up(endpoints, &table, &request.actor(), |_, _| {}).await?;
     Ok(Outcome {
         changed: format!("{table} has caught up and goes on with the others."),
-        details: Vec::new(),
         command: format!("lockstep resume --table {table}"),
         back: "/replication".to_owned(),
+        result: json!(caught_up),
+        ..Outcome::default()
     })
 }
 
-/// `schema.table`, as pages and the command line write it.
 pub(super) fn table(request: &Request<'_>) -> Result<TableName, Refusal> {
-    let text = request.field("table")?;
-    let (schema, name) = text
-        .split_once('.')
-        .ok_or_else(|| Refusal::Fields("a table is named as schema.table".to_owned()))?;
-    Ok(TableName::new(schema, name))
+    parsed(request.field("table")?)
+}
+
+pub(super) fn tables(request: &Request<'_>) -> Result<Vec<TableName>, Refusal> {
+    request.field("table")?;
+    request.fields.all("table").map(parsed).collect()
+}
+
+pub(super) fn parsed(text: &str) -> Result<TableName, Refusal> {
+    let table = text.parse();
+    table.map_err(|error: ParseTableError| Refusal::Fields(error.to_string()))
 }

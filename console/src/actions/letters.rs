@@ -1,8 +1,9 @@
 //! Applying dead letters after all, or giving them up.
 
-use change::TableName;
 use operate::dead_letters::{self, Redriven, Selection};
+use serde_json::json;
 
+use super::control::table;
 use super::{Answer, Outcome, Refusal, Request};
 use crate::users::Role;
 
@@ -20,12 +21,11 @@ pub(super) async fn redrive(request: &Request<'_>) -> Answer {
 /// The open letters of one table and one SQLSTATE, the oldest first.
 pub(super) async fn redrive_group(request: &Request<'_>) -> Answer {
     request.require(Role::Operator)?;
-    let (schema, name) = request
-        .field("table")?
-        .split_once('.')
-        .ok_or_else(|| Refusal::Fields("a table is named as schema.table".to_owned()))?;
+    let table = table(request)?;
+    let command =
+        format!("lockstep dead-letters list --table {table}; lockstep dead-letters redrive ID …");
     let selection = Selection {
-        table: Some(TableName::new(schema, name)),
+        table: Some(table),
         sqlstate: Some(request.field("sqlstate")?.to_owned()),
         limit: GROUP,
         ..Selection::default()
@@ -33,9 +33,6 @@ pub(super) async fn redrive_group(request: &Request<'_>) -> Answer {
     let target = request.target().await?;
     let letters = dead_letters::list(&target, request.pipeline(), &selection).await?;
     let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
-    let command = format!(
-        "lockstep dead-letters list --table {schema}.{name}; lockstep dead-letters redrive ID …"
-    );
     redriven(request, &ids, command).await
 }
 
@@ -47,6 +44,7 @@ async fn redriven(request: &Request<'_>, ids: &[i64], command: String) -> Answer
         refused,
         waiting,
     } = redriven;
+    let result = json!(redriven);
     let details = [
         ("Applied", applied),
         ("Refused again", refused),
@@ -58,6 +56,7 @@ async fn redriven(request: &Request<'_>, ids: &[i64], command: String) -> Answer
         details: details.into(),
         command,
         back: "/dead-letters".to_owned(),
+        result,
     })
 }
 
@@ -66,15 +65,17 @@ pub(super) async fn discard(request: &Request<'_>) -> Answer {
     let ids = ids(request)?;
     let words = ids.iter().map(i64::to_string).collect::<Vec<_>>().join(" ");
     request.require_typed(&words)?;
-    let reason = request.field("reason")?;
+    let actor = request.actor();
+    let reason = dead_letters::require_reason(&actor);
+    let reason = reason.map_err(|error| Refusal::Fields(error.to_string()))?;
     let mut target = request.target().await?;
-    let discarded =
-        dead_letters::discard(&mut target, request.pipeline(), &ids, &request.actor()).await?;
+    let discarded = dead_letters::discard(&mut target, request.pipeline(), &ids, &actor).await?;
     Ok(Outcome {
         changed: format!("{discarded} letters were given up: source and target differ there."),
-        details: Vec::new(),
         command: format!("lockstep dead-letters discard {words} --reason '{reason}'"),
         back: "/dead-letters".to_owned(),
+        result: json!(discarded),
+        ..Outcome::default()
     })
 }
 

@@ -15,10 +15,12 @@ mod replays;
 mod schemas;
 
 use std::fmt;
+use std::str::FromStr;
 
 use operate::audit::Actor;
 use operate::registry::Deletion;
 use serde::Serialize;
+use serde_json::Value;
 use service::chain;
 use service::postgres::{Connection, connect};
 
@@ -28,7 +30,7 @@ use crate::sessions::Caller;
 use crate::users::Role;
 
 /// What an action has changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Outcome {
     /// A sentence.
     pub(crate) changed: String,
@@ -37,6 +39,8 @@ pub(crate) struct Outcome {
     pub(crate) command: String,
     /// The page that shows it.
     pub(crate) back: String,
+    /// For programs, what the sentence does not tell: as the command prints it.
+    pub(crate) result: Value,
 }
 
 /// Why an action was not done.
@@ -118,6 +122,7 @@ impl Request<'_> {
             "pause-capture" => capture::pause(self).await,
             "resume-capture" => capture::resume(self).await,
             "snapshot-table" => capture::read_again(self).await,
+            "snapshot-cancel" => capture::cancel(self).await,
             "replay-plan" => replays::plan(self),
             "replay-run" => replays::run(self),
             "replay-cancel" => replays::cancel(self).await,
@@ -151,6 +156,11 @@ impl Request<'_> {
     pub(crate) fn field<'a>(&'a self, name: &'a str) -> Result<&'a str, Refusal> {
         let missing = || Refusal::Fields(format!("the field {name} is missing"));
         self.fields.one(name).ok_or_else(missing)
+    }
+
+    pub(crate) fn number<T: FromStr>(&self, name: &str) -> Result<T, Refusal> {
+        let number = self.field(name)?.parse();
+        number.map_err(|_| Refusal::Fields(format!("{name} is a number")))
     }
 
     /// Who is written to the audit log, with the reason that was given.

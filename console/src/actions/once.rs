@@ -91,9 +91,9 @@ mod tests {
     fn outcome() -> Outcome {
         Outcome {
             changed: "Apply is paused".into(),
-            details: Vec::new(),
             command: "lockstep pause apply".into(),
             back: "/".into(),
+            ..Outcome::default()
         }
     }
 

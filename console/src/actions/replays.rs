@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use change::TableName;
-use operate::replay::{self, Begin, Destination, Request as Wanted};
+use operate::replay::{self, Begin, Begun, Destination, Request as Wanted};
+use serde_json::{Value, json};
 
+use super::control::parsed;
 use super::{Answer, Outcome, Refusal, Request};
-use crate::pages::replay::command;
-use crate::replays::Replays;
+use crate::replays::{Replays, command};
 use crate::users::Role;
 
 /// Begins the dry run, without which nothing is replayed from here.
@@ -18,57 +18,61 @@ pub(super) fn plan(request: &Request<'_>) -> Answer {
     let id = request.plans().begin(request.endpoints(), wanted);
     Ok(Outcome {
         changed: format!("The dry run of plan {id} has begun. It changes nothing."),
-        details: Vec::new(),
         command,
         back: format!("/replay/plans/{id}"),
+        result: request.begun(id),
+        ..Outcome::default()
     })
 }
 
 pub(super) fn run(request: &Request<'_>) -> Answer {
     request.require(Role::Operator)?;
-    let id = number(request, "plan")?;
+    let id = request.number("plan")?;
     let plan = request.plans().find(id);
     let plan = plan.ok_or_else(|| Refusal::Fields("there is no such plan".to_owned()))?;
     request.require_typed(request.pipeline())?;
-    let reason = request.field("reason")?;
-    let command = format!("{} --reason '{reason}'", command(&plan.request));
-    if !request
-        .plans()
-        .run(request.endpoints(), id, request.actor())
-    {
+    let actor = request.actor();
+    let reason = replay::require_reason(&actor);
+    reason.map_err(|error| Refusal::Fields(error.to_string()))?;
+    let reason = actor.reason.as_deref().unwrap_or_default();
+    let command = format!("{} --reason '{reason}'", plan.work.command());
+    if !request.plans().run(request.endpoints(), id, actor) {
         let rule = "the plan's dry run has not ended, or it was started already";
         return Err(Refusal::Fields(rule.to_owned()));
     }
     Ok(Outcome {
         changed: "The replay has begun.".to_owned(),
-        details: Vec::new(),
         command,
         back: format!("/replay/plans/{id}"),
+        result: request.begun(id),
+        ..Outcome::default()
     })
 }
 
 pub(super) async fn cancel(request: &Request<'_>) -> Answer {
     request.require(Role::Operator)?;
-    let id: i64 = number(request, "id")?;
+    let id: i64 = request.number("id")?;
     replay::cancel(&request.console.endpoints, id, &request.actor()).await?;
     Ok(Outcome {
         changed: format!("Replay {id} stops at its next transaction."),
-        details: Vec::new(),
         command: format!("lockstep replay --cancel {id}"),
         back: "/replay".to_owned(),
+        ..Outcome::default()
     })
 }
 
 pub(super) fn resume(request: &Request<'_>) -> Answer {
     request.require(Role::Operator)?;
-    let id: i64 = number(request, "id")?;
-    let plans = request.plans();
-    plans.resume(request.endpoints(), id, request.actor());
+    let id: i64 = request.number("id")?;
+    let plan = request
+        .plans()
+        .resume(request.endpoints(), id, request.actor());
     Ok(Outcome {
         changed: format!("Replay {id} goes on."),
-        details: Vec::new(),
         command: format!("lockstep replay --resume {id}"),
-        back: "/replay".to_owned(),
+        back: format!("/replay/plans/{plan}"),
+        result: request.begun(plan),
+        ..Outcome::default()
     })
 }
 
@@ -77,14 +81,16 @@ impl Request<'_> {
         &self.console.replays
     }
 
+    fn begun(&self, plan: u64) -> Value {
+        json!(Begun {
+            plan,
+            confirm: self.pipeline().to_owned(),
+        })
+    }
+
     fn endpoints(&self) -> operate::endpoints::Endpoints {
         self.console.endpoints.clone()
     }
-}
-
-fn number<T: std::str::FromStr>(request: &Request<'_>, name: &str) -> Result<T, Refusal> {
-    let number = request.field(name)?.parse();
-    number.map_err(|_| Refusal::Fields(format!("{name} is a number")))
 }
 
 /// What the wizard's fields say, as the command line would.
@@ -94,7 +100,7 @@ fn wanted(request: &Request<'_>) -> Result<Wanted, Refusal> {
         "earliest" => Begin::Earliest,
         "lsn" => replay::begin_at_lsn(request.field("at")?).map_err(said)?,
         "time" => replay::begin_at_time(request.field("at")?).map_err(said)?,
-        "offset" => Begin::Offset(number(request, "at")?),
+        "offset" => Begin::Offset(request.number("at")?),
         _ => {
             return Err(Refusal::Fields(
                 "begin is earliest, lsn, time or offset".to_owned(),
@@ -103,19 +109,11 @@ fn wanted(request: &Request<'_>) -> Result<Wanted, Refusal> {
     };
     let to = request.fields.one("to").map(str::parse).transpose();
     let to = to.map_err(|_| Refusal::Fields("to is an LSN such as 0/16B3748".to_owned()))?;
-    let names = request
-        .fields
-        .all("table")
-        .flat_map(|names| names.split([',', ' ']));
-    let tables: Option<Vec<TableName>> = names
-        .filter(|name| !name.is_empty())
-        .map(|name| {
-            let (schema, table) = name.split_once('.')?;
-            Some(TableName::new(schema, table))
-        })
-        .collect();
-    let tables =
-        tables.ok_or_else(|| Refusal::Fields("tables are named as schema.table".to_owned()))?;
+    // One after the other, or together in the wizard's one field.
+    let typed = request.fields.all("tables");
+    let typed = typed.flat_map(|names| names.split([',', ' ']).filter(|name| !name.is_empty()));
+    let tables = request.fields.all("table").chain(typed).map(parsed);
+    let tables = tables.collect::<Result<_, _>>()?;
     let into = match request.fields.one("into") {
         Some(schema) => Destination::Schema(schema.to_owned()),
         None => Destination::Live,

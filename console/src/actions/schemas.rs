@@ -1,7 +1,8 @@
 //! What people ask of the registry, and change in it.
 
 use operate::registry::{Deletion, Level, Registry, RegistryError};
-use operate::schemas::Changer;
+use operate::schemas::{Changer, GLOBAL};
+use serde_json::json;
 
 use super::{Answer, Outcome, Refusal, Request};
 use crate::http::path_segment;
@@ -13,6 +14,7 @@ pub(super) async fn test(request: &Request<'_>) -> Answer {
     let schema = request.field("schema")?;
     let tested = registry(request)?.test(subject, schema).await;
     let tested = tested.map_err(refused)?;
+    let result = json!(tested);
     let reasons = tested.messages.into_iter();
     Ok(Outcome {
         changed: match tested.is_compatible {
@@ -24,14 +26,16 @@ pub(super) async fn test(request: &Request<'_>) -> Answer {
             .collect(),
         command: format!("lockstep schemas test {subject} FILE"),
         back: page(subject),
+        result,
     })
 }
 
+/// Of the subject that a field names, or of all that have no level of their own.
 pub(super) async fn set_level(request: &Request<'_>) -> Answer {
     request.require(Role::Admin)?;
-    let subject = request.field("subject")?;
+    let subject = request.fields.one("subject");
     let name = request.field("level")?;
-    request.require_typed(subject)?;
+    request.require_typed(subject.unwrap_or(GLOBAL))?;
     let registry = registry(request)?;
     let mut target = request.target().await?;
     let actor = request.actor();
@@ -41,23 +45,25 @@ pub(super) async fn set_level(request: &Request<'_>) -> Answer {
         pipeline: request.pipeline(),
         actor: &actor,
     };
-    let (changed, command) = match (name, Level::parse(name)) {
-        ("global", _) => {
+    let (changed, flag) = match (name, subject, Level::parse(name)) {
+        (GLOBAL, Some(subject), _) => {
             changer.clear_level(subject).await?;
             ("The global level holds.".to_owned(), "--clear".to_owned())
         }
-        (_, Some(level)) => {
-            changer.set_level(Some(subject), level).await?;
+        (_, subject, Some(level)) => {
+            changer.set_level(subject, level).await?;
             let name = level.name();
             (format!("The level is {name}."), format!("--set {name}"))
         }
-        (_, None) => return Err(Refusal::Fields("there is no such level".to_owned())),
+        (_, _, None) => return Err(Refusal::Fields("there is no such level".to_owned())),
     };
+    let of = subject.map_or_else(String::new, |subject| format!("{subject} "));
     Ok(Outcome {
         changed,
-        details: vec![("Subject".to_owned(), subject.to_owned())],
-        command: format!("lockstep schemas level {subject} {command}"),
-        back: page(subject),
+        details: vec![("Subject".to_owned(), subject.unwrap_or("all").to_owned())],
+        command: format!("lockstep schemas level {of}{flag}"),
+        back: subject.map_or_else(|| "/schemas".to_owned(), page),
+        ..Outcome::default()
     })
 }
 
@@ -94,9 +100,9 @@ pub(super) async fn delete(request: &Request<'_>, deletion: Deletion) -> Answer 
     let version = version.map_or_else(String::new, |it| format!(" --version {it}"));
     Ok(Outcome {
         changed: format!("{what} is {how}."),
-        details: Vec::new(),
         command: format!("lockstep schemas delete {subject}{version}{flag}"),
         back: "/schemas?deleted=yes".to_owned(),
+        ..Outcome::default()
     })
 }
 

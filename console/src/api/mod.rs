@@ -3,38 +3,45 @@
 mod schemas;
 mod topics;
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use operate::catalog::{self, Identity, PublishedTable};
-use operate::dead_letters;
+use operate::dead_letters::{self, NoLetter};
 use operate::registry::RegistryError;
-use operate::replay;
+use operate::replay::{self, Past};
+use operate::snapshot;
 use operate::topics::Missing;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
-use crate::actions::Answer;
+use crate::actions::{Answer, Refusal};
 use crate::facts::Facts;
 use crate::http::{Reply, StatusCode};
 use crate::live::{Range, Series};
 use crate::pages::{self, Visit};
+use crate::users::Role;
 
 /// What a path below `/api/v1` holds.
 pub(crate) async fn get(visit: &Visit<'_>, path: &[&str]) -> Reply {
     match path {
         ["session"] => Reply::json(StatusCode::OK, visit.caller),
-        ["status"] => status(visit),
+        ["status"] => status(visit).await,
         ["facts"] => facts(visit),
         ["history"] => history(visit),
         ["happenings"] => happenings(visit),
         ["tables"] => tables(visit).await,
         ["dead-letters"] => dead_letters(visit).await,
+        ["dead-letters", "groups"] => groups(visit).await,
+        ["dead-letters", id] => letter(visit, id).await,
         ["audit"] => audit(visit).await,
         ["verifications"] => found(pages::activity::verifications(visit).await),
+        ["snapshots"] => snapshots(visit).await,
         ["replays"] => replays(visit).await,
+        ["replays", "plans", id] => plan(visit, id),
         ["openapi.json"] => openapi(),
         ["topics", rest @ ..] => topics::get(visit, rest).await,
+        ["level"] => schemas::level(visit).await,
         ["schemas", rest @ ..] => schemas::get(visit, rest).await,
         _ => nothing(),
     }
@@ -54,7 +61,7 @@ fn found(found: anyhow::Result<impl Serialize>) -> Reply {
 
 /// What does not exist, or was asked for wrongly, is the caller's; anything else a part that is away.
 fn status_of(error: &anyhow::Error) -> StatusCode {
-    if error.is::<Missing>() {
+    if error.is::<Missing>() || error.is::<NoLetter>() {
         return StatusCode::NOT_FOUND;
     }
     match error.downcast_ref::<RegistryError>() {
@@ -76,17 +83,31 @@ pub(crate) fn answered(answer: Answer) -> Reply {
     }
 }
 
-fn status(visit: &Visit<'_>) -> Reply {
-    match visit.console.live.latest() {
-        Some(look) => {
-            let status = json!({ "at": look.seconds(), "report": look.report });
-            Reply::json(StatusCode::OK, &status)
+/// As the last look saw it; with a lag that is well, as it is now.
+async fn status(visit: &Visit<'_>) -> Reply {
+    let live = &visit.console.live;
+    let (at, report) = match (visit.query.one("max_lag").map(str::parse), live.latest()) {
+        (Some(Ok(seconds)), _) => {
+            let report = live.look(Duration::from_secs(seconds)).await;
+            (SystemTime::now(), report)
         }
-        None => Reply::problem(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the first look has not ended",
-        ),
-    }
+        (Some(Err(_)), _) => {
+            let detail = "max_lag is a number of seconds";
+            return Reply::problem(StatusCode::BAD_REQUEST, detail);
+        }
+        (None, Some(look)) => (look.at, look.report.clone()),
+        (None, None) => {
+            let detail = "the first look has not ended";
+            return Reply::problem(StatusCode::SERVICE_UNAVAILABLE, detail);
+        }
+    };
+    let status = json!({ "at": seconds_since_1970(at), "report": report });
+    Reply::json(StatusCode::OK, &status)
+}
+
+fn seconds_since_1970(at: SystemTime) -> u64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
 }
 
 fn facts(visit: &Visit<'_>) -> Reply {
@@ -96,10 +117,9 @@ fn facts(visit: &Visit<'_>) -> Reply {
 
 fn happenings(visit: &Visit<'_>) -> Reply {
     let last = visit.console.live.happenings().last(HAPPENINGS);
-    let last = last.iter().map(|it| {
-        let since = it.at.duration_since(SystemTime::UNIX_EPOCH);
-        json!({ "at": since.unwrap_or_default().as_secs(), "text": it.text, "state": it.state })
-    });
+    let last = last
+        .iter()
+        .map(|it| json!({ "at": seconds_since_1970(it.at), "text": it.text, "state": it.state }));
     Reply::json(StatusCode::OK, &last.collect::<Vec<Value>>())
 }
 
@@ -133,16 +153,54 @@ async fn dead_letters(visit: &Visit<'_>) -> Reply {
     found(visit.console.target.ask(ask).await)
 }
 
+async fn groups(visit: &Visit<'_>) -> Reply {
+    let pipeline = &visit.console.endpoints.names.pipeline;
+    let ask = async |target: &Client| dead_letters::groups(target, pipeline).await;
+    found(visit.console.target.ask(ask).await)
+}
+
+/// With its row beside what is there, which takes more than a look at the pipeline.
+async fn letter(visit: &Visit<'_>, id: &str) -> Reply {
+    let Ok(id) = id.parse() else {
+        return nothing();
+    };
+    if !visit.caller.may(Role::Operator) {
+        return rows_are_not_shown();
+    }
+    let endpoints = &visit.console.endpoints;
+    found(dead_letters::detail(&endpoints.target, &endpoints.names.pipeline, id).await)
+}
+
+fn rows_are_not_shown() -> Reply {
+    let detail = Refusal::Role(Role::Operator).to_string();
+    Reply::problem(StatusCode::FORBIDDEN, &detail)
+}
+
+async fn snapshots(visit: &Visit<'_>) -> Reply {
+    let slot = &visit.console.endpoints.names.slot;
+    let ask = async |source: &Client| snapshot::list(source, slot, snapshot::LISTED).await;
+    found(visit.console.source.ask(ask).await)
+}
+
 async fn audit(visit: &Visit<'_>) -> Reply {
     found(pages::activity::audit(visit).await)
 }
 
 async fn replays(visit: &Visit<'_>) -> Reply {
     let entries = replay::list(&visit.console.endpoints).await;
-    found(entries.map(|entries| {
-        let entries = entries.iter().map(replay::entry_json);
-        entries.collect::<Vec<Value>>()
-    }))
+    found(entries.map(|entries| entries.iter().map(Past::of).collect::<Vec<Past>>()))
+}
+
+/// How far a replay is that was planned or resumed here. Its report shows rows.
+fn plan(visit: &Visit<'_>, id: &str) -> Reply {
+    if !visit.caller.may(Role::Operator) {
+        return rows_are_not_shown();
+    }
+    let id = id.parse().ok();
+    match id.and_then(|id| visit.console.replays.find(id)) {
+        Some(plan) => Reply::json(StatusCode::OK, &plan.course),
+        None => nothing(),
+    }
 }
 
 fn openapi() -> Reply {

@@ -1,6 +1,7 @@
 //! Subjects and versions.
 
 use operate::registry::Deleted;
+use operate::schemas;
 
 use super::{found, nothing};
 use crate::http::{Reply, StatusCode};
@@ -27,6 +28,15 @@ pub(super) async fn get(visit: &Visit<'_>, path: &[&str]) -> Reply {
         }
         _ => nothing(),
     }
+}
+
+/// What must hold between the versions of a subject, or of all.
+pub(super) async fn level(visit: &Visit<'_>) -> Reply {
+    let asked = async || {
+        let registry = visit.console.registry()?;
+        Ok(schemas::levels(registry, visit.query.one("subject")).await?)
+    };
+    found(asked().await)
 }
 
 async fn text(

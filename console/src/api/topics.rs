@@ -25,7 +25,11 @@ async fn records(visit: &Visit<'_>, topic: &str) -> Reply {
         Ok(question) => question,
         Err(error) => return Reply::problem(StatusCode::BAD_REQUEST, &format!("{error:#}")),
     };
-    let reply = found(read(visit, &question).await);
+    let page = read(visit, &question).await;
+    let reply = found(page.map(|page| match visit.query.one("cells") {
+        Some(_) => page,
+        None => page.without_cells(),
+    }));
     match visit.query.one("download") {
         Some(_) if reply.status == StatusCode::OK => {
             // Names of topics hold nothing that a header could not.

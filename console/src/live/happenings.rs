@@ -63,7 +63,7 @@ fn between(previous: Option<&Look>, look: &Look) -> Vec<(String, State)> {
     if let (Some(before), Some(phase)) = (previous.report.phase, look.report.phase)
         && before != phase
     {
-        found.push((format!("the target is {phase}"), State::Plain));
+        found.push((format!("the target is {}", phase.name()), State::Plain));
     }
     if let (Some(before), Some(now)) = (&previous.operations, &look.operations) {
         let (before, now) = (&before.value, &now.value);

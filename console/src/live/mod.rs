@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use operate::endpoints::Endpoints;
-use operate::status::Observer;
+use operate::status::{Observer, Report};
 use service::Shutdown;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
@@ -21,6 +21,7 @@ use tokio::time::{MissedTickBehavior, interval};
 #[derive(Debug)]
 pub(crate) struct Live {
     max_lag: Duration,
+    observer: tokio::sync::Mutex<Observer>,
     latest: watch::Sender<Option<Arc<Look>>>,
     history: Mutex<History>,
     happenings: Mutex<Happenings>,
@@ -29,9 +30,10 @@ pub(crate) struct Live {
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Live {
-    pub(crate) fn new(max_lag: Duration) -> Self {
+    pub(crate) fn new(endpoints: Endpoints, max_lag: Duration) -> Self {
         Self {
             max_lag,
+            observer: tokio::sync::Mutex::new(Observer::new(endpoints)),
             latest: watch::Sender::new(None),
             history: Mutex::default(),
             happenings: Mutex::default(),
@@ -40,8 +42,7 @@ impl Live {
 
     /// Looks until a stop is requested. A look at a part that does not answer takes as long as is
     /// waited for it; the next follows then.
-    pub(crate) async fn watch(&self, endpoints: &Endpoints, shutdown: &Shutdown) {
-        let mut observer = Observer::new(endpoints.clone(), self.max_lag);
+    pub(crate) async fn watch(&self, shutdown: &Shutdown) {
         let mut ticks = interval(LOOK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -53,7 +54,7 @@ impl Live {
             let report = tokio::select! {
                 biased;
                 () = shutdown.requested() => return,
-                report = observer.look() => report,
+                report = self.look(self.max_lag) => report,
             };
             let previous = self.latest();
             let look = Look::after(previous.as_deref(), report, SystemTime::now());
@@ -61,6 +62,11 @@ impl Live {
             self.happenings().add(previous.as_deref(), &look);
             self.latest.send_replace(Some(Arc::new(look)));
         }
+    }
+
+    /// A look of now, for who cannot wait for the next one, or finds another lag to be well.
+    pub(crate) async fn look(&self, max_lag: Duration) -> Report {
+        self.observer.lock().await.look(max_lag).await
     }
 
     /// None before the first look has ended.

@@ -66,12 +66,14 @@ fn audit_list(entries: &[Entry]) -> Markup {
     }
 }
 
-/// Comparisons on the page.
+/// Comparisons on the page, unless the query says otherwise.
 const COMPARISONS: i64 = 20;
 
 pub(crate) async fn verifications(visit: &Visit<'_>) -> anyhow::Result<Vec<Verification>> {
     let pipeline = &visit.console.endpoints.names.pipeline;
-    let ask = async |target: &Client| verify::history(target, pipeline, COMPARISONS).await;
+    let limit = visit.query.one("limit").and_then(|it| it.parse().ok());
+    let limit = limit.unwrap_or(COMPARISONS).clamp(0, verify::KEPT);
+    let ask = async |target: &Client| verify::history(target, pipeline, limit).await;
     visit.console.target.ask(ask).await
 }
 

@@ -1,8 +1,7 @@
 //! Changes that apply has set aside: by their fault, one by one, and one beside its row.
 
-use change::TableName;
 use maud::{Markup, html};
-use operate::dead_letters::{self, Group, Letter, Selection, Side};
+use operate::dead_letters::{self, Group, LETTERS_MAX, Letter, Selection, Side};
 use tokio_postgres::Client;
 
 use super::Visit;
@@ -55,16 +54,14 @@ async fn all(visit: &Visit<'_>) -> Page {
 
 /// What of the list a query wants.
 pub(crate) fn selection(visit: &Visit<'_>) -> Selection {
-    let table = visit
-        .query
-        .one("table")
-        .and_then(|table| table.split_once('.'));
+    let table = visit.query.one("table");
+    let limit = visit.query.one("limit").and_then(|it| it.parse().ok());
     Selection {
         all: visit.query.one("state") == Some("all"),
-        table: table.map(|(schema, name)| TableName::new(schema, name)),
+        table: table.and_then(|table| table.parse().ok()),
         sqlstate: visit.query.one("sqlstate").map(str::to_owned),
         after: visit.query.one("after").and_then(|id| id.parse().ok()),
-        limit: PAGE,
+        limit: limit.unwrap_or(PAGE).clamp(0, LETTERS_MAX),
     }
 }
 

@@ -1,13 +1,13 @@
 //! Replays: those there were, and the way to a new one, by a dry run.
 
 use maud::{Markup, html};
-use operate::replay::{self, Begin, Destination, Entry, Request};
+use operate::replay::{self, Course, Destination, Entry, Numbers, Report, Request, RowDifference};
 use serde_json::Value;
 
 use super::Visit;
-use crate::facts::State as How;
+use crate::facts::State;
 use crate::frame::{Page, Section, action_form};
-use crate::replays::{Plan, State};
+use crate::replays::{Plan, Work};
 use crate::users::Role;
 use crate::widgets;
 
@@ -78,7 +78,7 @@ fn wizard(visit: &Visit<'_>) -> Markup {
                     legend { "2. What" }
                     div.field {
                         label for="tables" { "Tables, as schema.table (none: all)" }
-                        input #tables name="table" autocomplete="off";
+                        input #tables name="tables" autocomplete="off";
                     }
                 }
                 fieldset {
@@ -107,115 +107,119 @@ fn plan_list(plans: &[(u64, Plan)]) -> Markup {
         @for (id, plan) in plans {
             tr {
                 td { a href={ "/replay/plans/" (id) } { "Plan " (id) } }
-                td.mono { (command(&plan.request)) }
-                td { (badge(&plan.state)) }
+                td.mono { (plan.work.command()) }
+                td { (badge(&plan.course)) }
             }
         }
     };
     widgets::table("Plans", &["Plan", "What", "State"], rows)
 }
 
-fn badge(state: &State) -> Markup {
-    let (word, how) = match state {
-        State::Trying(_) => ("dry run", How::Unknown),
-        State::Planned(_) => ("planned", How::Warn),
-        State::Running(_) => ("running", How::Warn),
-        State::Done(_) => ("done", How::Good),
-        State::Failed(_) => ("failed", How::Bad),
+fn badge(course: &Course) -> Markup {
+    let (word, state) = match course {
+        Course::Trying { .. } => ("dry run", State::Unknown),
+        Course::Planned { .. } => ("planned", State::Warn),
+        Course::Running { .. } => ("running", State::Warn),
+        Course::Done { .. } => ("done", State::Good),
+        Course::Failed { .. } => ("failed", State::Bad),
     };
-    html! { span.badge data-state=(how.name()) { (word) } }
+    html! { span.badge data-state=(state.name()) { (word) } }
 }
 
 fn plan(visit: &Visit<'_>, id: u64) -> Option<Page> {
     let plan = visit.console.replays.find(id)?;
-    let command = command(&plan.request);
     let body = html! {
-        p { (badge(&plan.state)) }
-        @match &plan.state {
-            State::Trying(far) | State::Running(far) => {
+        p { (badge(&plan.course)) }
+        @match &plan.course {
+            Course::Trying { far } | Course::Running { far } => {
                 p data-reload="2" role="status" { (far) }
                 p { a href={ "/replay/plans/" (id) } { "Look again" } }
             }
-            State::Planned(outcome) => {
-                (numbers(visit, outcome))
-                @if visit.caller.may(Role::Operator) { (confirm(visit, id, &plan.request)) }
+            Course::Planned { report } => {
+                (numbers(visit, report))
+                @if let Work::New(request) = &plan.work && visit.caller.may(Role::Operator) {
+                    (confirm(visit, id, request))
+                }
             }
-            State::Done(outcome) => (numbers(visit, outcome)),
-            State::Failed(error) => div.notice data-state="bad" role="alert" { p { (error) } },
+            Course::Done { report } => (numbers(visit, report)),
+            Course::Failed { error } => div.notice data-state="bad" role="alert" { p { (error) } },
         }
-        (widgets::command_line(&command))
+        (widgets::command_line(&plan.work.command()))
         p { a href="/replay" { "All replays" } }
     };
     Some(Page::new(Section::Replay, format!("Plan {id}"), body))
 }
 
 /// As the dry run of the command line prints them.
-fn numbers(visit: &Visit<'_>, outcome: &Value) -> Markup {
-    let text = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "–".to_owned(),
-        other => other.to_string(),
+fn numbers(visit: &Visit<'_>, report: &Report) -> Markup {
+    let cells = |numbers: &Numbers| {
+        let numbers = [
+            numbers.read,
+            numbers.inserted,
+            numbers.updated,
+            numbers.deleted,
+            numbers.unchanged,
+            numbers.going_backwards,
+        ];
+        html! { @for number in numbers { td.number { (number) } } }
     };
-    let tables = outcome["tables"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
     let rows = html! {
-        @for table in tables {
-            tr {
-                td { (text(&table["schema"])) "." (text(&table["table"])) }
-                @for (_, member) in NUMBERS { td.number { (text(&table[member])) } }
-            }
+        @for it in &report.tables {
+            tr { td { (it.schema) "." (it.table) } (cells(&it.numbers)) }
         }
-        tr {
-            th scope="row" { "All" }
-            @for (_, member) in NUMBERS { td.number { strong { (text(&outcome["total"][member])) } } }
-        }
+        tr { th scope="row" { "All" } (cells(&report.total)) }
     };
-    let mut head = vec!["Table"];
-    head.extend(NUMBERS.map(|(title, _)| title));
-    let differences = outcome["differences"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let head = [
+        "Table",
+        "Changes read",
+        "Inserted",
+        "Updated",
+        "Deleted",
+        "Unchanged",
+        "Going backwards",
+    ];
     html! {
         dl {
-            dt { "From" } dd.mono { (text(&outcome["from_lsn"])) }
-            dt { "To" } dd.mono { (text(&outcome["to_lsn"])) }
-            dt { "Rows as they stood at" } dd.mono { (text(&outcome["at_lsn"])) }
-            dt { "Earliest that is there" } dd.mono { (text(&outcome["earliest"]["lsn"])) }
-            dt { "Seconds" } dd { (format!("{:.1}", outcome["seconds"].as_f64().unwrap_or_default())) }
+            dt { "From" } dd.mono { (report.from_lsn) }
+            dt { "To" } dd.mono { (report.to_lsn) }
+            dt { "Rows as they stood at" } dd.mono { (report.at_lsn) }
+            dt { "Earliest that is there" } dd.mono { (report.earliest.lsn) }
+            dt { "Seconds" } dd { (format!("{:.1}", report.seconds)) }
         }
         h2 { "Rows" }
         (widgets::table("Rows", &head, rows))
         h2 { "Some that differ" }
         @if !visit.caller.may(Role::Operator) {
             (widgets::not_allowed("Looking at rows"))
-        } @else if differences.is_empty() {
+        } @else if report.differences.is_empty() {
             (widgets::empty("No row differs."))
         } @else {
-            (widgets::table("Rows that differ", &["Table", "Key", "Before", "After"], html! {
-                @for row in differences {
-                    tr {
-                        td { (text(&row["schema"])) "." (text(&row["table"])) }
-                        td.mono { (text(&row["key"])) }
-                        td.mono { (text(&row["before"])) }
-                        td.mono { (text(&row["after"])) }
-                    }
-                }
-            }))
+            (differences(&report.differences))
         }
     }
 }
 
-const NUMBERS: [(&str, &str); 6] = [
-    ("Changes read", "read"),
-    ("Inserted", "inserted"),
-    ("Updated", "updated"),
-    ("Deleted", "deleted"),
-    ("Unchanged", "unchanged"),
-    ("Going backwards", "going_backwards"),
-];
+fn differences(differences: &[RowDifference]) -> Markup {
+    let side = |row: &Option<Value>| match row {
+        Some(row) => row.to_string(),
+        None => "–".to_owned(),
+    };
+    let rows = html! {
+        @for row in differences {
+            tr {
+                td { (row.schema) "." (row.table) }
+                td.mono { (row.key) }
+                td.mono { (side(&row.before)) }
+                td.mono { (side(&row.after)) }
+            }
+        }
+    };
+    widgets::table(
+        "Rows that differ",
+        &["Table", "Key", "Before", "After"],
+        rows,
+    )
+}
 
 fn confirm(visit: &Visit<'_>, id: u64, request: &Request) -> Markup {
     let pipeline = &visit.console.endpoints.names.pipeline;
@@ -232,28 +236,6 @@ fn confirm(visit: &Visit<'_>, id: u64, request: &Request) -> Markup {
             button.main { (verb) }
         }))
     }
-}
-
-/// The same by the command line, without the dry run.
-pub(crate) fn command(request: &Request) -> String {
-    let mut command = "lockstep replay".to_owned();
-    match request.begin {
-        Begin::Earliest => command.push_str(" --from-lsn earliest"),
-        Begin::Lsn(lsn) => command.push_str(&format!(" --from-lsn {lsn}")),
-        Begin::Time(micros) => command.push_str(&format!(" --from-time {}", replay::time(micros))),
-        Begin::Offset(offset) => command.push_str(&format!(" --from-offset {offset}")),
-        Begin::Resumed { from, .. } => command.push_str(&format!(" --from-lsn {from}")),
-    }
-    if let Some(to) = request.to {
-        command.push_str(&format!(" --to-lsn {to}"));
-    }
-    for table in &request.tables {
-        command.push_str(&format!(" --table {table}"));
-    }
-    if let Destination::Schema(schema) = &request.into {
-        command.push_str(&format!(" --into {schema}"));
-    }
-    command
 }
 
 fn history(visit: &Visit<'_>, entries: &[Entry]) -> Markup {
@@ -316,10 +298,10 @@ fn tables(entry: &Entry) -> String {
 
 fn state(state: &str) -> Markup {
     let how = match state {
-        "done" => How::Good,
-        "failed" => How::Bad,
-        "running" => How::Warn,
-        _ => How::Unknown,
+        "done" => State::Good,
+        "failed" => State::Bad,
+        "running" => State::Warn,
+        _ => State::Unknown,
     };
     html! { span.badge data-state=(how.name()) { (state) } }
 }

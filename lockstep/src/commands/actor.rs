@@ -1,5 +1,6 @@
 //! Who uses a command that changes something.
 
+use anyhow::ensure;
 use operate::audit::Actor;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -13,12 +14,24 @@ pub(crate) struct ActorConfig {
     reason: Option<String>,
 }
 
-impl From<ActorConfig> for Actor {
-    fn from(ActorConfig { who, reason }: ActorConfig) -> Self {
-        let process = Self::of_process(reason);
-        Self {
-            who: who.unwrap_or(process.who),
+impl ActorConfig {
+    pub(crate) fn actor(&self) -> Actor {
+        let process = Actor::of_process(self.reason.clone());
+        Actor {
+            who: self.who.clone().unwrap_or(process.who),
             reason: process.reason,
         }
+    }
+
+    /// For a console, which knows by itself who asks it.
+    ///
+    /// # Errors
+    /// When somebody is named.
+    pub(crate) fn reason(&self) -> anyhow::Result<Option<&str>> {
+        ensure!(
+            self.who.is_none(),
+            "a console writes down who signs in: leave out --who, and name the user by --console-as"
+        );
+        Ok(self.reason.as_deref())
     }
 }

@@ -2,22 +2,23 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
-use operate::audit::Actor;
-use operate::dead_letters::{self, Letter, Selection, Side};
-use operate::endpoints::{Endpoints, EndpointsConfig};
+use change::TableName;
+use operate::dead_letters::{
+    self, Detail, LETTERS_MAX, Letter, Listing, Redriven, Selection, Side,
+};
 use serde::Serialize;
+use serde_json::json;
 use service::postgres::connect;
 
 use crate::commands::actor::ActorConfig;
-use crate::commands::tables::TableArgument;
+use crate::commands::pipeline::{Pipeline, PipelineConfig};
 use crate::screen;
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct Config {
     #[command(flatten)]
-    endpoints: EndpointsConfig,
+    pipeline: PipelineConfig,
 
     #[command(subcommand)]
     action: Action,
@@ -32,9 +33,10 @@ enum Action {
         all: bool,
         /// Of this table only, as schema.table
         #[arg(long, value_name = "TABLE")]
-        table: Option<TableArgument>,
+        table: Option<TableName>,
         /// Letters at most
-        #[arg(long, value_name = "COUNT", default_value_t = 100)]
+        #[arg(long, value_name = "COUNT", default_value_t = 100,
+              value_parser = clap::value_parser!(i64).range(0..=LETTERS_MAX))]
         limit: i64,
         /// Print one JSON object
         #[arg(long)]
@@ -76,13 +78,10 @@ struct Letters {
     all: bool,
 }
 
-/// So many are redriven or discarded by one command.
-const LETTERS_MAX: i64 = 10_000;
-
 /// # Errors
 /// When there is no such letter, or the target does not answer.
 pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
-    let endpoints = config.endpoints.resolve()?;
+    let pipeline = config.pipeline.open()?;
     match config.action {
         Action::List {
             all,
@@ -92,47 +91,73 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
         } => {
             let selection = Selection {
                 all,
-                table: table.map(|TableArgument(table)| table),
+                table,
                 limit,
                 ..Selection::default()
             };
-            list(&endpoints, &selection, json).await
+            show_list(&list(&pipeline, &selection).await?, json)
         }
-        Action::Show { id, json } => show(&endpoints, id, json).await,
+        Action::Show { id, json } => show(&detail(&pipeline, id).await?, json),
         Action::Redrive {
             letters,
             actor,
             json,
-        } => redrive(&endpoints, &letters, &actor.into(), json).await,
-        Action::Discard { letters, actor } => discard(&endpoints, &letters, &actor.into()).await,
+        } => {
+            let ids = ids(&pipeline, letters).await?;
+            show_redriven(redrive(&pipeline, &ids, &actor).await?, json)
+        }
+        Action::Discard { letters, actor } => {
+            let ids = ids(&pipeline, letters).await?;
+            let discarded = discard(&pipeline, &ids, &actor).await?;
+            screen::line(&format!("{discarded} discarded"));
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn list(pipeline: &Pipeline, selection: &Selection) -> anyhow::Result<Listing> {
+    match pipeline {
+        Pipeline::Direct(endpoints) => {
+            let target = connect(&endpoints.target, "lockstep dead-letters").await?;
+            let pipeline = &endpoints.names.pipeline;
+            Ok(Listing {
+                groups: dead_letters::groups(&target, pipeline).await?,
+                letters: dead_letters::list(&target, pipeline, selection).await?,
+            })
+        }
+        Pipeline::Remote(console) => {
+            let limit = selection.limit.to_string();
+            let table = selection.table.as_ref().map(TableName::to_string);
+            let query = [
+                ("state", if selection.all { "all" } else { "open" }),
+                ("table", table.as_deref().unwrap_or_default()),
+                ("limit", &limit),
+            ];
+            Ok(Listing {
+                groups: console.get(&["dead-letters", "groups"], &[]).await?,
+                letters: console.get(&["dead-letters"], &query).await?,
+            })
+        }
     }
 }
 
 /// Code 0 only when no letter is open.
-async fn list(
-    endpoints: &Endpoints,
-    selection: &Selection,
-    json: bool,
-) -> anyhow::Result<ExitCode> {
-    let target = connect(&endpoints.target, "lockstep dead-letters").await?;
-    let pipeline = &endpoints.names.pipeline;
-    let groups = dead_letters::groups(&target, pipeline).await?;
-    let letters = dead_letters::list(&target, pipeline, selection).await?;
+fn show_list(listing: &Listing, json: bool) -> anyhow::Result<ExitCode> {
     if json {
-        print(&serde_json::json!({ "groups": groups, "letters": letters }))?;
+        print(listing)?;
     } else {
-        for group in &groups {
+        for group in &listing.groups {
             let (letters, table, error) = (group.letters, &group.table, &group.error);
             screen::line(&format!("{letters} of {table}: {error}"));
         }
-        for letter in &letters {
+        for letter in &listing.letters {
             screen::line(&line(letter));
         }
-        if letters.is_empty() {
+        if listing.letters.is_empty() {
             screen::line("no dead letters");
         }
     }
-    Ok(match groups.is_empty() {
+    Ok(match listing.groups.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
@@ -157,24 +182,36 @@ fn line(letter: &Letter) -> String {
     )
 }
 
-async fn show(endpoints: &Endpoints, id: i64, json: bool) -> anyhow::Result<ExitCode> {
-    let pipeline = &endpoints.names.pipeline;
-    let target = connect(&endpoints.target, "lockstep dead-letters").await?;
-    let letter = dead_letters::letter_of(&target, pipeline, id).await?;
-    let letter = letter.with_context(|| format!("there is no dead letter {id}"))?;
-    let sides = dead_letters::sides(&endpoints.target, pipeline, id).await?;
-    let sides = sides.unwrap_or_default();
-    if json {
-        print(&serde_json::json!({ "letter": letter, "columns": sides }))?;
-        return Ok(ExitCode::SUCCESS);
+async fn detail(pipeline: &Pipeline, id: i64) -> anyhow::Result<Detail> {
+    match pipeline {
+        Pipeline::Direct(endpoints) => {
+            dead_letters::detail(&endpoints.target, &endpoints.names.pipeline, id).await
+        }
+        Pipeline::Remote(console) => console.get(&["dead-letters", &id.to_string()], &[]).await,
     }
-    screen::line(&line(&letter));
+}
+
+/// Code 0 only when it is known what it wants.
+fn show(detail: &Detail, json: bool) -> anyhow::Result<ExitCode> {
+    match json {
+        true => print(detail)?,
+        false => show_text(detail),
+    }
+    Ok(match detail.error {
+        None => ExitCode::SUCCESS,
+        Some(_) => ExitCode::FAILURE,
+    })
+}
+
+fn show_text(detail: &Detail) {
+    let letter = &detail.letter;
+    screen::line(&line(letter));
     screen::line(&letter.error);
     let (topic, partition, offset) = (&letter.topic, letter.partition, letter.offset);
     screen::line(&format!(
         "record {topic}, partition {partition}, offset {offset}"
     ));
-    for side in &sides {
+    for side in &detail.columns {
         let Side {
             column,
             wanted,
@@ -190,19 +227,33 @@ async fn show(endpoints: &Endpoints, id: i64, json: bool) -> anyhow::Result<Exit
         let present = present.clone().unwrap_or_else(null);
         screen::line(&format!("{column}: wanted {wanted} | present {present}"));
     }
-    Ok(ExitCode::SUCCESS)
+    if let Some(error) = &detail.error {
+        screen::line(&format!("what it wants is not known: {error}"));
+    }
+}
+
+async fn redrive(
+    pipeline: &Pipeline,
+    ids: &[i64],
+    actor: &ActorConfig,
+) -> anyhow::Result<Redriven> {
+    if ids.is_empty() {
+        return Ok(Redriven::default());
+    }
+    match pipeline {
+        Pipeline::Direct(endpoints) => {
+            let (target, pipeline) = (&endpoints.target, &endpoints.names.pipeline);
+            dead_letters::redrive(target, pipeline, ids, &actor.actor()).await
+        }
+        Pipeline::Remote(console) => {
+            let fields = json!({ "id": ids, "reason": actor.reason()? });
+            console.act("redrive", &fields).await
+        }
+    }
 }
 
 /// Code 0 only when all of them are applied.
-async fn redrive(
-    endpoints: &Endpoints,
-    letters: &Letters,
-    actor: &Actor,
-    json: bool,
-) -> anyhow::Result<ExitCode> {
-    let pipeline = &endpoints.names.pipeline;
-    let ids = ids(endpoints, letters).await?;
-    let redriven = dead_letters::redrive(&endpoints.target, pipeline, &ids, actor).await?;
+fn show_redriven(redriven: Redriven, json: bool) -> anyhow::Result<ExitCode> {
     match json {
         true => print(&redriven)?,
         false => screen::line(&format!(
@@ -216,30 +267,36 @@ async fn redrive(
     })
 }
 
-async fn discard(
-    endpoints: &Endpoints,
-    letters: &Letters,
-    actor: &Actor,
-) -> anyhow::Result<ExitCode> {
-    let ids = ids(endpoints, letters).await?;
-    let mut target = connect(&endpoints.target, "lockstep dead-letters").await?;
-    let pipeline = &endpoints.names.pipeline;
-    let discarded = dead_letters::discard(&mut target, pipeline, &ids, actor).await?;
-    screen::line(&format!("{discarded} discarded"));
-    Ok(ExitCode::SUCCESS)
+/// Returns how many were open.
+async fn discard(pipeline: &Pipeline, ids: &[i64], actor: &ActorConfig) -> anyhow::Result<u64> {
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    match pipeline {
+        Pipeline::Direct(endpoints) => {
+            let mut target = connect(&endpoints.target, "lockstep dead-letters").await?;
+            let pipeline = &endpoints.names.pipeline;
+            dead_letters::discard(&mut target, pipeline, ids, &actor.actor()).await
+        }
+        Pipeline::Remote(console) => {
+            let words: Vec<String> = ids.iter().map(i64::to_string).collect();
+            let reason = actor.reason()?;
+            let fields = json!({ "id": ids, "confirm": words.join(" "), "reason": reason });
+            console.act("discard", &fields).await
+        }
+    }
 }
 
-async fn ids(endpoints: &Endpoints, letters: &Letters) -> anyhow::Result<Vec<i64>> {
+async fn ids(pipeline: &Pipeline, letters: Letters) -> anyhow::Result<Vec<i64>> {
     if !letters.all {
-        return Ok(letters.id.clone());
+        return Ok(letters.id);
     }
-    let target = connect(&endpoints.target, "lockstep dead-letters").await?;
     let selection = Selection {
         limit: LETTERS_MAX,
         ..Selection::default()
     };
-    let open = dead_letters::list(&target, &endpoints.names.pipeline, &selection).await?;
-    Ok(open.iter().map(|letter| letter.id).collect())
+    let open = list(pipeline, &selection).await?;
+    Ok(open.letters.iter().map(|letter| letter.id).collect())
 }
 
 fn print(object: &impl Serialize) -> anyhow::Result<()> {

@@ -6,13 +6,18 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use change::{Lsn, TableName};
-use operate::audit::Actor;
-use operate::endpoints::{Endpoints, EndpointsConfig};
-use operate::replay::{self, Begin, Destination, Entry, Event, Numbers, Outcome, Request};
-use serde_json::Value;
+use chrono::DateTime;
+use operate::endpoints::Endpoints;
+use operate::replay::{
+    self, Begin, Begun, Course, Destination, Earliest, Event, Numbers, Past, Report, Request,
+    TableRows,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::commands::actor::ActorConfig;
-use crate::commands::tables::TableArgument;
+use crate::commands::pipeline::{Pipeline, PipelineConfig};
+use crate::commands::remote::Remote;
 use crate::commands::verify::Progress;
 use crate::screen;
 
@@ -20,7 +25,7 @@ use crate::screen;
 #[group(skip)]
 pub(crate) struct Config {
     #[command(flatten)]
-    endpoints: EndpointsConfig,
+    pipeline: PipelineConfig,
 
     /// Begin with what committed at this LSN, or with the earliest change that is still there
     #[arg(long, value_name = "LSN|earliest", value_parser = replay::begin_at_lsn, group = "begin")]
@@ -40,7 +45,7 @@ pub(crate) struct Config {
 
     /// Replay this table only, as schema.table; repeatable
     #[arg(long, value_name = "TABLE")]
-    table: Vec<TableArgument>,
+    table: Vec<TableName>,
 
     /// Copy the tables as they stood at --to-lsn into this schema. Tables of public keep their names;
     /// those of another schema s are called "s.table" there
@@ -74,26 +79,48 @@ pub(crate) struct Config {
 /// # Errors
 /// When it is refused, cancelled, or cannot go on.
 pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
-    let endpoints = config.endpoints.clone().resolve()?;
+    let pipeline = config.pipeline.clone().open()?;
     if config.list {
-        let entries = replay::list(&endpoints).await?;
-        print_list(&entries, config.json)?;
+        print_list(&list(&pipeline).await?, config.json)?;
     } else if let Some(id) = config.cancel {
-        replay::cancel(&endpoints, id, &config.actor.clone().into()).await?;
+        cancel(&pipeline, id, &config.actor).await?;
         if !config.json {
             screen::line(&format!("replay {id} stops at its next transaction"));
         }
     } else {
-        let outcome = Box::pin(perform(&config, &endpoints)).await?;
+        let report = match &pipeline {
+            Pipeline::Direct(endpoints) => Box::pin(perform(&config, endpoints)).await?,
+            Pipeline::Remote(console) => have_performed(&config, console).await?,
+        };
         match config.json {
-            true => json(&replay::outcome_json(&outcome))?,
-            false => print_end(&outcome),
+            true => print_json(&report)?,
+            false => print_end(&report),
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn perform(config: &Config, endpoints: &Endpoints) -> anyhow::Result<Outcome> {
+async fn list(pipeline: &Pipeline) -> anyhow::Result<Vec<Past>> {
+    match pipeline {
+        Pipeline::Direct(endpoints) => {
+            let entries = replay::list(endpoints).await?;
+            Ok(entries.iter().map(Past::of).collect())
+        }
+        Pipeline::Remote(console) => console.get(&["replays"], &[]).await,
+    }
+}
+
+async fn cancel(pipeline: &Pipeline, id: i64, actor: &ActorConfig) -> anyhow::Result<()> {
+    match pipeline {
+        Pipeline::Direct(endpoints) => replay::cancel(endpoints, id, &actor.actor()).await,
+        Pipeline::Remote(console) => {
+            let fields = json!({ "id": id, "reason": actor.reason()? });
+            console.act("replay-cancel", &fields).await
+        }
+    }
+}
+
+async fn perform(config: &Config, endpoints: &Endpoints) -> anyhow::Result<Report> {
     let mut progress = Progress::new(config.json);
     let mut pace = Pace::new();
     let mut report = |event: Event<'_>| match event {
@@ -103,18 +130,84 @@ async fn perform(config: &Config, endpoints: &Endpoints) -> anyhow::Result<Outco
             progress.finish();
             pace = Pace::new();
             if !config.json {
-                print_plan(plan);
+                print_plan(&Report::of(plan));
             }
         }
     };
-    let actor: Actor = config.actor.clone().into();
+    let actor = config.actor.actor();
     let outcome = match (config.resume, config.dry_run) {
         (Some(id), _) => replay::resume(endpoints, id, &actor, &mut report).await,
         (None, true) => replay::dry_run(endpoints, &config.request()?, &mut report).await,
         (None, false) => replay::run(endpoints, &config.request()?, &actor, &mut report).await,
     };
     progress.finish();
-    outcome
+    Ok(Report::of(&outcome?))
+}
+
+/// A console replays nothing without a dry run, and goes on when who asked for it has gone.
+async fn have_performed(config: &Config, console: &Remote) -> anyhow::Result<Report> {
+    let reason = config.actor.reason()?;
+    if let Some(id) = config.resume {
+        let fields = json!({ "id": id, "reason": reason });
+        let begun: Begun = console.act("replay-resume", &fields).await?;
+        return follow(config, console, begun.plan).await;
+    }
+    let request = config.request()?;
+    if !config.dry_run {
+        replay::require_reason(&config.actor.actor())?;
+    }
+    let Begun { plan, confirm } = console.act("replay-plan", &fields(&request)).await?;
+    let planned = follow(config, console, plan).await?;
+    if config.dry_run {
+        return Ok(planned);
+    }
+    if !config.json {
+        print_plan(&planned);
+    }
+    let fields = json!({ "plan": plan, "confirm": confirm, "reason": reason });
+    let _: Begun = console.act("replay-run", &fields).await?;
+    follow(config, console, plan).await
+}
+
+/// As the console's wizard asks for it.
+fn fields(request: &Request) -> Value {
+    let (begin, at) = match request.begin {
+        Begin::Earliest => ("earliest", String::new()),
+        Begin::Lsn(lsn) | Begin::Resumed { from: lsn, .. } => ("lsn", lsn.to_string()),
+        Begin::Time(micros) => {
+            let time = DateTime::from_timestamp_micros(micros).unwrap_or_default();
+            ("time", time.to_rfc3339())
+        }
+        Begin::Offset(offset) => ("offset", offset.to_string()),
+    };
+    let tables: Vec<String> = request.tables.iter().map(TableName::to_string).collect();
+    let into = match &request.into {
+        Destination::Live => None,
+        Destination::Schema(schema) => Some(schema),
+    };
+    json!({ "begin": begin, "at": at, "to": request.to, "table": tables, "into": into })
+}
+
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(300);
+
+/// Waits for the end of a dry run, or of a run.
+async fn follow(config: &Config, console: &Remote, plan: u64) -> anyhow::Result<Report> {
+    let mut progress = Progress::new(config.json);
+    let plan = plan.to_string();
+    loop {
+        match console.get(&["replays", "plans", &plan], &[]).await? {
+            Course::Trying { far } | Course::Running { far } => progress.say(&far),
+            Course::Planned { report } | Course::Done { report } => {
+                progress.finish();
+                return Ok(*report);
+            }
+            Course::Failed { error } => {
+                progress.finish();
+                bail!(error);
+            }
+        }
+        tokio::time::sleep(FOLLOW_INTERVAL).await;
+    }
 }
 
 impl Config {
@@ -136,7 +229,7 @@ impl Config {
         Ok(Request {
             begin,
             to: self.to_lsn,
-            tables: self.table.iter().map(|it| it.0.clone()).collect(),
+            tables: self.table.clone(),
             into,
         })
     }
@@ -170,8 +263,8 @@ impl Pace {
     }
 }
 
-fn print_plan(plan: &Outcome) {
-    let (from, to, at) = (plan.from, plan.to, plan.at);
+fn print_plan(plan: &Report) {
+    let (from, to, at) = (plan.from_lsn, plan.to_lsn, plan.at_lsn);
     screen::line(&format!(
         "rows that changed from {from} to {to}, as they are at {at}:"
     ));
@@ -182,33 +275,39 @@ fn print_plan(plan: &Outcome) {
             None => "no row".to_owned(),
         };
         let (before, after) = (side(&difference.before), side(&difference.after));
-        let (table, key) = (&difference.table, &difference.key);
-        screen::line(&format!("  {table} {key}: {before} -> {after}"));
+        let (schema, table, key) = (&difference.schema, &difference.table, &difference.key);
+        screen::line(&format!("  {schema}.{table} {key}: {before} -> {after}"));
     }
 }
 
-fn print_end(outcome: &Outcome) {
-    match outcome.id {
+fn print_end(report: &Report) {
+    match report.id {
         Some(id) => {
-            let at = outcome.at;
-            print_tables(outcome);
+            let at = report.at_lsn;
+            print_tables(report);
             screen::line(&format!(
                 "replay {id} is done; the rows are as they were at {at}"
             ));
         }
         None => {
-            print_plan(outcome);
-            let earliest = &outcome.earliest;
-            let time = replay::time(earliest.commit_time);
-            screen::line(&format!("the earliest position is {earliest}, of {time}"));
-            screen::line(&format!("a run takes about {}", seconds(outcome.takes)));
+            print_plan(report);
+            let Earliest {
+                lsn,
+                offset,
+                commit_time,
+            } = &report.earliest;
+            screen::line(&format!(
+                "the earliest position is {lsn} (offset {offset} of the commits topic), \
+                 of {commit_time}"
+            ));
+            screen::line(&format!("a run takes about {} s", report.seconds.ceil()));
         }
     }
 }
 
-fn print_tables(outcome: &Outcome) {
-    let name = |table: &TableName| table.to_string();
-    let width = outcome.tables.keys().map(|it| name(it).len()).max();
+fn print_tables(report: &Report) {
+    let name = |rows: &TableRows| format!("{}.{}", rows.schema, rows.table);
+    let width = report.tables.iter().map(|it| name(it).len()).max();
     let width = width.unwrap_or_default().max("total".len());
     let line = |name: &str, numbers: &Numbers| {
         screen::line(&format!(
@@ -225,46 +324,38 @@ fn print_tables(outcome: &Outcome) {
         "{:width$} {:>10} {:>10} {:>10} {:>10} {:>10} {:>15}",
         "table", "read", "inserted", "updated", "deleted", "unchanged", "going backwards"
     ));
-    let mut total = Numbers::default();
-    for (table, numbers) in &outcome.tables {
-        line(&name(table), numbers);
-        total += *numbers;
+    for rows in &report.tables {
+        line(&name(rows), &rows.numbers);
     }
-    line("total", &total);
+    line("total", &report.total);
 }
 
-fn print_list(entries: &[Entry], as_json: bool) -> anyhow::Result<()> {
+fn print_list(replays: &[Past], as_json: bool) -> anyhow::Result<()> {
     if as_json {
-        return json(&Value::Array(
-            entries.iter().map(replay::entry_json).collect(),
-        ));
+        return print_json(&replays);
     }
-    for entry in entries {
-        let into = match &entry.into {
-            Destination::Live => "the live tables".to_owned(),
-            Destination::Schema(schema) => format!("schema {schema}"),
+    for replay in replays {
+        let into = match &replay.into {
+            None => "the live tables".to_owned(),
+            Some(schema) => format!("schema {schema}"),
         };
-        let error = entry.error.as_ref().map(|error| format!(": {error}"));
+        let error = replay.error.as_ref().map(|error| format!(": {error}"));
         screen::line(&format!(
             "{} {}, {} to {} into {into}, {} changes read, by {} ({}){}",
-            entry.id,
-            entry.state,
-            entry.from,
-            entry.to,
-            entry.rows_read,
-            entry.started_by,
-            entry.reason,
+            replay.id,
+            replay.state,
+            replay.from_lsn,
+            replay.to_lsn,
+            replay.rows_read,
+            replay.started_by,
+            replay.reason,
             error.unwrap_or_default()
         ));
     }
     Ok(())
 }
 
-fn json(value: &Value) -> anyhow::Result<()> {
+fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     screen::line(&serde_json::to_string_pretty(value).context("write JSON")?);
     Ok(())
-}
-
-fn seconds(time: Duration) -> String {
-    format!("{} s", time.as_secs_f64().ceil())
 }

@@ -6,14 +6,15 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use change::topic::Topics;
-use operate::audit::Actor;
-use operate::endpoints::EndpointsConfig;
-use operate::registry::{Deleted, Deletion, Level, Registry};
-use operate::schemas::{self, Changer, Pair, Slice, Subject};
+use operate::endpoints::Endpoints;
+use operate::registry::{Compatibility, Deleted, Deletion, Level, Registry, Version};
+use operate::schemas::{self, Changer, Comparison, Listing, Pair, Slice, Subject, SubjectDetail};
 use serde_json::json;
 use service::postgres::connect;
 
 use crate::commands::actor::ActorConfig;
+use crate::commands::pipeline::{Pipeline, PipelineConfig};
+use crate::commands::remote::Remote;
 use crate::screen;
 
 #[derive(Debug, clap::Args)]
@@ -133,10 +134,10 @@ struct Delete {
     actor: ActorConfig,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 struct Common {
     #[command(flatten)]
-    endpoints: EndpointsConfig,
+    pipeline: PipelineConfig,
 
     /// Print one JSON object
     #[arg(long)]
@@ -156,27 +157,25 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
     }
 }
 
-impl Common {
-    fn registry(self) -> anyhow::Result<(Registry, Topics, bool)> {
-        let endpoints = self.endpoints.resolve()?;
-        let registry = Registry::new(&endpoints.registry)?;
-        Ok((registry, Topics::new(&endpoints.names.prefix)?, self.json))
-    }
-}
-
 impl List {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let (registry, topics, json) = self.common.registry()?;
-        let all = Slice {
-            name: self.name,
-            skip: 0,
-            limit: usize::MAX,
+        let (pipeline, json) = self.common.open()?;
+        let listing = match pipeline {
+            Pipeline::Direct(endpoints) => {
+                let (registry, topics) = (registry(&endpoints)?, topics(&endpoints)?);
+                let all = Slice {
+                    name: self.name,
+                    skip: 0,
+                    limit: usize::MAX,
+                };
+                let deleted = match self.deleted {
+                    true => Deleted::Shown,
+                    false => Deleted::Hidden,
+                };
+                schemas::list(&registry, &topics, &all, deleted).await?
+            }
+            Pipeline::Remote(console) => list_there(&console, &self.name, self.deleted).await?,
         };
-        let deleted = match self.deleted {
-            true => Deleted::Shown,
-            false => Deleted::Hidden,
-        };
-        let listing = schemas::list(&registry, &topics, &all, deleted).await?;
         if json {
             return print_json(&listing);
         }
@@ -186,6 +185,23 @@ impl List {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// A console tells them page by page.
+async fn list_there(console: &Remote, name: &str, deleted: bool) -> anyhow::Result<Listing> {
+    let deleted = if deleted { "yes" } else { "" };
+    let query = [("name", name), ("deleted", deleted)];
+    let mut all: Listing = console.get(&["schemas"], &query).await?;
+    while all.subjects.len() < all.total {
+        let from = all.subjects.len().to_string();
+        let query = [("name", name), ("deleted", deleted), ("from", &from)];
+        let more: Listing = console.get(&["schemas"], &query).await?;
+        if more.subjects.is_empty() {
+            break;
+        }
+        all.subjects.extend(more.subjects);
+    }
+    Ok(all)
 }
 
 fn listed(subject: &Subject) -> String {
@@ -206,17 +222,16 @@ fn listed(subject: &Subject) -> String {
 
 impl Show {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let (registry, topics, json) = self.common.registry()?;
+        let (pipeline, json) = self.common.open()?;
         if let Some(version) = self.version {
-            let shown = Deleted::Shown;
-            let version = registry.version(&self.subject, version, shown).await?;
+            let version = version_of(&pipeline, &self.subject, version).await?;
             if json {
                 return print_json(&version);
             }
             screen::line(&schemas::pretty(&version.schema));
             return Ok(ExitCode::SUCCESS);
         }
-        let detail = schemas::detail(&registry, &topics, &self.subject).await?;
+        let detail = detail(&pipeline, &self.subject).await?;
         if json {
             return print_json(&detail);
         }
@@ -235,10 +250,44 @@ impl Show {
     }
 }
 
+async fn version_of(pipeline: &Pipeline, subject: &str, version: i32) -> anyhow::Result<Version> {
+    match pipeline {
+        Pipeline::Direct(endpoints) => {
+            let registry = registry(endpoints)?;
+            Ok(registry.version(subject, version, Deleted::Shown).await?)
+        }
+        Pipeline::Remote(console) => {
+            let path = ["schemas", subject, "versions", &version.to_string()];
+            console.get(&path, &[]).await
+        }
+    }
+}
+
+async fn detail(pipeline: &Pipeline, subject: &str) -> anyhow::Result<SubjectDetail> {
+    match pipeline {
+        Pipeline::Direct(endpoints) => {
+            let (registry, topics) = (registry(endpoints)?, topics(endpoints)?);
+            Ok(schemas::detail(&registry, &topics, subject).await?)
+        }
+        Pipeline::Remote(console) => console.get(&["schemas", subject], &[]).await,
+    }
+}
+
 impl Diff {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let (registry, _, json) = self.common.registry()?;
-        let compared = schemas::compare(&registry, &self.subject, self.from, self.to).await?;
+        let (pipeline, json) = self.common.open()?;
+        let compared: Comparison = match pipeline {
+            Pipeline::Direct(endpoints) => {
+                let registry = registry(&endpoints)?;
+                schemas::compare(&registry, &self.subject, self.from, self.to).await?
+            }
+            Pipeline::Remote(console) => {
+                let (from, to) = (self.from.to_string(), self.to.to_string());
+                let query = [("with", &*from), ("to", &*to)];
+                let path = ["schemas", &self.subject, "diff"];
+                console.get(&path, &query).await?
+            }
+        };
         if json {
             return print_json(&compared);
         }
@@ -268,10 +317,18 @@ fn print_pair(pair: &Pair) {
 
 impl Test {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let (registry, _, json) = self.common.registry()?;
+        let (pipeline, json) = self.common.open()?;
         let step = || format!("read {}", self.file.display());
         let schema = fs::read_to_string(&self.file).with_context(step)?;
-        let tested = registry.test(&self.subject, &schema).await?;
+        let tested: Compatibility = match pipeline {
+            Pipeline::Direct(endpoints) => {
+                registry(&endpoints)?.test(&self.subject, &schema).await?
+            }
+            Pipeline::Remote(console) => {
+                let fields = json!({ "subject": self.subject, "schema": schema });
+                console.act("test-schema", &fields).await?
+            }
+        };
         if json {
             print_json(&tested)?;
         } else {
@@ -292,11 +349,39 @@ impl Test {
 
 impl LevelOf {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let (endpoints, json) = (self.common.endpoints.resolve()?, self.common.json);
-        let registry = Registry::new(&endpoints.registry)?;
+        let (pipeline, json) = self.common.open()?;
         let subject = self.subject.as_deref();
         if self.set.is_some() || self.clear {
-            let actor: Actor = self.actor.into();
+            change_level(&pipeline, subject, self.set, &self.actor).await?;
+        }
+        let levels = match &pipeline {
+            Pipeline::Direct(endpoints) => schemas::levels(&registry(endpoints)?, subject).await?,
+            Pipeline::Remote(console) => {
+                let query = [("subject", subject.unwrap_or_default())];
+                console.get(&["level"], &query).await?
+            }
+        };
+        if json {
+            return print_json(&levels);
+        }
+        screen::line(&match levels.level {
+            Some(level) => level,
+            None => format!("{}, the global level", levels.global_level),
+        });
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Sets the level of a subject, or of all; without a level, takes the subject's own away.
+async fn change_level(
+    pipeline: &Pipeline,
+    subject: Option<&str>,
+    level: Option<Level>,
+    actor: &ActorConfig,
+) -> anyhow::Result<()> {
+    match pipeline {
+        Pipeline::Direct(endpoints) => {
+            let (registry, actor) = (registry(endpoints)?, actor.actor());
             let mut target = connect(&endpoints.target, "lockstep schemas").await?;
             let mut changer = Changer {
                 registry: &registry,
@@ -304,49 +389,43 @@ impl LevelOf {
                 pipeline: &endpoints.names.pipeline,
                 actor: &actor,
             };
-            match (self.set, subject) {
-                (Some(level), subject) => changer.set_level(subject, level).await?,
-                (None, Some(subject)) => changer.clear_level(subject).await?,
-                (None, None) => {}
+            match (level, subject) {
+                (Some(level), subject) => changer.set_level(subject, level).await,
+                (None, Some(subject)) => changer.clear_level(subject).await,
+                (None, None) => Ok(()),
             }
         }
-        let own = match subject {
-            Some(subject) => registry.level(subject).await?,
-            None => None,
-        };
-        let global = registry.global_level().await?;
-        if json {
-            return print_json(
-                &json!({ "subject": subject, "level": own, "global_level": global }),
-            );
+        Pipeline::Remote(console) => {
+            let fields = json!({
+                "subject": subject,
+                "level": level.map_or(schemas::GLOBAL, Level::name),
+                "confirm": subject.unwrap_or(schemas::GLOBAL),
+                "reason": actor.reason()?,
+            });
+            console.act("set-level", &fields).await
         }
-        screen::line(&match own {
-            Some(level) => level,
-            None => format!("{global}, the global level"),
-        });
-        Ok(ExitCode::SUCCESS)
     }
 }
 
 impl Delete {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let (endpoints, json) = (self.common.endpoints.resolve()?, self.common.json);
-        let registry = Registry::new(&endpoints.registry)?;
-        let actor: Actor = self.actor.into();
-        let mut target = connect(&endpoints.target, "lockstep schemas").await?;
-        let mut changer = Changer {
-            registry: &registry,
-            target: &mut target,
-            pipeline: &endpoints.names.pipeline,
-            actor: &actor,
-        };
-        let deletion = match self.permanent {
-            true => Deletion::Permanent,
-            false => Deletion::Soft,
-        };
-        changer
-            .delete(&self.subject, self.version, deletion)
-            .await?;
+        let (pipeline, json) = self.common.clone().open()?;
+        match pipeline {
+            Pipeline::Direct(endpoints) => self.delete(&endpoints).await?,
+            Pipeline::Remote(console) => {
+                let action = match self.permanent {
+                    true => "delete-schema-for-ever",
+                    false => "delete-schema",
+                };
+                let fields = json!({
+                    "subject": self.subject,
+                    "version": self.version,
+                    "confirm": self.subject,
+                    "reason": self.actor.reason()?,
+                });
+                console.act::<()>(action, &fields).await?;
+            }
+        }
         if json {
             let deleted = json!({
                 "subject": self.subject, "version": self.version, "permanent": self.permanent
@@ -359,6 +438,37 @@ impl Delete {
         });
         Ok(ExitCode::SUCCESS)
     }
+
+    async fn delete(&self, endpoints: &Endpoints) -> anyhow::Result<()> {
+        let (registry, actor) = (registry(endpoints)?, self.actor.actor());
+        let mut target = connect(&endpoints.target, "lockstep schemas").await?;
+        let mut changer = Changer {
+            registry: &registry,
+            target: &mut target,
+            pipeline: &endpoints.names.pipeline,
+            actor: &actor,
+        };
+        let deletion = match self.permanent {
+            true => Deletion::Permanent,
+            false => Deletion::Soft,
+        };
+        changer.delete(&self.subject, self.version, deletion).await
+    }
+}
+
+impl Common {
+    /// Where to ask, and whether to print JSON.
+    fn open(self) -> anyhow::Result<(Pipeline, bool)> {
+        Ok((self.pipeline.open()?, self.json))
+    }
+}
+
+fn registry(endpoints: &Endpoints) -> anyhow::Result<Registry> {
+    Registry::new(&endpoints.registry)
+}
+
+fn topics(endpoints: &Endpoints) -> anyhow::Result<Topics> {
+    Ok(Topics::new(&endpoints.names.prefix)?)
 }
 
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<ExitCode> {

@@ -2,25 +2,26 @@
 
 use std::process::ExitCode;
 
-use operate::catalog;
-use operate::endpoints::EndpointsConfig;
-use operate::snapshot::{self, Snapshot};
+use change::TableName;
+use operate::endpoints::Endpoints;
+use operate::snapshot::{self, LISTED, Snapshot};
 use serde_json::json;
 use service::postgres::connect;
 
 use crate::commands::actor::ActorConfig;
-use crate::commands::tables::TableArgument;
+use crate::commands::pipeline::{Pipeline, PipelineConfig};
+use crate::commands::remote::Remote;
 use crate::screen;
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct Config {
     #[command(flatten)]
-    endpoints: EndpointsConfig,
+    pipeline: PipelineConfig,
 
     /// Read this table once more, as schema.table; repeatable
     #[arg(long, value_name = "TABLE", required_unless_present_any = ["list", "cancel"])]
-    table: Vec<TableArgument>,
+    table: Vec<TableName>,
 
     /// Show what was asked for, and how far it is
     #[arg(long, conflicts_with_all = ["table", "cancel"])]
@@ -38,39 +39,48 @@ pub(crate) struct Config {
     json: bool,
 }
 
-/// How many are listed.
-const LISTED: i64 = 100;
-
 /// # Errors
 /// When a table cannot be read once more, or a database does not answer.
 pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
-    let endpoints = config.endpoints.resolve()?;
-    let names = &endpoints.names;
+    let snapshots = match config.pipeline.clone().open()? {
+        Pipeline::Direct(endpoints) => ask(&config, &endpoints).await?,
+        Pipeline::Remote(console) => ask_there(&config, &console).await?,
+    };
+    show(&snapshots, config.json)
+}
+
+async fn ask(config: &Config, endpoints: &Endpoints) -> anyhow::Result<Vec<Snapshot>> {
+    let (names, actor) = (&endpoints.names, config.actor.actor());
     let source = connect(&endpoints.source, "lockstep snapshot").await?;
     if config.list {
-        let listed = snapshot::list(&source, &names.slot, LISTED).await?;
-        return show(&listed, config.json);
+        return snapshot::list(&source, &names.slot, LISTED).await;
     }
-    let actor = config.actor.into();
     let mut target = connect(&endpoints.target, "lockstep snapshot").await?;
-    let mut ids = Vec::new();
-    if let Some(id) = config.cancel {
-        snapshot::cancel(&source, &mut target, names, id, &actor).await?;
-        ids.push(id);
+    match config.cancel {
+        Some(id) => {
+            let cancelled = snapshot::cancel(&source, &mut target, names, id, &actor).await?;
+            Ok(vec![cancelled])
+        }
+        None => snapshot::request(&source, &mut target, names, &config.table, &actor).await,
     }
-    // All are checked before anything is asked for.
-    let published = catalog::published(&source, &names.publication).await?;
-    let tables = config.table.iter();
-    let tables = tables.map(|TableArgument(table)| snapshot::readable(&published, table));
-    for table in tables.collect::<anyhow::Result<Vec<_>>>()? {
-        let id = snapshot::request(&source, &mut target, names, table, &actor).await?;
-        ids.push(id);
+}
+
+async fn ask_there(config: &Config, console: &Remote) -> anyhow::Result<Vec<Snapshot>> {
+    if config.list {
+        return console.get(&["snapshots"], &[]).await;
     }
-    let mut asked = Vec::new();
-    for id in ids {
-        asked.extend(snapshot::find(&source, &names.slot, id).await?);
+    let reason = config.actor.reason()?;
+    match config.cancel {
+        Some(id) => {
+            let fields = json!({ "id": id, "reason": reason });
+            console.act("snapshot-cancel", &fields).await
+        }
+        None => {
+            let tables: Vec<String> = config.table.iter().map(TableName::to_string).collect();
+            let fields = json!({ "table": tables, "reason": reason });
+            console.act("snapshot-table", &fields).await
+        }
     }
-    show(&asked, config.json)
 }
 
 fn show(snapshots: &[Snapshot], as_json: bool) -> anyhow::Result<ExitCode> {

@@ -3,18 +3,19 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use operate::status::{Observer, Report};
+use serde::Deserialize;
 use service::Shutdown;
 
-use operate::endpoints::EndpointsConfig;
-use operate::status::{Observer, Report};
-
+use crate::commands::pipeline::{Pipeline, PipelineConfig};
+use crate::commands::remote::Remote;
 use crate::screen;
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct Config {
     #[command(flatten)]
-    endpoints: EndpointsConfig,
+    pipeline: PipelineConfig,
 
     /// Print one JSON object
     #[arg(long)]
@@ -37,12 +38,14 @@ pub(crate) struct Config {
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// # Errors
-/// When a part is not named. A part that does not answer is shown as such.
+/// When a part is not named, or a console does not answer. A part that does not answer is shown as
+/// such.
 pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
-    let endpoints = config.endpoints.resolve()?;
-    let max_lag = Duration::from_secs(config.max_lag);
-    let mut observer = Observer::new(endpoints, max_lag);
-    let mut report = observer.look().await;
+    let mut eyes = match config.pipeline.open()? {
+        Pipeline::Direct(endpoints) => Eyes::Ours(Box::new(Observer::new(*endpoints))),
+        Pipeline::Remote(console) => Eyes::Theirs(console),
+    };
+    let mut report = eyes.look(config.max_lag).await?;
     if config.watch {
         let shutdown = Shutdown::on_signals()?;
         while !shutdown.is_requested() {
@@ -50,7 +53,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
             tokio::select! {
                 biased;
                 () = shutdown.requested() => break,
-                () = tokio::time::sleep(WATCH_INTERVAL) => report = observer.look().await,
+                () = tokio::time::sleep(WATCH_INTERVAL) => report = eyes.look(config.max_lag).await?,
             }
         }
     } else {
@@ -60,6 +63,29 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
+}
+
+/// Who looks.
+enum Eyes {
+    Ours(Box<Observer>),
+    Theirs(Remote),
+}
+
+impl Eyes {
+    async fn look(&mut self, max_lag: u64) -> anyhow::Result<Report> {
+        #[derive(Deserialize)]
+        struct Status {
+            report: Report,
+        }
+        match self {
+            Self::Ours(observer) => Ok(observer.look(Duration::from_secs(max_lag)).await),
+            Self::Theirs(console) => {
+                let max_lag = max_lag.to_string();
+                let status: Status = console.get(&["status"], &[("max_lag", &max_lag)]).await?;
+                Ok(status.report)
+            }
+        }
+    }
 }
 
 fn show(report: &Report, as_json: bool, redraw: bool) -> anyhow::Result<()> {

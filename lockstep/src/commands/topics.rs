@@ -3,18 +3,18 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
 use change::Lsn;
 use change::topic::Topics;
 use chrono::{DateTime, Utc};
-use operate::endpoints::EndpointsConfig;
 use operate::kafka::Kafka;
 use operate::registry::Registry;
 use operate::topics::{
-    self, Cell, Cursor, Direction, Page, Plans, Question, RECORDS_MAX, Record, Shown, Slice,
-    Standing, Start, Topic,
+    self, Cell, Cursor, Direction, Listing, Page, Plans, Question, RECORDS_MAX, Record, Shown,
+    Slice, Standing, Start, Topic, topic_of,
 };
 
+use crate::commands::pipeline::{Pipeline, PipelineConfig};
+use crate::commands::remote::Remote;
 use crate::screen;
 
 #[derive(Debug, clap::Args)]
@@ -35,7 +35,7 @@ enum Action {
 #[derive(Debug, clap::Args)]
 struct List {
     #[command(flatten)]
-    endpoints: EndpointsConfig,
+    pipeline: PipelineConfig,
 
     /// Only topics whose names hold this
     #[arg(long, value_name = "TEXT", default_value = "")]
@@ -49,7 +49,7 @@ struct List {
 #[derive(Debug, clap::Args)]
 struct Records {
     #[command(flatten)]
-    endpoints: EndpointsConfig,
+    pipeline: PipelineConfig,
 
     /// Name of the topic, or schema.table
     topic: String,
@@ -118,14 +118,18 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
 }
 
 async fn show_list(list: List) -> anyhow::Result<()> {
-    let endpoints = list.endpoints.resolve()?;
-    let kafka = Kafka::new(&endpoints, ANSWER_LIMIT);
-    let all = Slice {
-        name: list.name,
-        skip: 0,
-        limit: usize::MAX,
+    let listing = match list.pipeline.open()? {
+        Pipeline::Direct(endpoints) => {
+            let kafka = Kafka::new(&endpoints, ANSWER_LIMIT);
+            let all = Slice {
+                name: list.name,
+                skip: 0,
+                limit: usize::MAX,
+            };
+            topics::list(&kafka, &endpoints.names, &all).await?
+        }
+        Pipeline::Remote(console) => list_there(&console, &list.name).await?,
     };
-    let listing = topics::list(&kafka, &endpoints.names, &all).await?;
     if list.json {
         screen::line(&serde_json::to_string_pretty(&listing)?);
         return Ok(());
@@ -134,6 +138,20 @@ async fn show_list(list: List) -> anyhow::Result<()> {
         screen::line(&listed(topic));
     }
     Ok(())
+}
+
+/// A console tells them page by page.
+async fn list_there(console: &Remote, name: &str) -> anyhow::Result<Listing> {
+    let mut all: Listing = console.get(&["topics"], &[("name", name)]).await?;
+    while all.topics.len() < all.total {
+        let query = [("name", name), ("from", &all.topics.len().to_string())];
+        let more: Listing = console.get(&["topics"], &query).await?;
+        if more.topics.is_empty() {
+            break;
+        }
+        all.topics.extend(more.topics);
+    }
+    Ok(all)
 }
 
 fn listed(topic: &Topic) -> String {
@@ -157,26 +175,18 @@ fn listed(topic: &Topic) -> String {
 }
 
 async fn show_records(records: Records) -> anyhow::Result<()> {
-    let endpoints = records.endpoints.resolve()?;
-    let names = Topics::new(&endpoints.names.prefix)?;
-    let kafka = Kafka::new(&endpoints, ANSWER_LIMIT);
-    let plans = Plans::new(Registry::new(&endpoints.registry)?);
-    let question = Question {
-        topic: topic_of(&records.topic, &names)?,
-        partitions: records.partition,
-        start: records.start.start(),
-        direction: match records.backwards {
-            true => Direction::Backwards,
-            false => Direction::Forwards,
-        },
-        limit: usize::from(records.limit).min(RECORDS_MAX),
-        key: records.key,
-        value_bytes_max: VALUE_BYTES_MAX,
-        raw_bytes_max: VALUE_BYTES_MAX,
+    let page = match records.pipeline.clone().open()? {
+        Pipeline::Direct(endpoints) => {
+            let names = Topics::new(&endpoints.names.prefix)?;
+            let kafka = Kafka::new(&endpoints, ANSWER_LIMIT);
+            let plans = Plans::new(Registry::new(&endpoints.registry)?);
+            let question = records.question(&names)?;
+            topics::read(&kafka, &names, &plans, &question).await?
+        }
+        Pipeline::Remote(console) => records.ask(&console).await?,
     };
-    let page = topics::read(&kafka, &names, &plans, &question).await?;
     if records.json {
-        screen::line(&serde_json::to_string_pretty(&page)?);
+        screen::line(&serde_json::to_string_pretty(&page.without_cells())?);
         return Ok(());
     }
     for record in &page.records {
@@ -186,38 +196,81 @@ async fn show_records(records: Records) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tables may be named as they are in Postgres.
-fn topic_of(name: &str, topics: &Topics) -> anyhow::Result<String> {
-    let own = format!("{}.", topics.prefix());
-    match (name.starts_with(&own), name.split_once('.')) {
-        (true, _) | (false, None) => Ok(name.to_owned()),
-        (false, Some((schema, table))) => {
-            let table = change::TableName::new(schema, table);
-            topics.data(&table).context("name the table's topic")
-        }
+impl Records {
+    fn question(&self, topics: &Topics) -> anyhow::Result<Question> {
+        Ok(Question {
+            topic: topic_of(&self.topic, topics)?,
+            partitions: self.partition.clone(),
+            start: self.start.start(),
+            direction: match self.backwards {
+                true => Direction::Backwards,
+                false => Direction::Forwards,
+            },
+            limit: usize::from(self.limit).min(RECORDS_MAX),
+            key: self.key.clone(),
+            value_bytes_max: VALUE_BYTES_MAX,
+            raw_bytes_max: VALUE_BYTES_MAX,
+        })
+    }
+
+    async fn ask(&self, console: &Remote) -> anyhow::Result<Page> {
+        let direction = match self.backwards {
+            true => "backwards",
+            false => "forwards",
+        };
+        let mut query = self.start.query();
+        query.extend([
+            ("direction", direction.to_owned()),
+            ("limit", self.limit.to_string()),
+            ("key", self.key.clone().unwrap_or_default()),
+            ("bytes", VALUE_BYTES_MAX.to_string()),
+            ("cells", "yes".to_owned()),
+        ]);
+        let partitions = self.partition.iter();
+        query.extend(partitions.map(|it| ("partition", it.to_string())));
+        let query: Vec<(&str, &str)> = query.iter().map(|(name, it)| (*name, &**it)).collect();
+        console
+            .get(&["topics", &self.topic, "records"], &query)
+            .await
     }
 }
 
 impl StartFlags {
-    fn start(self) -> Start {
+    fn start(&self) -> Start {
         match self {
             Self { earliest: true, .. } => Start::Earliest,
             Self {
                 from_offset: Some(offset),
                 ..
-            } => Start::Offset(offset.into()),
+            } => Start::Offset((*offset).into()),
             Self {
                 from_lsn: Some(lsn),
                 ..
-            } => Start::Lsn(lsn),
+            } => Start::Lsn(*lsn),
             Self {
                 from_time: Some(time),
                 ..
             } => Start::Time(time.timestamp_millis()),
             Self {
                 at: Some(place), ..
-            } => Start::Place(place),
+            } => Start::Place(place.clone()),
             Self { .. } => Start::Latest,
+        }
+    }
+
+    /// The same as a console is asked for it: `from` with its `value`, or `at`.
+    fn query(&self) -> Vec<(&'static str, String)> {
+        let from = |from: &str, value: String| vec![("from", from.to_owned()), ("value", value)];
+        match self.start() {
+            Start::Earliest => from("earliest", String::new()),
+            Start::Latest => from("latest", String::new()),
+            Start::Offset(offset) => from("offset", offset.to_string()),
+            Start::Lsn(lsn) => from("lsn", lsn.to_string()),
+            Start::Time(ms) => {
+                let time = DateTime::from_timestamp_millis(ms).unwrap_or_default();
+                from("time", time.to_rfc3339())
+            }
+            Start::Place(place) => vec![("at", place.to_string())],
         }
     }
 }
@@ -231,7 +284,7 @@ fn print(record: &Record) {
     };
     let place = format!("{}:{}", record.partition, record.offset);
     let time = record.time.as_deref().unwrap_or("no time");
-    let what = record.operation.unwrap_or("record");
+    let what = record.operation.as_deref().unwrap_or("record");
     let key = record.key.as_deref().unwrap_or("no key");
     let lsn = record.commit_lsn.as_deref().unwrap_or("no LSN");
     let ordinal = record

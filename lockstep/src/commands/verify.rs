@@ -3,19 +3,21 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use operate::endpoints::{Endpoints, EndpointsConfig};
-use operate::verify::{self, Limits, LoadLimit, Mend, Options, Report};
+use anyhow::bail;
+use operate::endpoints::Endpoints;
+use operate::verify::{self, Limits, LoadLimit, Mend, Options, Report, Verification};
 use service::Shutdown;
 use service::postgres::connect;
 
 use crate::commands::actor::ActorConfig;
+use crate::commands::pipeline::{Pipeline, PipelineConfig};
 use crate::screen::{self, StatusLine};
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct Config {
     #[command(flatten)]
-    endpoints: EndpointsConfig,
+    pipeline: PipelineConfig,
 
     /// Compare this table only, as schema.table; repeatable
     #[arg(long, value_name = "TABLE")]
@@ -75,10 +77,14 @@ pub(crate) struct Config {
 /// # Errors
 /// When a side cannot be read, or they do not meet; a difference is an answer.
 pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
-    let endpoints = config.endpoints.clone().resolve()?;
+    let pipeline = config.pipeline.clone().open()?;
     if config.history {
-        return show_history(&config, &endpoints).await;
+        let history = history(&pipeline, config.limit).await?;
+        return show_history(&history, config.json);
     }
+    let Pipeline::Direct(endpoints) = pipeline else {
+        bail!("a console shows --history only: to compare, leave out --console and name the parts");
+    };
     let options = config.options();
     match config.schedule {
         Some(interval) => repeat(&config, &endpoints, &options, interval).await,
@@ -109,7 +115,7 @@ impl Config {
                 true => Mend::Repair,
                 false => Mend::Leave,
             },
-            actor: self.actor.clone().into(),
+            actor: self.actor.actor(),
         }
     }
 }
@@ -168,14 +174,24 @@ fn show(report: &Report, as_json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn show_history(config: &Config, endpoints: &Endpoints) -> anyhow::Result<ExitCode> {
-    let target = connect(&endpoints.target, "lockstep verify").await?;
-    let pipeline = &endpoints.names.pipeline;
-    let history = verify::history(&target, pipeline, config.limit.into()).await?;
-    if config.json {
-        screen::line(&serde_json::to_string_pretty(&history)?);
+async fn history(pipeline: &Pipeline, limit: u16) -> anyhow::Result<Vec<Verification>> {
+    match pipeline {
+        Pipeline::Direct(endpoints) => {
+            let target = connect(&endpoints.target, "lockstep verify").await?;
+            verify::history(&target, &endpoints.names.pipeline, limit.into()).await
+        }
+        Pipeline::Remote(console) => {
+            let limit = limit.to_string();
+            console.get(&["verifications"], &[("limit", &limit)]).await
+        }
+    }
+}
+
+fn show_history(history: &[Verification], as_json: bool) -> anyhow::Result<ExitCode> {
+    if as_json {
+        screen::line(&serde_json::to_string_pretty(history)?);
     } else {
-        for verification in &history {
+        for verification in history {
             screen::line(&verification.to_string());
         }
     }

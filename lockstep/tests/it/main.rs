@@ -17,6 +17,7 @@ mod lossless;
 mod monitoring;
 mod operations;
 mod refused;
+mod remote;
 mod replay;
 mod replica;
 mod schemas;

@@ -15,6 +15,9 @@ pub struct Changer<'a> {
     pub actor: &'a Actor,
 }
 
+/// What a level is called that is no subject's own.
+pub const GLOBAL: &str = "global";
+
 impl Changer<'_> {
     /// Sets the level of a subject, or that of all that have none of their own.
     ///

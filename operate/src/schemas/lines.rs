@@ -1,9 +1,9 @@
 //! Two texts side by side, line by line.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A row of the comparison; at least one side is there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Pair {
     pub left: Option<Line>,
     pub right: Option<Line>,
@@ -11,7 +11,7 @@ pub struct Pair {
     pub same: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Line {
     /// From 1.
     pub number: usize,

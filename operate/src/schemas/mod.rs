@@ -11,10 +11,10 @@ mod columns;
 mod lines;
 mod subject;
 
-pub use change::Changer;
+pub use change::{Changer, GLOBAL};
 pub use columns::changes;
 pub use lines::{Line, Pair, side_by_side};
 pub use subject::{
-    Comparison, Listing, Part, Slice, Subject, SubjectDetail, VersionDetail, compare, detail, list,
-    pretty,
+    Comparison, Levels, Listing, Part, Slice, Subject, SubjectDetail, VersionDetail, compare,
+    detail, levels, list, pretty,
 };

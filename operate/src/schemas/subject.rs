@@ -2,14 +2,14 @@
 
 use change::topic::{Topics, key_subject, value_subject};
 use futures_util::future::try_join_all;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::columns::changes;
 use super::lines::{Pair, side_by_side};
 use crate::registry::{Deleted, Registry, RegistryError, Version};
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Listing {
     /// How many there are in all that were asked for.
     pub total: usize,
@@ -26,7 +26,7 @@ pub struct Slice {
     pub limit: usize,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Subject {
     pub name: String,
     pub part: Option<Part>,
@@ -43,7 +43,7 @@ pub struct Subject {
 }
 
 /// Which part of a topic's records a subject describes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
     Key,
@@ -59,7 +59,7 @@ impl Part {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SubjectDetail {
     #[serde(flatten)]
     pub subject: Subject,
@@ -68,7 +68,7 @@ pub struct SubjectDetail {
     pub history: Vec<VersionDetail>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct VersionDetail {
     pub version: i32,
     pub id: u32,
@@ -80,13 +80,22 @@ pub struct VersionDetail {
 }
 
 /// Two versions of a subject.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Comparison {
     pub subject: String,
     pub from: i32,
     pub to: i32,
     pub changes: Vec<String>,
     pub lines: Vec<Pair>,
+}
+
+/// What must hold between the versions of a subject, or of all that have no level of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Levels {
+    pub subject: Option<String>,
+    /// The subject's own; none when the global one holds.
+    pub level: Option<String>,
+    pub global_level: String,
 }
 
 /// Versions whose schemas are read for a subject's page.
@@ -227,6 +236,19 @@ pub async fn compare(
         to,
         changes: changes(&left.schema, &right.schema),
         lines: side_by_side(&pretty(&left.schema), &pretty(&right.schema)),
+    })
+}
+
+/// # Errors
+/// As the registry's.
+pub async fn levels(registry: &Registry, subject: Option<&str>) -> Result<Levels, RegistryError> {
+    Ok(Levels {
+        subject: subject.map(str::to_owned),
+        level: match subject {
+            Some(subject) => registry.level(subject).await?,
+            None => None,
+        },
+        global_level: registry.global_level().await?,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The samples of one page.
 #[derive(Clone, Debug, Default)]
@@ -16,7 +16,7 @@ struct Sample {
 }
 
 /// Of a histogram, in the unit of its bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Quantiles {
     pub p50: f64,
     pub p95: f64,

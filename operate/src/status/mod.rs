@@ -55,7 +55,6 @@ const RETENTION_AGE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Observer {
     endpoints: Endpoints,
-    max_lag: Duration,
     http: Option<reqwest::Client>,
     trail: Trail,
     looks: Looks,
@@ -65,11 +64,9 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// A stage that is longer behind than `max_lag` is not well.
-    pub fn new(endpoints: Endpoints, max_lag: Duration) -> Self {
+    pub fn new(endpoints: Endpoints) -> Self {
         Self {
             endpoints,
-            max_lag,
             http: reqwest::Client::builder()
                 .timeout(ANSWER_LIMIT * 2)
                 .build()
@@ -81,8 +78,9 @@ impl Observer {
         }
     }
 
-    /// Asks all parts at once. One that does not answer is shown as such.
-    pub async fn look(&mut self) -> Report {
+    /// Asks all parts at once. One that does not answer is shown as such; a stage that is longer
+    /// behind than `max_lag` is not well.
+    pub async fn look(&mut self, max_lag: Duration) -> Report {
         let monitors = &self.endpoints.monitors;
         let http = self.http.as_ref();
         // On the heap: five conversations at once are much for a stack.
@@ -112,7 +110,7 @@ impl Observer {
             &self.trail,
             &mut self.looks,
             self.applied.as_ref(),
-            self.max_lag,
+            max_lag,
         );
         self.applied = observation.apply.metrics;
         report
@@ -132,11 +130,6 @@ impl Observer {
         self.retention = Some((Instant::now(), known.clone()));
         known
     }
-}
-
-/// One look.
-pub async fn observe(endpoints: &Endpoints, max_lag: Duration) -> Report {
-    Observer::new(endpoints.clone(), max_lag).look().await
 }
 
 async fn within<T>(what: &str, ask: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

@@ -1,6 +1,6 @@
 //! What is not well, the worst first, and what to do about it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::observation::Observation;
 use super::operations::Operations;
@@ -8,7 +8,7 @@ use super::report::{Clocks, Report};
 use cdc::standing::Slot;
 
 /// Later is worse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Gravity {
     Healthy,
@@ -18,7 +18,7 @@ pub enum Gravity {
     Stopped,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Problem {
     pub gravity: Gravity,
     pub problem: String,
@@ -27,7 +27,7 @@ pub struct Problem {
 }
 
 /// In one line: how it is, the most important reason, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Verdict {
     pub state: Gravity,
     pub reason: Option<String>,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cdc::standing::{Slot, Trail};
 use change::Lsn;
 use change::commit::CommitRecord;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::exposition::{Exposition, Quantiles};
 use super::observation::{Answer, Observation, Target};
@@ -16,12 +16,12 @@ use super::problem::{Problem, Verdict, problems};
 use super::stage::{Lag, Looks, Place, Places, Stage};
 use crate::progress::Phase;
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Report {
     pub verdict: Verdict,
     pub healthy: bool,
     /// `snapshotting` as long as the target does not show one state of the source.
-    pub phase: Option<&'static str>,
+    pub phase: Option<Phase>,
     /// The worst first.
     pub problems: Vec<Problem>,
     pub stages: Vec<Stage>,
@@ -41,7 +41,7 @@ pub struct Report {
     pub operations: Option<Operations>,
 }
 
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct SourceReport {
     pub lsn: Option<Lsn>,
     pub written_bytes_per_second: Option<f64>,
@@ -52,7 +52,7 @@ pub struct SourceReport {
     pub lost_in_seconds: Option<u64>,
 }
 
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct TopicsReport {
     pub commit_lsn: Option<Lsn>,
     pub epoch: Option<i64>,
@@ -61,14 +61,14 @@ pub struct TopicsReport {
     pub retention_ms_by_topic: Vec<(String, i64)>,
 }
 
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct TargetReport {
     pub commit_lsn: Option<Lsn>,
     pub epoch: Option<i64>,
 }
 
 /// Capture or apply, by its metrics port.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Service {
     /// Unknown when nobody said where its port is, and nothing answers at the usual one.
     pub answers: Option<bool>,
@@ -82,7 +82,7 @@ pub struct Service {
 }
 
 /// Compared with this machine's.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub struct Clocks {
     pub source_ahead_seconds: Option<f64>,
     pub target_ahead_seconds: Option<f64>,
@@ -110,7 +110,7 @@ impl Report {
         let mut report = Self {
             verdict: Verdict::of(&[]),
             healthy: true,
-            phase: target.map(|target| target.phase().name()),
+            phase: target.map(Target::phase),
             problems: Vec::new(),
             capture_lag: stages[ACKNOWLEDGED].behind,
             apply_lag: apply_lag(&places, stages[APPLIED].behind),

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use cdc::standing::{Standing, Trail};
 use change::Lsn;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// In the order in which a change passes them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StageName {
     /// The source's log ends there.
@@ -25,7 +25,7 @@ pub enum StageName {
     Visible,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Stage {
     pub stage: StageName,
     pub lsn: Option<Lsn>,
@@ -36,14 +36,14 @@ pub struct Stage {
 }
 
 /// What is not known is none, never 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Lag {
     pub bytes: Option<u64>,
     /// At most so many.
     pub seconds: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Trend {
     Rising,

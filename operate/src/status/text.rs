@@ -9,6 +9,7 @@ use super::exposition::Quantiles;
 use super::problem::Gravity;
 use super::report::Report;
 use super::stage::{Lag, Stage, StageName, Trend};
+use crate::progress::Phase;
 use crate::units;
 
 const UNKNOWN: &str = "unknown";
@@ -20,7 +21,7 @@ impl fmt::Display for Report {
             Gravity::Degraded => "DEGRADED",
             Gravity::Stopped => "STOPPED",
         };
-        writeln!(f, "{verdict}, {}", self.phase.unwrap_or(UNKNOWN))?;
+        writeln!(f, "{verdict}, {}", text(self.phase.map(Phase::name)))?;
         for problem in &self.problems {
             writeln!(f, "  - {}", problem.problem)?;
             writeln!(f, "    {}", problem.mend)?;

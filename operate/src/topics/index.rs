@@ -1,17 +1,18 @@
 //! The commits topic as an index: which commits record an LSN is in, and which records count.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use anyhow::Context;
 use change::commit::CommitRecord;
 use change::envelope::Head;
 use change::{Lsn, framing};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::kafka::{Log, PartitionName, Piece};
 
 /// Whether a record of a table's topic is part of a transaction.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(tag = "standing", rename_all = "lowercase")]
 pub enum Standing {
     /// The commits record at this offset covers it.
@@ -20,12 +21,12 @@ pub enum Standing {
     },
     /// No commits record covers it, nor ever will: apply passes over it.
     Orphan {
-        why: &'static str,
+        why: Cow<'static, str>,
     },
     /// It is the living writer's, and its commits record is still to come.
     Pending,
     Unknown {
-        why: &'static str,
+        why: Cow<'static, str>,
     },
 }
 
@@ -124,7 +125,7 @@ impl<'l> Index<'l> {
         let ends = (self.at(self.first_offset).await?, self.last().await?);
         let judged = records.iter().map(|(partition, offset, head)| match head {
             None => Standing::Orphan {
-                why: "a tombstone is for compaction, it is no change",
+                why: "a tombstone is for compaction, it is no change".into(),
             },
             Some(head) => found.judge(*partition, *offset, head, &ends, unseen),
         });
@@ -313,7 +314,7 @@ impl Covers {
         }
         if unseen.is_some_and(|unseen| lsn >= unseen) {
             return Standing::Unknown {
-                why: "too many commits records to look at for one page",
+                why: "too many commits records to look at for one page".into(),
             };
         }
         let Some(last) = last else {
@@ -325,11 +326,11 @@ impl Covers {
         let passed = first.as_ref().map(|it| it.record.previous_commit_lsn);
         if passed.is_some_and(|passed| passed > Lsn::ZERO && lsn <= passed) {
             return Standing::Unknown {
-                why: "retention has passed the commits records of its time",
+                why: "retention has passed the commits records of its time".into(),
             };
         }
         Standing::Orphan {
-            why: "no commits record covers it: a writer died before its batch was complete",
+            why: "no commits record covers it: a writer died before its batch was complete".into(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use change::topic::Topics;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Kind;
 use super::index::Index;
@@ -12,7 +12,7 @@ use crate::endpoints::Names;
 use crate::kafka::{Kafka, Log, PartitionName, Reach, TopicSettings};
 
 /// Some of the topics.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Listing {
     /// How many there are in all that were asked for.
     pub total: usize,
@@ -28,7 +28,7 @@ pub struct Slice {
     pub limit: usize,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Topic {
     pub name: String,
     pub kind: Kind,
@@ -46,7 +46,7 @@ pub struct Topic {
     pub cleanup_policy: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Partition {
     pub partition: i32,
     pub first_offset: Option<i64>,

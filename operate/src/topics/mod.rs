@@ -23,17 +23,19 @@ pub use page::{Direction, Holds, Missing, Page, Question, RECORDS_MAX, Start, re
 pub use plans::Plans;
 pub use record::{Cell, Commit, CommitRange, Record, Shown};
 
-use serde::Serialize;
+use anyhow::Context;
+use serde::de::Error as _;
+use serde::{Deserialize, Serialize};
 
 use change::TableName;
 use change::topic::Topics;
 
 /// What a topic of the pipeline is for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// The changes of a table.
-    Table(#[serde(serialize_with = "table_text")] TableName),
+    Table(#[serde(serialize_with = "table_text", deserialize_with = "table_of_text")] TableName),
     Commits,
     /// Of Lockstep's own, but neither of these.
     Other,
@@ -49,6 +51,27 @@ impl Kind {
     }
 }
 
+/// The topic that somebody means, who may name a table as it is in Postgres.
+///
+/// # Errors
+/// When there can be no topic of the table.
+pub fn topic_of(name: &str, topics: &Topics) -> anyhow::Result<String> {
+    let own = format!("{}.", topics.prefix());
+    match (name.starts_with(&own), name.split_once('.')) {
+        (true, _) | (false, None) => Ok(name.to_owned()),
+        (false, Some((schema, table))) => {
+            let table = TableName::new(schema, table);
+            topics.data(&table).context("name the table's topic")
+        }
+    }
+}
+
 fn table_text<S: serde::Serializer>(table: &TableName, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(table)
+}
+
+fn table_of_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<TableName, D::Error> {
+    String::deserialize(deserializer)?
+        .parse()
+        .map_err(D::Error::custom)
 }

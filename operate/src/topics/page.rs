@@ -8,7 +8,7 @@ use anyhow::ensure;
 use change::envelope::{self, Head};
 use change::topic::Topics;
 use change::{Lsn, framing};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Kind;
 use super::cursor::Cursor;
@@ -56,7 +56,7 @@ pub enum Direction {
     Backwards,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Page {
     pub topic: String,
     pub kind: Kind,
@@ -75,6 +75,17 @@ pub struct Page {
     pub cut_short: bool,
 }
 
+impl Page {
+    /// For who reads `before` and `after` instead.
+    #[must_use]
+    pub fn without_cells(mut self) -> Self {
+        for record in &mut self.records {
+            record.cells.clear();
+        }
+        self
+    }
+}
+
 /// What was asked for does not exist.
 #[derive(Debug, thiserror::Error)]
 pub enum Missing {
@@ -89,7 +100,7 @@ pub enum Missing {
 }
 
 /// What a partition holds.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct Holds {
     pub partition: i32,
     pub first_offset: i64,

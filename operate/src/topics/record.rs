@@ -1,5 +1,7 @@
 //! What a record says.
 
+use std::borrow::Cow;
+
 use anyhow::Context;
 use change::commit::CommitRecord;
 use change::envelope::{self, Envelope, Field, Op};
@@ -7,7 +9,7 @@ use change::framing::{self, SchemaId};
 use change::relation::{Column, Key, Relation};
 use change::value::{Mapping, Scalar};
 use chrono::{DateTime, SecondsFormat};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Kind;
@@ -17,7 +19,7 @@ use super::plans::Plans;
 use crate::kafka::RawRecord;
 
 /// A record, decoded as far as it can be.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Record {
     pub partition: i32,
     pub offset: i64,
@@ -27,7 +29,7 @@ pub struct Record {
     #[serde(flatten)]
     pub standing: Option<Standing>,
     /// insert, update, delete, snapshot, truncate, tombstone.
-    pub operation: Option<&'static str>,
+    pub operation: Option<Cow<'static, str>>,
     pub commit_lsn: Option<String>,
     pub ordinal: Option<u64>,
     pub epoch: Option<i64>,
@@ -50,8 +52,8 @@ pub struct Record {
     /// By column. A column that is missing was not sent.
     pub before: Option<Map<String, Value>>,
     pub after: Option<Map<String, Value>>,
-    /// The same, side by side.
-    #[serde(skip)]
+    /// The same, side by side, where that is asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cells: Vec<Cell>,
     /// Of the commits topic.
     pub commit: Option<Commit>,
@@ -65,7 +67,7 @@ pub struct Record {
 }
 
 /// A column of a change.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Cell {
     pub column: String,
     pub type_name: String,
@@ -76,7 +78,8 @@ pub struct Cell {
 }
 
 /// How a value is shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Shown {
     /// There is no such row, or the source did not send the value.
     Absent,
@@ -93,9 +96,9 @@ pub enum Shown {
 }
 
 /// A commits record.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Commit {
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     pub previous_commit_lsn: String,
     pub commit_lsn: String,
     pub commit_time: Option<String>,
@@ -109,7 +112,7 @@ pub struct Commit {
     pub ranges: Vec<CommitRange>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct CommitRange {
     pub topic: String,
     pub partition: i32,
@@ -145,7 +148,7 @@ pub(super) async fn describe(
     let max = question.value_bytes_max;
     let told = match (&raw.value, kind) {
         (None, _) => {
-            record.operation = Some("tombstone");
+            record.operation = Some("tombstone".into());
             Ok(())
         }
         (Some(value), Kind::Commits) => commit(value).map(|commit| record.commit = Some(commit)),
@@ -205,7 +208,7 @@ fn commit(value: &[u8]) -> anyhow::Result<Commit> {
     let record = CommitRecord::decode(datum)?;
     let first = record.transactions.iter().take(TRANSACTIONS_SHOWN);
     Ok(Commit {
-        kind: record.kind.name(),
+        kind: record.kind.name().into(),
         previous_commit_lsn: record.previous_commit_lsn.to_string(),
         commit_lsn: record.commit_lsn.to_string(),
         commit_time: time_of_ms(record.commit_time.div_euclid(1000)),
@@ -241,7 +244,7 @@ async fn change(
     let relation = plans.relation(id).await;
     let relation = relation.with_context(|| format!("find the meaning of schema {}", id.0))?;
     let envelope = Envelope::read(&relation, datum)?;
-    record.operation = Some(operation(envelope.op));
+    record.operation = Some(operation(envelope.op).into());
     record.commit_lsn = Some(envelope.head.position.commit_lsn.to_string());
     record.ordinal = Some(envelope.head.position.ordinal);
     record.epoch = Some(envelope.head.epoch);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use anyhow::Context;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_postgres::types::{PgLsn, ToSql};
 use tokio_postgres::{Client, Row};
@@ -12,7 +12,7 @@ use tokio_postgres::{Client, Row};
 use super::verdict::Report;
 
 /// A comparison of the past.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Verification {
     pub id: i64,
     pub lsn: String,
@@ -30,7 +30,7 @@ pub struct Verification {
 }
 
 /// A pipeline's last ones that are kept: those of a week, at one in ten minutes.
-const KEPT: i64 = 1000;
+pub const KEPT: i64 = 1000;
 
 /// Writes down what was found, and forgets what is old.
 ///

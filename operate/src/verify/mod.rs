@@ -30,7 +30,7 @@ use anyhow::ensure;
 use tokio_postgres::Client;
 
 pub use digest::Digest;
-pub use history::{Verification, list as history};
+pub use history::{KEPT, Verification, list as history};
 pub use hold::Limits;
 pub use scan::LoadLimit;
 pub use verdict::{Comparison, Differences, Kind, Repair, Report, RowDifference, Side};

@@ -1,9 +1,10 @@
 //! Which records of a topic a query asks for, and the form that makes such a query.
 
 use anyhow::{Context, bail};
+use change::topic::Topics;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use maud::{Markup, html};
-use operate::topics::{Direction, Question, RECORDS_MAX, Start};
+use operate::topics::{Direction, Question, RECORDS_MAX, Start, topic_of};
 
 use crate::http::{Pairs, path_segment};
 use crate::pages::Visit;
@@ -35,12 +36,15 @@ pub(crate) fn question(visit: &Visit<'_>, topic: &str) -> anyhow::Result<Questio
         let number = partition.parse::<i32>();
         number.context("partition is no number")
     });
-    let bytes_max = match limit {
-        1 => BYTES_MAX_ALONE,
-        _ => BYTES_MAX,
+    let bytes_max = match (query.one("bytes"), limit) {
+        (Some(bytes), _) => bytes.parse().context("bytes is no number")?,
+        (None, 1) => BYTES_MAX_ALONE,
+        (None, _) => BYTES_MAX,
     };
+    let bytes_max = bytes_max.min(BYTES_MAX_ALONE);
+    let topics = Topics::new(&visit.console.endpoints.names.prefix)?;
     Ok(Question {
-        topic: topic.to_owned(),
+        topic: topic_of(topic, &topics)?,
         partitions: partitions.collect::<anyhow::Result<_>>()?,
         start: start(query)?,
         direction: match query.one("direction") {

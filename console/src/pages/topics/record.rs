@@ -8,8 +8,8 @@ use crate::widgets;
 
 pub(super) fn article(path: &str, record: &Record) -> Markup {
     let place = format!("{}:{}", record.partition, record.offset);
-    let what = record.operation.unwrap_or(match &record.commit {
-        Some(commit) => commit.kind,
+    let what = record.operation.as_deref().unwrap_or(match &record.commit {
+        Some(commit) => &commit.kind,
         None => "record",
     });
     html! {
@@ -35,13 +35,15 @@ fn standing(record: &Record) -> Markup {
     let (state, word, why) = match &record.standing {
         None => return html! {},
         Some(Standing::Counts { .. }) => ("good", "counts", None),
-        Some(Standing::Orphan { why }) => ("bad", "does not count", Some(*why)),
+        Some(Standing::Orphan { why }) => ("bad", "does not count", Some(why.as_ref())),
         Some(Standing::Pending) => (
             "warn",
             "does not count yet",
             Some("its commits record is still to come"),
         ),
-        Some(Standing::Unknown { why }) => ("unknown", "unknown whether it counts", Some(*why)),
+        Some(Standing::Unknown { why }) => {
+            ("unknown", "unknown whether it counts", Some(why.as_ref()))
+        }
     };
     html! {
         span.badge data-state=(state) { (word) }
@@ -80,7 +82,7 @@ fn facts(record: &Record) -> Markup {
 fn cells(record: &Record) -> Markup {
     let rows = html! { @for cell in &record.cells { (row(cell)) } };
     html! {
-        @if record.operation == Some("update") && record.changed.is_none() {
+        @if record.operation.as_deref() == Some("update") && record.changed.is_none() {
             p.faint {
                 "What changed is not told: the source sends what was before under REPLICA IDENTITY FULL only."
             }

@@ -1,20 +1,22 @@
 //! Replaying what the topics still hold.
 //!
-//! The engine is the applier's; this says where the pipeline's parts are, and what people write.
+//! The engine is the applier's; this says where the pipeline's parts are, what people write, and
+//! what they are told (`report`).
+
+mod report;
+pub use report::{Begun, Course, Earliest, Past, Report, RowDifference};
 
 use std::str::FromStr;
 
 use anyhow::{Context, anyhow, ensure};
 use applier::replay::{self, By, ReplayError};
 pub use applier::replay::{
-    Begin, CaughtUp, Destination, Difference, Entry, Event, Numbers, Outcome, Place, Request,
-    TableNumbers,
+    Begin, CaughtUp, Destination, Entry, Event, Numbers, Outcome, Request, TableRows,
 };
 use applier::{Conflicts, Policy};
 use change::topic::Topics;
 use change::{Lsn, TableName};
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde_json::{Value, json};
 use service::postgres::{Connection, connect};
 
 use crate::audit::Actor;
@@ -71,10 +73,17 @@ pub async fn run(
     actor: &Actor,
     report: &mut (dyn FnMut(Event<'_>) + Send + Sync),
 ) -> anyhow::Result<Outcome> {
-    ensure!(actor.reason.is_some(), "say why with --reason");
+    require_reason(actor)?;
     let config = applier_config(endpoints)?;
     let outcome = Box::pin(replay::run(&config, request, &by(actor), report)).await;
     outcome.map_err(explained)
+}
+
+/// # Errors
+/// When nobody says why.
+pub fn require_reason(actor: &Actor) -> anyhow::Result<()> {
+    ensure!(actor.reason.is_some(), "say why with --reason");
+    Ok(())
 }
 
 /// Goes on with one that was begun.
@@ -168,71 +177,6 @@ pub fn begin_at_time(text: &str) -> anyhow::Result<Begin> {
 pub fn time(micros: i64) -> String {
     let time = DateTime::<Utc>::from_timestamp_micros(micros).unwrap_or_default();
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
-}
-
-/// What it did, or would do.
-pub fn outcome_json(outcome: &Outcome) -> Value {
-    let mut total = Numbers::default();
-    outcome.tables.values().for_each(|it| total += *it);
-    json!({
-        "id": outcome.id,
-        "dry_run": outcome.id.is_none(),
-        "from_lsn": outcome.from.to_string(),
-        "to_lsn": outcome.to.to_string(),
-        "at_lsn": outcome.at.to_string(),
-        "earliest": place_json(&outcome.earliest),
-        "tables": replay::to_json(&outcome.tables),
-        "total": total.to_json(),
-        "differences": outcome.differences.iter().map(difference_json).collect::<Vec<Value>>(),
-        "seconds": outcome.takes.as_secs_f64(),
-    })
-}
-
-fn place_json(place: &Place) -> Value {
-    json!({
-        "lsn": place.first.to_string(),
-        "offset": place.offset,
-        "commit_time": time(place.commit_time),
-    })
-}
-
-fn difference_json(difference: &Difference) -> Value {
-    json!({
-        "schema": difference.table.schema,
-        "table": difference.table.name,
-        "key": difference.key,
-        "before": difference.before,
-        "after": difference.after,
-    })
-}
-
-/// A replay as the history has it.
-pub fn entry_json(entry: &Entry) -> Value {
-    let time = |time: std::time::SystemTime| {
-        DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Millis, true)
-    };
-    let into = match &entry.into {
-        Destination::Live => None,
-        Destination::Schema(schema) => Some(schema),
-    };
-    let tables: Vec<String> = entry.tables.iter().map(TableName::to_string).collect();
-    json!({
-        "id": entry.id,
-        "into": into,
-        "from_lsn": entry.from.to_string(),
-        "to_lsn": entry.to.to_string(),
-        "tables": tables,
-        "state": entry.state,
-        "read_lsn": entry.read.map(|lsn| lsn.to_string()),
-        "rows_read": entry.rows_read,
-        "numbers": replay::to_json(&entry.numbers),
-        "error": entry.error,
-        "started_by": entry.started_by,
-        "reason": entry.reason,
-        "started_at": time(entry.started_at),
-        "touched_at": time(entry.touched_at),
-        "finished_at": entry.finished_at.map(time),
-    })
 }
 
 #[cfg(test)]
