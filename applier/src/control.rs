@@ -53,6 +53,19 @@ pub(crate) async fn stop(
     row.as_ref().map(Progress::of).transpose()
 }
 
+/// Every key once. Where a letter is of nobody knows which key, the others do not matter: there may be
+/// many, as all that follow are set aside.
+const HELD_KEYS: &str = "\
+with open as (select table_schema, table_name, key, moved_from from lockstep.dead_letters
+               where pipeline = $1 and state = 'open'),
+     whole as (select distinct table_schema, table_name from open where key is null)
+select table_schema, table_name, null::bytea from whole
+ union
+select o.table_schema, o.table_name, k.key from open o
+ cross join lateral (values (o.key), (o.moved_from)) k (key)
+ where k.key is not null
+   and (o.table_schema, o.table_name) not in (select table_schema, table_name from whole)";
+
 /// The rules as they were at one version.
 #[derive(Debug, Default)]
 pub(crate) struct Control {
@@ -85,14 +98,15 @@ impl Control {
         let table = |row: &tokio_postgres::Row| {
             TableName::new(row.get::<_, String>(0), row.get::<_, String>(1))
         };
-        let letters = "select table_schema, table_name, key, moved_from \
-                       from lockstep.dead_letters where pipeline = $1 and state = 'open'";
-        let letters = client.query(letters, &[&pipeline]).await?;
+        let open =
+            "select count(*) from lockstep.dead_letters where pipeline = $1 and state = 'open'";
+        let open = client.query_one(open, &[&pipeline]).await?;
         let mut held_keys = HeldKeys::default();
-        for row in &letters {
-            let keys = [row.get::<_, Option<&[u8]>>(2), row.get(3)];
-            for key in keys.into_iter().flatten() {
-                held_keys.insert(&table(row), Row::of_layout(key));
+        for row in &client.query(HELD_KEYS, &[&pipeline]).await? {
+            let table = table(row);
+            match row.get(2) {
+                Some(key) => held_keys.insert(&table, Row::of_layout(key)),
+                None => held_keys.insert_all(&table),
             }
         }
         Ok(Self {
@@ -101,7 +115,7 @@ impl Control {
             hold: hold.map(|lsn| Lsn::new(u64::from(lsn))),
             held_tables: held.iter().map(table).collect(),
             held_keys,
-            open_letters: i64::try_from(letters.len()).unwrap_or(i64::MAX),
+            open_letters: open.get(0),
         })
     }
 

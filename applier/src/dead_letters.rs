@@ -1,12 +1,12 @@
 //! What operators do with changes that were set aside.
 
-use prometheus::Registry;
 use serde::{Deserialize, Serialize};
 use service::postgres::Dsn;
 
 use crate::conflicts::{Conflicts, Policy};
 use crate::error::Error;
 use crate::metrics::Metrics;
+use crate::registry::Registry;
 use crate::target::Session;
 
 /// What a redrive did.
@@ -32,7 +32,8 @@ pub struct Side {
 }
 
 /// Applies the open ones among these letters, and all that share a key with them, in commit order.
-/// One that is refused again stays open with all that follow it. Apply stands still meanwhile.
+/// One that is refused again stays open with all that follow it, and so does one that still cannot be
+/// decoded, with the schemas that `registry` (its URL) knows now. Apply stands still meanwhile.
 ///
 /// # Errors
 /// When the target does not answer, or refuses for another reason than the data; nothing is
@@ -42,8 +43,11 @@ pub async fn redrive(
     pipeline: &str,
     ids: &[i64],
     who: &str,
+    registry: &str,
 ) -> Result<Redriven, Error> {
-    session(target, pipeline).await?.redrive(ids, who).await
+    let registry = Registry::new(registry)?;
+    let mut session = session(target, pipeline).await?;
+    session.redrive(ids, who, &registry).await
 }
 
 /// What a letter wants beside what is there; `None` when there is no such letter.
@@ -60,6 +64,6 @@ async fn session(target: &Dsn, pipeline: &str) -> Result<Session, Error> {
         table_conflicts: Vec::new(),
     };
     // Nobody asks this session for its metrics.
-    let metrics = Metrics::register(&Registry::new())?;
+    let metrics = Metrics::register(&prometheus::Registry::new())?;
     Session::connect(target, pipeline, conflicts, &metrics).await
 }

@@ -327,10 +327,12 @@ impl fmt::Display for KafkaError {
 impl std::error::Error for KafkaError {}
 
 /// What the registry's client says.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RegistryError {
     pub(crate) text: String,
     pub(crate) transient: bool,
+    /// It answered that it does not know the schema.
+    pub(crate) is_unknown: bool,
 }
 
 impl fmt::Display for RegistryError {
@@ -363,6 +365,31 @@ impl Error {
             | Self::TopicName(_)
             | Self::SchemaSwapped { .. }
             | Self::RegistryClient { .. }
+            | Self::Letter { .. }
+            | Self::Metrics(_) => false,
+        }
+    }
+
+    /// Whether it is a record that is at fault, and no more than that one. Not its wire format nor what
+    /// its place is read from: without them nobody knows where it belongs.
+    pub(crate) fn is_undecodable(&self) -> bool {
+        match self {
+            Self::Decode { .. } | Self::Schema { .. } | Self::ForeignTable { .. } => true,
+            Self::Registry { source, .. } => source.is_unknown,
+            Self::Connect(_)
+            | Self::Target { .. }
+            | Self::Apply { .. }
+            | Self::Prepare { .. }
+            | Self::Fenced { .. }
+            | Self::Drift(_)
+            | Self::Chain(_)
+            | Self::Commit { .. }
+            | Self::Framing { .. }
+            | Self::Covered(_)
+            | Self::TopicName(_)
+            | Self::SchemaSwapped { .. }
+            | Self::RegistryClient { .. }
+            | Self::Kafka { .. }
             | Self::Letter { .. }
             | Self::Metrics(_) => false,
         }

@@ -55,6 +55,8 @@ impl Registry {
 fn described(error: &SRCError) -> RegistryError {
     let cause = error.cause.as_deref().unwrap_or_default();
     RegistryError {
+        // Its own word for it (REST API, "Schema not found"), which no proxy says in its stead.
+        is_unknown: cause.contains("40403"),
         text: format!("{}: {cause}", error.error),
         transient: true,
     }

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use change::TableName;
 use change::framing::SchemaId;
 use change::topic::Topics;
 use serde_json::Value;
 use service::Health;
-use service::postgres::{Connection, Dsn, connect};
+use service::postgres::{Dsn, connect};
 use sha2::{Digest, Sha256};
+use tokio_postgres::Client;
 use tracing::warn;
 
 use crate::config::Config;
@@ -73,40 +75,56 @@ impl Schemas {
         Ok(plan)
     }
 
+    /// The table whose changes `topic` holds.
+    pub(crate) fn table(&self, topic: &str) -> Option<TableName> {
+        self.topics.table(topic)
+    }
+
     async fn text(&self, schema: SchemaId, topic: &str) -> Result<String, Error> {
         let target = connect(&self.target, "lockstep applier (schemas)").await?;
-        let stored = stored(&target, schema).await?;
         let registered = self.registry.schema(schema).await;
         self.health.set(REGISTRY, state(&registered));
-        let text = match (registered, stored) {
-            (Ok(text), Some(stored)) => {
-                let found = fingerprint(&text);
-                if found != stored.fingerprint {
-                    return Err(Error::SchemaSwapped {
-                        schema,
-                        topic: topic.to_owned(),
-                        stored: stored.fingerprint,
-                        found,
-                    });
-                }
-                stored.text
+        known_text(&target, registered, schema, topic).await
+    }
+}
+
+/// The text of a schema: what the registry says, if it is what was said before, or that.
+///
+/// # Errors
+/// When neither is known, or when it is another than it was.
+pub(crate) async fn known_text(
+    target: &Client,
+    registered: Result<String, Error>,
+    schema: SchemaId,
+    topic: &str,
+) -> Result<String, Error> {
+    match (registered, stored(target, schema).await?) {
+        (Ok(text), Some(stored)) => {
+            let found = fingerprint(&text);
+            if found != stored.fingerprint {
+                return Err(Error::SchemaSwapped {
+                    schema,
+                    topic: topic.to_owned(),
+                    stored: stored.fingerprint,
+                    found,
+                });
             }
-            (Ok(text), None) => {
-                keep(&target, schema, topic, &text).await?;
-                text
-            }
-            (Err(error), Some(stored)) => {
-                let error = service::chain(&error);
-                warn!(
-                    error,
-                    schema = schema.0,
-                    "registry is away: going on with what the target has"
-                );
-                stored.text
-            }
-            (Err(error), None) => return Err(error),
-        };
-        Ok(text)
+            Ok(stored.text)
+        }
+        (Ok(text), None) => {
+            keep(target, schema, topic, &text).await?;
+            Ok(text)
+        }
+        (Err(error), Some(stored)) => {
+            let error = service::chain(&error);
+            warn!(
+                error,
+                schema = schema.0,
+                "registry is away: going on with what the target has"
+            );
+            Ok(stored.text)
+        }
+        (Err(error), None) => Err(error),
     }
 }
 
@@ -124,7 +142,7 @@ fn state(registered: &Result<String, Error>) -> Result<(), String> {
     }
 }
 
-async fn stored(target: &Connection, schema: SchemaId) -> Result<Option<Stored>, Error> {
+async fn stored(target: &Client, schema: SchemaId) -> Result<Option<Stored>, Error> {
     let query = "select schema, fingerprint from lockstep.schemas where id = $1";
     let row = target.query_opt(query, &[&i64::from(schema.0)]).await;
     let row = row.map_err(failed("read lockstep.schemas"))?;
@@ -134,7 +152,7 @@ async fn stored(target: &Connection, schema: SchemaId) -> Result<Option<Stored>,
     }))
 }
 
-async fn keep(target: &Connection, schema: SchemaId, topic: &str, text: &str) -> Result<(), Error> {
+async fn keep(target: &Client, schema: SchemaId, topic: &str, text: &str) -> Result<(), Error> {
     let insert = "insert into lockstep.schemas (id, topic, fingerprint, schema) \
                   values ($1, $2, $3, $4) on conflict (id) do nothing";
     target

@@ -146,6 +146,7 @@ impl Steps {
                 Action::Update { .. } => "update",
                 Action::Delete(_) => "delete",
                 Action::Truncate => "truncate",
+                Action::Unreadable(_) => continue,
             };
             metrics.rows.with_label_values(&[op]).inc();
         }

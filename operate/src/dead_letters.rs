@@ -22,7 +22,8 @@ pub struct Letter {
     pub partition: i32,
     pub offset: i64,
     pub op: String,
-    /// `conflict`: the target refused it; `follows`: an earlier change of its key is open.
+    /// `conflict`: the target refused it; `follows`: an earlier change of its key is open;
+    /// `undecodable`: its record cannot be read.
     pub error_class: String,
     pub sqlstate: Option<String>,
     pub constraint: Option<String>,
@@ -197,7 +198,7 @@ pub async fn detail(target: &Dsn, pipeline: &str, id: i64) -> anyhow::Result<Det
 pub struct NoLetter(i64);
 
 /// Applies open letters, and all that share a key with them, in commit order. Those that are refused
-/// again stay open.
+/// again stay open. `registry` is the URL of the one that the records' schemas are asked of.
 ///
 /// # Errors
 /// When the target does not answer.
@@ -206,6 +207,7 @@ pub async fn redrive(
     pipeline: &str,
     ids: &[i64],
     actor: &Actor,
+    registry: &str,
 ) -> anyhow::Result<Redriven> {
     let client = service::postgres::connect(target, "lockstep dead-letters").await?;
     let deed = Deed {
@@ -214,7 +216,8 @@ pub async fn redrive(
         details: Some(json!({ "letters": ids })),
     };
     audit::record(&*client, pipeline, actor, &deed).await?;
-    let redriven = applier::dead_letters::redrive(target, pipeline, ids, &actor.who).await;
+    let redriven =
+        applier::dead_letters::redrive(target, pipeline, ids, &actor.who, registry).await;
     redriven.context("redrive")
 }
 

@@ -52,15 +52,17 @@ create table if not exists lockstep.dead_letters (
     kafka_partition integer not null,
     kafka_offset bigint not null,
     schema_id bigint not null,
-    op text not null check (op in ('insert', 'update', 'delete')),
+    op text not null,
     -- The binary images of the row's columns (of a deleted row: of its key's), each behind its length
     -- in four bytes; -1 is NULL, -2 a value that the update did not touch.
     images bytea not null,
-    -- The key in the same layout, and the key that an update moved the row from. Both are held.
-    key bytea not null,
+    -- The key in the same layout, and the key that an update moved the row from. Both are held; null,
+    -- where nobody knows it: then all keys of the table are.
+    key bytea,
     moved_from bytea,
-    -- conflict: the target refused it; follows: an earlier change of its key is open.
-    error_class text not null check (error_class in ('conflict', 'follows')),
+    -- conflict: the target refused it; follows: an earlier change of its key is open; undecodable: the
+    -- record cannot be read, so that op, images and key are not known.
+    error_class text not null,
     sqlstate text,
     -- Names what is at fault, never a value.
     error text not null,
@@ -73,6 +75,16 @@ create table if not exists lockstep.dead_letters (
     closed_why text,
     unique (pipeline, commit_lsn, ordinal, table_schema, table_name)
 );
+
+-- The value of a record that cannot be read.
+alter table lockstep.dead_letters add column if not exists record bytea;
+alter table lockstep.dead_letters alter column key drop not null,
+    drop constraint if exists dead_letters_op_check,
+    drop constraint if exists dead_letters_error_class_check,
+    add constraint dead_letters_op_check
+        check (op in ('insert', 'update', 'delete', 'unknown')),
+    add constraint dead_letters_error_class_check
+        check (error_class in ('conflict', 'follows', 'undecodable'));
 
 -- When it was acknowledged in the topic of dead letters, which is fed from this table.
 alter table lockstep.dead_letters add column if not exists published_at timestamptz;

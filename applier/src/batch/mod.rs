@@ -47,7 +47,7 @@ impl Change {
             Action::Insert(row) => (key_of(row), None),
             Action::Update { row, moved_from } => (key_of(row), moved_from.as_ref()),
             Action::Delete(key) => (Some(key.clone()), None),
-            Action::Truncate => (None, None),
+            Action::Truncate | Action::Unreadable(_) => (None, None),
         }
     }
 
@@ -57,6 +57,7 @@ impl Change {
             Action::Update { row, moved_from } => {
                 row.len() + moved_from.as_ref().map_or(0, Row::len)
             }
+            Action::Unreadable(record) => record.value.len(),
             Action::Truncate => 0,
         };
         row + size_of::<Self>()

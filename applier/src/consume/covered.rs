@@ -1,14 +1,24 @@
 //! The changes that one commits record covers, one after the other.
+//!
+//! A record that cannot be decoded is a change nevertheless where its table's policy is to set such
+//! aside: its place is known, so order is kept, and all else goes on.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use change::TableName;
 use change::commit::CommitRecord;
-use change::framing;
+use change::framing::{self, SchemaId};
 use service::Health;
+use tracing::warn;
 
 use super::merge::{Merge, RangeEnded, Step, Taken};
 use crate::batch::Change;
 use crate::config::Config;
-use crate::decode::{self, Fields};
-use crate::error::{CoveredError, Error, RecordPlace};
+use crate::conflicts::{Conflicts, Policy};
+use crate::decode::{self, Action, Fields, Plan, Unreadable};
+use crate::error::{CoveredError, Error, RecordPlace, RegistryError};
 use crate::kafka::{DataConsumer, Fetched, LaneId};
 use crate::metrics::Metrics;
 use crate::schemas::Schemas;
@@ -17,9 +27,19 @@ use crate::schemas::Schemas;
 pub(crate) struct Covered {
     data: DataConsumer,
     schemas: Schemas,
+    conflicts: Conflicts,
+    /// Schemas that the registry does not know, and when it said so last.
+    unknown: HashMap<SchemaId, (Instant, RegistryError)>,
+    registry: String,
     fields: Fields,
     metrics: Metrics,
 }
+
+/// A registry of several nodes may learn of a schema later than capture, which has registered it
+/// before it wrote the record.
+const UNKNOWN_LIMIT: Duration = Duration::from_secs(10);
+/// Between two questions for the same schema.
+const ASK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A commits record whose changes are being read.
 pub(crate) struct Reading {
@@ -34,6 +54,9 @@ impl Covered {
         Ok(Self {
             data: DataConsumer::new(config, metrics, health)?,
             schemas: Schemas::new(config, health)?,
+            conflicts: config.conflicts.clone(),
+            unknown: HashMap::new(),
+            registry: config.registry.clone(),
             fields: Fields::default(),
             metrics: metrics.clone(),
         })
@@ -126,13 +149,21 @@ impl Covered {
             source,
         });
         let (schema, datum) = framed?;
-        let plan = self.schemas.plan(schema, topic).await?;
-        let decoded = decode::head(datum)
-            .and_then(|head| Ok((head, decode::action(&plan, datum, &mut self.fields)?)));
-        let (head, action) = decoded.map_err(|source| Error::Decode {
+        let failed = |source| Error::Decode {
             place: place(topic, partition, offset),
             source,
-        })?;
+        };
+        let head = decode::head(datum).map_err(failed)?;
+        let read = match self.plan(schema, topic).await? {
+            Ok(plan) => decode::action(&plan, datum, &mut self.fields)
+                .map(|action| (plan, action))
+                .map_err(failed),
+            Err(unknown) => Err(unknown),
+        };
+        let (plan, action) = match read {
+            Ok(read) => read,
+            Err(error) => self.unreadable(schema, topic, value, error)?,
+        };
         Ok(Change {
             position: head.position,
             plan,
@@ -140,6 +171,80 @@ impl Covered {
             offset,
             action,
         })
+    }
+
+    /// How records of a schema are read; the inner error, where nobody need wait for that to be known.
+    async fn plan(
+        &mut self,
+        schema: SchemaId,
+        topic: &str,
+    ) -> Result<Result<Arc<Plan>, Error>, Error> {
+        if let Some((asked, source)) = self.unknown.get(&schema)
+            && asked.elapsed() < ASK_INTERVAL
+        {
+            return Ok(Err(Error::Registry {
+                url: self.registry.clone(),
+                schema,
+                source: source.clone(),
+            }));
+        }
+        let mut begun = None;
+        loop {
+            match self.schemas.plan(schema, topic).await {
+                Ok(plan) => return Ok(Ok(plan)),
+                Err(Error::Registry { source, .. })
+                    if source.is_unknown
+                        && begun.get_or_insert_with(Instant::now).elapsed() < UNKNOWN_LIMIT
+                        && self.waits_for(schema, topic) =>
+                {
+                    tokio::time::sleep(ASK_INTERVAL).await;
+                }
+                Err(error) if error.is_undecodable() => {
+                    if let Error::Registry { source, .. } = &error {
+                        let asked = (Instant::now(), source.clone());
+                        self.unknown.insert(schema, asked);
+                    }
+                    return Ok(Err(error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether a schema that is not known may still turn up, before its records are set aside.
+    fn waits_for(&self, schema: SchemaId, topic: &str) -> bool {
+        let table = self.schemas.table(topic);
+        !self.unknown.contains_key(&schema) && table.is_some_and(|table| self.sets_aside(&table))
+    }
+
+    /// A change of a record that `error` says cannot be decoded, if such are set aside.
+    fn unreadable(
+        &self,
+        schema: SchemaId,
+        topic: &str,
+        value: &[u8],
+        error: Error,
+    ) -> Result<(Arc<Plan>, Action), Error> {
+        match self.schemas.table(topic) {
+            Some(table) if error.is_undecodable() && self.sets_aside(&table) => {
+                let record = Box::new(Unreadable {
+                    value: value.into(),
+                    why: service::chain(&error),
+                });
+                warn!(
+                    %table,
+                    error = record.why,
+                    "a record cannot be decoded: it is set aside, and all later changes of its table wait"
+                );
+                let plan = Plan::opaque(schema, topic, table);
+                Ok((Arc::new(plan), Action::Unreadable(record)))
+            }
+            _ => Err(error),
+        }
+    }
+
+    fn sets_aside(&self, table: &TableName) -> bool {
+        self.conflicts.policy(table) == Policy::DeadLetter
     }
 }
 

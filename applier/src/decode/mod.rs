@@ -7,6 +7,8 @@ mod row;
 pub(crate) use plan::Plan;
 pub(crate) use row::{Fields, Row, Value};
 
+use std::fmt;
+
 use change::avro::{DatumError, Reader};
 use change::envelope::{Op, UnknownOp};
 use change::value::ValueError;
@@ -35,6 +37,23 @@ pub(crate) enum Action {
     /// The key, or for a table without one the whole row.
     Delete(Row),
     Truncate,
+    /// Nobody knows: the record cannot be decoded, and its table's policy is to set it aside.
+    Unreadable(Box<Unreadable>),
+}
+
+/// A record that cannot be decoded.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Unreadable {
+    pub(crate) value: Box<[u8]>,
+    /// Names what is at fault, no value.
+    pub(crate) why: String,
+}
+
+/// The bytes are the user's.
+impl fmt::Debug for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Unreadable({} bytes)", self.value.len())
+    }
 }
 
 /// Why a record could not be read. Names no value.
@@ -52,8 +71,9 @@ pub enum DecodeError {
     NullKey(Op),
     #[error("a value is said to be unchanged where it cannot be")]
     Unchanged,
-    #[error("column {0:?}, which the schema does not have, is named")]
-    UnknownColumn(String),
+    // Not which: in a damaged record it may be a value.
+    #[error("a column is named that the schema does not have")]
+    UnknownColumn,
     #[error("convert column {column}")]
     Value { column: String, source: ValueError },
     #[error("a value longer than Postgres allows")]
@@ -193,8 +213,7 @@ fn read_images<'a>(
 }
 
 fn column(plan: &Plan, name: &str) -> Result<usize, DecodeError> {
-    plan.column(name)
-        .ok_or_else(|| DecodeError::UnknownColumn(name.to_owned()))
+    plan.column(name).ok_or(DecodeError::UnknownColumn)
 }
 
 fn read_row(

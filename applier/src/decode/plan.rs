@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use change::TableName;
 use change::envelope::{SchemaError, relation_of};
 use change::framing::SchemaId;
 use change::relation::{Key, Relation};
@@ -49,6 +50,21 @@ impl Plan {
             fields,
             by_name,
         })
+    }
+
+    /// Of a table whose records of this schema cannot be read.
+    pub(crate) fn opaque(schema: SchemaId, topic: &str, table: TableName) -> Self {
+        Self {
+            schema,
+            topic: topic.to_owned(),
+            relation: Relation {
+                table,
+                key: Key::WholeRow,
+                columns: Vec::new(),
+            },
+            fields: Vec::new(),
+            by_name: HashMap::new(),
+        }
     }
 
     pub(super) fn column(&self, name: &str) -> Option<usize> {

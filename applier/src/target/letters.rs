@@ -5,7 +5,7 @@ use tokio_postgres::types::{PgLsn, ToSql};
 use tokio_postgres::{Client, Statement};
 
 use crate::batch::{Aside, Change};
-use crate::decode::{Action, Row};
+use crate::decode::{Action, Row, Unreadable};
 use crate::error::StatementError;
 
 /// The statements that set aside.
@@ -17,16 +17,17 @@ pub(super) struct LetterStatements {
 /// Why a change is not applied.
 #[derive(Clone, Debug)]
 pub(super) struct Refusal {
-    class: &'static str,
-    sqlstate: Option<String>,
-    constraint: Option<String>,
-    text: String,
+    pub(super) class: &'static str,
+    pub(super) sqlstate: Option<String>,
+    pub(super) constraint: Option<String>,
+    /// Names what is at fault, no value.
+    pub(super) text: String,
 }
 
 const INSERT: &str = "insert into lockstep.dead_letters (pipeline, table_schema, table_name, \
     commit_lsn, ordinal, topic, kafka_partition, kafka_offset, schema_id, op, images, key, \
-    moved_from, error_class, sqlstate, constraint_name, error) \
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
+    moved_from, error_class, sqlstate, constraint_name, error, record) \
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) \
     on conflict do nothing";
 
 const CLOSE: &str = "update lockstep.dead_letters set state = 'discarded', \
@@ -34,19 +35,25 @@ const CLOSE: &str = "update lockstep.dead_letters set state = 'discarded', \
     where pipeline = $1 and table_schema = $2 and table_name = $3 and state = 'open'";
 
 impl Refusal {
-    /// An earlier change of the key was set aside.
+    /// An earlier change of the key was set aside, or one that may be of any key.
     fn follows() -> Self {
-        Self {
-            class: "follows",
-            sqlstate: None,
-            constraint: None,
-            text: "an earlier change of the same key was set aside".to_owned(),
-        }
+        let text = "an earlier change of the same key was set aside";
+        Self::here("follows", text.to_owned())
     }
 
-    /// Names what is at fault, no value.
-    pub(super) fn text(&self) -> &str {
-        &self.text
+    /// The record cannot be decoded.
+    pub(super) fn undecodable(record: &Unreadable) -> Self {
+        Self::here("undecodable", record.why.clone())
+    }
+
+    /// Not the target's.
+    fn here(class: &'static str, text: String) -> Self {
+        Self {
+            class,
+            sqlstate: None,
+            constraint: None,
+            text,
+        }
     }
 
     /// The target refused it.
@@ -76,6 +83,13 @@ impl LetterStatements {
         aside: Aside<'_>,
     ) -> Result<u64, tokio_postgres::Error> {
         match aside {
+            Aside::Unreadable(change) => {
+                let refusal = match &change.action {
+                    Action::Unreadable(record) => Refusal::undecodable(record),
+                    _ => unreachable!("sifted by its action"),
+                };
+                self.insert(client, pipeline, change, &refusal).await
+            }
             Aside::Follows(change) => {
                 let refusal = Refusal::follows();
                 self.insert(client, pipeline, change, &refusal).await
@@ -100,14 +114,15 @@ impl LetterStatements {
             ordinal,
         } = change.position;
         let table = &change.plan.relation.table;
-        let (op, row) = match &change.action {
-            Action::Insert(row) => ("insert", row),
-            Action::Update { row, .. } => ("update", row),
-            Action::Delete(key) => ("delete", key),
+        let (op, images, record) = match &change.action {
+            Action::Insert(row) => ("insert", row.layout(), None),
+            Action::Update { row, .. } => ("update", row.layout(), None),
+            Action::Delete(key) => ("delete", key.layout(), None),
+            Action::Unreadable(record) => ("unknown", &[][..], Some(&*record.value)),
             Action::Truncate => unreachable!("a truncation touches no key and is never set aside"),
         };
         let (key, moved_from) = change.keys();
-        let values: [&(dyn ToSql + Sync); 17] = [
+        let values: [&(dyn ToSql + Sync); 18] = [
             &pipeline,
             &table.schema,
             &table.name,
@@ -118,13 +133,14 @@ impl LetterStatements {
             &change.offset,
             &i64::from(change.plan.schema.0),
             &op,
-            &row.layout(),
-            &key.as_ref().map_or(&[][..], Row::layout),
+            &images,
+            &key.as_ref().map(Row::layout),
             &moved_from.map(Row::layout),
             &refusal.class,
             &refusal.sqlstate,
             &refusal.constraint,
             &refusal.text,
+            &record,
         ];
         client.execute(&self.insert, &values).await
     }

@@ -3,32 +3,52 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use change::framing::SchemaId;
-use change::{Lsn, Position};
+use change::framing::{self, SchemaId};
+use change::{Lsn, Position, TableName};
 use tokio_postgres::Row as SqlRow;
-use tokio_postgres::types::PgLsn;
+use tokio_postgres::types::{PgLsn, ToSql};
 
 use super::image::Image;
+use super::letters::Refusal;
 use super::session::{BEGIN, Session, run, step};
 use super::table;
 use crate::batch::{Change, HeldKeys};
 use crate::control;
 use crate::dead_letters::{Redriven, Side};
-use crate::decode::{Action, Plan, Row, Value};
-use crate::error::Error;
+use crate::decode::{self, Action, Fields, Plan, Row, Unreadable, Value};
+use crate::error::{Error, RecordPlace};
+use crate::registry::Registry;
+use crate::schemas::known_text;
 
-const COLUMNS: &str = "id, topic, kafka_partition, kafka_offset, schema_id, commit_lsn, ordinal, \
-    op, images, moved_from";
+const COLUMNS: &str = "id, table_schema, table_name, topic, kafka_partition, kafka_offset, \
+    schema_id, commit_lsn, ordinal, op, images, moved_from, record";
 
 /// The letters that are asked for, and all open ones that share a key with them, or with one of
-/// those: a key's changes are applied in their order or not at all.
+/// those: a key's changes are applied in their order or not at all. One of which nobody knows the key
+/// may be of any.
 const CONNECTED: &str = "with recursive connected as (\
-    select * from lockstep.dead_letters where pipeline = $1 and state = 'open' and id = any ($2) \
+    select id, table_schema, table_name, key, moved_from from lockstep.dead_letters \
+     where pipeline = $1 and state = 'open' and id = any ($2) \
     union \
-    select d.* from lockstep.dead_letters d join connected c \
+    select d.id, d.table_schema, d.table_name, d.key, d.moved_from \
+      from lockstep.dead_letters d join connected c \
       on d.table_schema = c.table_schema and d.table_name = c.table_name \
-     and (d.key in (c.key, c.moved_from) or d.moved_from in (c.key, c.moved_from)) \
-     where d.pipeline = $1 and d.state = 'open')";
+     and (d.key is null or c.key is null \
+          or d.key in (c.key, c.moved_from) or d.moved_from in (c.key, c.moved_from)) \
+     where d.pipeline = $1 and d.state = 'open') \
+    select d.id from lockstep.dead_letters d join connected c on d.id = c.id \
+    order by d.commit_lsn, d.ordinal";
+
+/// So many are in memory at once.
+const LETTERS: usize = 500;
+
+/// What became of a letter.
+enum Fate {
+    Applied,
+    Refused,
+    /// One before it was refused.
+    Waiting,
+}
 
 impl Session {
     /// Applies open letters and what follows them, in one transaction in which apply stands still.
@@ -36,33 +56,40 @@ impl Session {
     /// # Errors
     /// When the target does not answer, or a letter cannot be read. A letter that is refused again
     /// stays open, and so do those that follow it.
-    pub(crate) async fn redrive(&mut self, ids: &[i64], who: &str) -> Result<Redriven, Error> {
+    pub(crate) async fn redrive(
+        &mut self,
+        ids: &[i64],
+        who: &str,
+        registry: &Registry,
+    ) -> Result<Redriven, Error> {
         run(&self.connection, BEGIN).await.map_err(step("begin"))?;
         let taken = control::take(&*self.connection, &self.pipeline).await;
         taken.map_err(step("take lockstep.progress"))?;
-        let query =
-            format!("{CONNECTED} select {COLUMNS} from connected order by commit_lsn, ordinal");
-        let letters = self.connection.query(&query, &[&self.pipeline, &ids]).await;
-        let letters = letters.map_err(step("read lockstep.dead_letters"))?;
+        let connected: [&(dyn ToSql + Sync); 2] = [&self.pipeline, &ids];
+        let connected = self.connection.query(CONNECTED, &connected).await;
+        let connected = connected.map_err(step("read lockstep.dead_letters"))?;
+        let connected: Vec<i64> = connected.iter().map(|row| row.get(0)).collect();
+        let query = format!(
+            "select {COLUMNS} from lockstep.dead_letters where id = any ($1) \
+             order by commit_lsn, ordinal"
+        );
         let mut plans = HashMap::new();
         let mut held = HeldKeys::default();
         let mut redriven = Redriven::default();
-        for letter in &letters {
-            let id: i64 = letter.get("id");
-            let change = self.change_of(letter, &mut plans).await?;
-            if held.takes(&change) {
-                redriven.waiting += 1;
-                continue;
-            }
-            match self.attempt_one(&change).await {
-                Ok(()) => {
-                    self.note_applied(id, who).await?;
-                    redriven.applied += 1;
-                }
-                Err(error) => {
-                    self.note_refused(id, error).await?;
-                    held.hold(&change);
-                    redriven.refused += 1;
+        for some in connected.chunks(LETTERS) {
+            let letters = self.connection.query(&query, &[&some]).await;
+            for letter in &letters.map_err(step("read lockstep.dead_letters"))? {
+                let change = match letter.get::<_, Option<&[u8]>>("record") {
+                    Some(record) => self.read_again(letter, record, registry).await?,
+                    None => self.change_of(letter, &mut plans).await?,
+                };
+                match self
+                    .redrive_one(letter.get("id"), &change, &mut held, who)
+                    .await?
+                {
+                    Fate::Applied => redriven.applied += 1,
+                    Fate::Refused => redriven.refused += 1,
+                    Fate::Waiting => redriven.waiting += 1,
                 }
             }
         }
@@ -72,8 +99,36 @@ impl Session {
         Ok(redriven)
     }
 
+    async fn redrive_one(
+        &mut self,
+        id: i64,
+        change: &Change,
+        held: &mut HeldKeys,
+        who: &str,
+    ) -> Result<Fate, Error> {
+        if held.takes(change) {
+            return Ok(Fate::Waiting);
+        }
+        let refusal = match &change.action {
+            Action::Unreadable(record) => Refusal::undecodable(record),
+            _ => match self.attempt_one(change).await {
+                Ok(()) => {
+                    self.note_applied(id, who).await?;
+                    return Ok(Fate::Applied);
+                }
+                Err(Error::Apply { source, .. }) if source.is_refusal() => {
+                    Refusal::conflict(&source)
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        self.note_refused(id, &refusal).await?;
+        held.hold(change);
+        Ok(Fate::Refused)
+    }
+
     /// What a letter wants its row to be beside what the row is, column by column, as Postgres writes
-    /// the values; `None` when there is no such letter.
+    /// the values; nothing where the record could not be decoded, `None` when there is no such letter.
     ///
     /// # Errors
     /// When the target does not answer, or lacks the table.
@@ -87,11 +142,14 @@ impl Session {
         let Some(letter) = letter.map_err(step("read lockstep.dead_letters"))? else {
             return Ok(None);
         };
+        if letter.get::<_, Option<&[u8]>>("record").is_some() {
+            return Ok(Some(Vec::new()));
+        }
         let change = self.change_of(&letter, &mut HashMap::new()).await?;
         let shape = table::resolve(&self.connection, &change.plan, None).await?;
         let wanted = match &change.action {
             Action::Insert(row) | Action::Update { row, .. } => Some(row),
-            Action::Delete(_) | Action::Truncate => None,
+            Action::Delete(_) | Action::Truncate | Action::Unreadable(_) => None,
         };
         let (key, moved_from) = change.keys();
         let present = match moved_from.or(key.as_ref()) {
@@ -170,16 +228,7 @@ impl Session {
             },
             _ => Action::Delete(row("images", keys)?.ok_or_else(damaged)?),
         };
-        Ok(Change {
-            position: Position {
-                commit_lsn: Lsn::new(u64::from(letter.get::<_, PgLsn>("commit_lsn"))),
-                ordinal: u64::try_from(letter.get::<_, i64>("ordinal")).unwrap_or_default(),
-            },
-            plan,
-            partition: letter.get("kafka_partition"),
-            offset: letter.get("kafka_offset"),
-            action,
-        })
+        Ok(change(letter, plan, action))
     }
 
     async fn plan(&self, schema: i64, topic: &str) -> Result<Plan, Error> {
@@ -187,11 +236,55 @@ impl Session {
         let row = self.connection.query_one(query, &[&schema]).await;
         let text: String = row.map_err(step("read lockstep.schemas"))?.get(0);
         let schema = SchemaId(u32::try_from(schema).unwrap_or_default());
-        Plan::compile(schema, topic, &text).map_err(|source| Error::Schema {
-            schema,
-            topic: topic.to_owned(),
+        compile(schema, topic, &text)
+    }
+
+    /// Tries to decode a record that could not be decoded: the registry may know its schema now.
+    async fn read_again(
+        &self,
+        letter: &SqlRow,
+        record: &[u8],
+        registry: &Registry,
+    ) -> Result<Change, Error> {
+        let table = TableName::new(
+            letter.get::<_, String>("table_schema"),
+            letter.get::<_, String>("table_name"),
+        );
+        let topic: &str = letter.get("topic");
+        let (schema, datum) = framing::split(record).map_err(|source| Error::Framing {
+            place: place(letter),
             source,
-        })
+        })?;
+        let read = async {
+            let registered = registry.schema(schema).await;
+            let text = known_text(&self.connection, registered, schema, topic).await?;
+            let plan = compile(schema, topic, &text)?;
+            if plan.relation.table != table {
+                return Err(Error::ForeignTable {
+                    topic: topic.to_owned(),
+                    table: plan.relation.table,
+                });
+            }
+            let action = decode::action(&plan, datum, &mut Fields::default());
+            let action = action.map_err(|source| Error::Decode {
+                place: place(letter),
+                source,
+            })?;
+            Ok((plan, action))
+        };
+        let (plan, action) = match read.await {
+            Ok(read) => read,
+            Err(error) if error.is_undecodable() => {
+                let record = Box::new(Unreadable {
+                    value: record.into(),
+                    why: service::chain(&error),
+                });
+                let plan = Plan::opaque(schema, topic, table.clone());
+                (plan, Action::Unreadable(record))
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(change(letter, Arc::new(plan), action))
     }
 
     async fn note_applied(&self, id: i64, who: &str) -> Result<(), Error> {
@@ -202,24 +295,50 @@ impl Session {
         noted.map_err(step("write lockstep.dead_letters")).map(drop)
     }
 
-    /// # Errors
-    /// With what refused it, when that was not the target.
-    async fn note_refused(&self, id: i64, error: Error) -> Result<(), Error> {
-        let Error::Apply { source, .. } = &error else {
-            return Err(error);
-        };
-        if !source.is_refusal() {
-            return Err(error);
-        }
+    async fn note_refused(&self, id: i64, refusal: &Refusal) -> Result<(), Error> {
         let sql = "update lockstep.dead_letters set attempts = attempts + 1, \
-                   error_class = 'conflict', sqlstate = $2, constraint_name = $3, error = $4 \
+                   error_class = $2, sqlstate = $3, constraint_name = $4, error = $5 \
                    where id = $1";
-        let code = source.code().map(|code| code.code().to_owned());
-        let text = source.to_string();
-        let noted = self
-            .connection
-            .execute(sql, &[&id, &code, &source.constraint(), &text])
-            .await;
+        let Refusal {
+            class,
+            sqlstate,
+            constraint,
+            text,
+        } = refusal;
+        let values: [&(dyn ToSql + Sync); 5] = [&id, class, sqlstate, constraint, text];
+        let noted = self.connection.execute(sql, &values).await;
         noted.map_err(step("write lockstep.dead_letters")).map(drop)
+    }
+}
+
+fn compile(schema: SchemaId, topic: &str, text: &str) -> Result<Plan, Error> {
+    Plan::compile(schema, topic, text).map_err(|source| Error::Schema {
+        schema,
+        topic: topic.to_owned(),
+        source,
+    })
+}
+
+fn change(letter: &SqlRow, plan: Arc<Plan>, action: Action) -> Change {
+    let RecordPlace {
+        partition, offset, ..
+    } = place(letter);
+    Change {
+        position: Position {
+            commit_lsn: Lsn::new(u64::from(letter.get::<_, PgLsn>("commit_lsn"))),
+            ordinal: u64::try_from(letter.get::<_, i64>("ordinal")).unwrap_or_default(),
+        },
+        plan,
+        partition,
+        offset,
+        action,
+    }
+}
+
+fn place(letter: &SqlRow) -> RecordPlace {
+    RecordPlace {
+        topic: letter.get("topic"),
+        partition: letter.get("kafka_partition"),
+        offset: letter.get("kafka_offset"),
     }
 }

@@ -78,7 +78,9 @@ impl Session {
                        and to_regclass('lockstep.schemas') is not null \
                        and to_regprocedure('lockstep.wait_for(pg_lsn, interval, text)') is not null \
                        and to_regclass('lockstep.audit') is not null \
-                       and to_regclass('lockstep.dead_letters_unpublished') is not null";
+                       and exists (select from pg_catalog.pg_attribute \
+                                   where attrelid = to_regclass('lockstep.dead_letters') \
+                                     and attname = 'record')";
         let present = connection.query_one(present, &[]).await;
         if !present
             .map_err(step("look for lockstep.progress"))?
@@ -166,7 +168,7 @@ impl Session {
             }
         }
         let error = refused.expect("the loop ends with an error");
-        if self.answer(&error, &held, control.open_letters).is_none() {
+        if self.answer(&error, &held).is_none() {
             return Err(error);
         }
         self.undo(resumed, portion).await?;

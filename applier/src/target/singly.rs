@@ -11,12 +11,11 @@ use super::session::{BEGIN, Outcome, Session, run, step};
 use crate::batch::{Aside, Change, Form, HeldKeys, Portion, stages};
 use crate::conflicts::Policy;
 use crate::control::Control;
-use crate::decode::Action;
 use crate::error::Error;
 use crate::progress::Mark;
 
-/// The keys of so many are held in memory. More of them are no exceptions, and apply stops.
-const LETTERS_MAX: i64 = 100_000;
+/// So many keys are held in memory. More of them are no exceptions, and apply stops.
+const KEYS_MAX: usize = 100_000;
 
 /// What is done with a change that the target refuses.
 pub(super) enum Answer {
@@ -40,24 +39,20 @@ impl Session {
             }
         }
         let mut held = control.held_keys.clone();
-        let mut letters = control.open_letters;
         for change in control.live(&portion.changes) {
-            if change.action == Action::Truncate {
-                if held.free(&change.plan.relation.table) {
-                    self.write_aside(Aside::Closes(change)).await?;
+            if let Some(aside) = held.sift(change) {
+                self.write_aside(aside).await?;
+                if !aside.is_applied() {
+                    continue;
                 }
-                self.attempt_one(change).await?;
-            } else if held.takes(change) {
-                self.write_aside(Aside::Follows(change)).await?;
-                letters += 1;
-            } else if let Err(error) = self.attempt_one(change).await {
-                match self.answer(&error, &held, letters) {
+            }
+            if let Err(error) = self.attempt_one(change).await {
+                match self.answer(&error, &held) {
                     None => return Err(error),
                     Some(Answer::Overwrite) => self.overwrite(change, error).await?,
                     Some(Answer::SetAside(refusal)) => {
                         self.set_aside(change, &refusal).await?;
                         held.hold(change);
-                        letters += 1;
                     }
                 }
             }
@@ -77,13 +72,13 @@ impl Session {
     }
 
     /// What a table's policy says to a change that failed; `None`: stop.
-    pub(super) fn answer(&self, error: &Error, held: &HeldKeys, letters: i64) -> Option<Answer> {
+    pub(super) fn answer(&self, error: &Error, held: &HeldKeys) -> Option<Answer> {
         let Error::Apply { table, source, .. } = error else {
             return None;
         };
         match self.conflicts.policy(table) {
             Policy::Stop => None,
-            Policy::DeadLetter => (source.is_refusal() && letters < LETTERS_MAX)
+            Policy::DeadLetter => (source.is_refusal() && held.count() < KEYS_MAX)
                 .then(|| Answer::SetAside(Refusal::conflict(source))),
             // A row whose changes wait is in the way of others, and is the source's all the same.
             Policy::Overwrite => {
@@ -157,7 +152,7 @@ impl Session {
         tracing::warn!(
             change = %change.place(),
             table = %change.plan.relation.table,
-            refusal = refusal.text(),
+            refusal = refusal.text,
             "set a change aside: its key's changes wait until it is redriven or discarded"
         );
         Ok(())

@@ -49,10 +49,7 @@ impl Refusing {
 
     async fn redrive(&self) -> Redriven {
         let first = self.letters().await[0].0;
-        let (target, pipeline) = (&self.rig.config.target, &self.rig.config.pipeline);
-        dead_letters::redrive(target, pipeline, &[first], "me")
-            .await
-            .unwrap()
+        self.rig.redrive(&[first]).await
     }
 
     async fn allow(&self) {

@@ -16,5 +16,6 @@ mod outbox;
 mod overwrite;
 mod restarts;
 mod stops;
+mod undecodable;
 mod values;
 mod waiting;

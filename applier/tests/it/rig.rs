@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use applier::dead_letters::{self, Redriven};
 use applier::progress::Progress;
 use change::avro::{write_bytes, write_long, write_str};
 use change::commit::{CommitKind, CommitRecord, PartitionRange, Transaction};
@@ -164,6 +165,14 @@ impl Rig {
         for (source, target) in source.iter().zip(&target) {
             assert_eq!(source.get::<_, String>(0), target.get::<_, String>(0));
         }
+    }
+
+    /// Redrives dead letters.
+    pub(crate) async fn redrive(&self, ids: &[i64]) -> Redriven {
+        let config = &self.config;
+        let (target, pipeline) = (&config.target, &config.pipeline);
+        let redriven = dead_letters::redrive(target, pipeline, ids, "me", &config.registry);
+        redriven.await.unwrap()
     }
 
     pub(crate) async fn count(&self, query: &str) -> i64 {

@@ -37,8 +37,15 @@ pub(super) async fn redrive_group(request: &Request<'_>) -> Answer {
 }
 
 async fn redriven(request: &Request<'_>, ids: &[i64], command: String) -> Answer {
-    let target = &request.console.endpoints.target;
-    let redriven = dead_letters::redrive(target, request.pipeline(), ids, &request.actor()).await?;
+    let endpoints = &request.console.endpoints;
+    let redriven = dead_letters::redrive(
+        &endpoints.target,
+        request.pipeline(),
+        ids,
+        &request.actor(),
+        &endpoints.registry,
+    )
+    .await?;
     let Redriven {
         applied,
         refused,

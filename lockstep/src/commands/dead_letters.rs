@@ -243,7 +243,8 @@ async fn redrive(
     match pipeline {
         Pipeline::Direct(endpoints) => {
             let (target, pipeline) = (&endpoints.target, &endpoints.names.pipeline);
-            dead_letters::redrive(target, pipeline, ids, &actor.actor()).await
+            let registry = &endpoints.registry;
+            dead_letters::redrive(target, pipeline, ids, &actor.actor(), registry).await
         }
         Pipeline::Remote(console) => {
             let fields = json!({ "id": ids, "reason": actor.reason()? });

@@ -36,6 +36,9 @@ pub struct DeadLetters {
     /// Of the oldest: what came before it is on the target.
     pub first_commit_lsn: Option<Lsn>,
     pub by_table: Vec<(String, i64)>,
+    /// Tables of which all changes wait, since a record of theirs cannot be decoded: which letter it
+    /// is.
+    pub undecodable: Vec<(String, i64)>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -86,8 +89,12 @@ select json_build_object(
     'dead_letters', (select json_build_object(
             'open', coalesce(sum(n), 0)::int8, 'first_commit_lsn', min(first),
             'by_table', coalesce(json_agg(json_build_array(
-                table_schema || '.' || table_name, n) order by n desc), '[]'))
-        from (select table_schema, table_name, count(*) as n, min(commit_lsn) as first
+                table_schema || '.' || table_name, n) order by n desc), '[]'),
+            'undecodable', coalesce(json_agg(json_build_array(
+                table_schema || '.' || table_name, undecodable))
+                filter (where undecodable is not null), '[]'))
+        from (select table_schema, table_name, count(*) as n, min(commit_lsn) as first,
+                     min(id) filter (where key is null) as undecodable
                 from lockstep.dead_letters where pipeline = $1 and state = 'open'
                group by 1, 2) d),
     'replay', (select json_build_object('id', id, 'mode', mode, 'from_lsn', from_lsn,

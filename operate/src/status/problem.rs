@@ -227,6 +227,18 @@ fn set_aside(operations: &Operations, problems: &mut Vec<Problem>) {
             "`lockstep dead-letters list`, then redrive or discard them",
         ));
     }
+    for (table, letter) in &letters.undecodable {
+        problems.push(degraded(
+            format!(
+                "all changes of table {table} wait: the record of dead letter {letter} could not \
+                 be decoded"
+            ),
+            format!(
+                "mend what `lockstep dead-letters show {letter}` says, or discard it; then \
+                 `lockstep dead-letters redrive --all`"
+            ),
+        ));
+    }
     if let Some(verified) = &operations.last_verification
         && !verified.equal
         && verified.rows_repaired < verified.rows_different

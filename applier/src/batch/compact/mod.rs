@@ -132,6 +132,7 @@ impl<'a> Staging<'a> {
             | Action::Update {
                 moved_from: None, ..
             } => {}
+            Action::Unreadable(_) => return,
         }
         let table = self.table(&change.plan);
         match change.plan.has_key() {
@@ -190,7 +191,7 @@ impl<'a> Table<'a> {
             }
             Action::Update { row, .. } => (Cow::Owned(self.key_of(row)), row, Kind::Upsert),
             Action::Delete(key) => (Cow::Borrowed(key), key, Kind::Delete),
-            Action::Truncate => return,
+            Action::Truncate | Action::Unreadable(_) => return,
         };
         let done = Done {
             row: Cow::Borrowed(row),
@@ -218,7 +219,7 @@ impl<'a> Table<'a> {
         let (row, count) = match &change.action {
             Action::Insert(row) | Action::Update { row, .. } => (row, 1),
             Action::Delete(row) => (row, -1),
-            Action::Truncate => return,
+            Action::Truncate | Action::Unreadable(_) => return,
         };
         let done = Done {
             row: Cow::Borrowed(row),

@@ -85,6 +85,7 @@ fn apply_naively(stores: &mut BTreeMap<String, Store>, change: &Change) {
             store.remove(key.fields());
         }
         Action::Truncate => store.clear(),
+        Action::Unreadable(_) => unreachable!("none is made here"),
     }
 }
 

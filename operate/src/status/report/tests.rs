@@ -265,11 +265,21 @@ fn what_is_set_aside_is_named_and_not_visible() {
             open: 2,
             first_commit_lsn: Some(Lsn::new(800)),
             by_table: vec![("public.a".into(), 2)],
+            undecodable: Vec::new(),
         },
         ..Operations::default()
     });
     problem(&letters, Gravity::Degraded, "2 dead letters in public.a");
     assert_eq!(report(&letters).stages[5].lsn, Some(Lsn::new(799)));
+    let whole = operated(Operations {
+        dead_letters: DeadLetters {
+            undecodable: vec![("public.a".into(), 7)],
+            ..DeadLetters::default()
+        },
+        ..Operations::default()
+    });
+    let said = "all changes of table public.a wait: the record of dead letter 7";
+    problem(&whole, Gravity::Degraded, said);
 }
 
 #[test]
