@@ -1,6 +1,7 @@
 //! What the source's catalog says of published tables and their types.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use change::relation::{Column, Key, PgType, Relation};
 use change::value::{BaseType, Mapping};
@@ -39,12 +40,14 @@ pub enum CatalogError {
     )]
     NoIdentity(TableName),
     #[error(
-        "table {table}: type {type_name} of column {column} cannot be sent in binary: leave the column out of the publication"
+        "table {table}: type {type_name} of column {column} cannot be sent in binary, because {part} in it \
+         cannot: leave the column out of the publication"
     )]
     NoBinary {
         table: TableName,
         column: String,
         type_name: String,
+        part: String,
     },
     #[error("type {oid} of column {column} of table {table} is not in the catalog any more")]
     TypeGone {
@@ -158,7 +161,7 @@ fn shape(row: &Row, oid: Oid) -> Result<Shape, CatalogError> {
 /// Columns as pgoutput sends them: not dropped, not generated. (Before version 15 a publication has
 /// no column lists; `pg_publication_tables` tells of them where there are.)
 const PUBLISHED: &str = "
-with published as (
+with published as materialized (
     select c.oid, n.nspname, c.relname, c.relreplident::text,
            p.pubupdate or p.pubdelete as changes_rows,
            to_jsonb(t) -> 'attnames' as attnames,
@@ -238,14 +241,19 @@ pub(crate) async fn describe(client: &Client, shape: &Shape) -> Result<Relation,
         false => Key::WholeRow,
     };
     let mut columns = Vec::with_capacity(shape.columns.len());
+    // A table may have many columns, and has few types.
+    let mut types = HashMap::new();
     for column in &shape.columns {
         let catalog = known.get(&column.name);
-        let (mapping, pg_type) = column_type(client, shape, column).await?;
+        let (mapping, pg_type) = match types.entry((column.type_oid, column.type_modifier)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(column_type(client, shape, column).await?),
+        };
         columns.push(Column {
             name: column.name.clone(),
             in_key: key == Key::WholeRow || in_key(column),
-            mapping,
-            pg_type,
+            mapping: *mapping,
+            pg_type: pg_type.clone(),
             not_null: catalog.is_some_and(|row| row.get("attnotnull")),
             default: catalog.and_then(|row| row.get("default")),
         });
@@ -295,27 +303,61 @@ async fn column_type(
             .get::<_, Option<Vec<String>>>("enum_labels")
             .unwrap_or_default(),
     };
-    let Some(declared) = row.get::<_, Option<Oid>>("declared_element_oid") else {
-        return Ok((Mapping::of(base("")), pg_type));
+    let mapping = match row.get::<_, Option<Oid>>("declared_element_oid") {
+        None => Mapping::of(base("")),
+        // Images name the declared element type, also where that is a domain.
+        Some(declared) => match Mapping::of_array(base("element_")) {
+            Mapping::Array { element, .. } => Mapping::Array {
+                element,
+                element_oid: declared,
+            },
+            mapping @ Mapping::Scalar(_) => mapping,
+        },
     };
-    let element = base("element_");
-    if !element.has_send {
+    if let Some(part) = unsendable_part(client, column.type_oid).await? {
         return Err(CatalogError::NoBinary {
             table: shape.table.clone(),
             column: column.name.clone(),
             type_name: pg_type.name,
+            part,
         });
     }
-    // Images name the declared element type, also where that is a domain.
-    let mapping = match Mapping::of_array(element) {
-        Mapping::Array { element, .. } => Mapping::Array {
-            element,
-            element_oid: declared,
-        },
-        mapping @ Mapping::Scalar(_) => mapping,
-    };
     Ok((mapping, pg_type))
 }
+
+/// The type that keeps values of this one from being sent: it is a part of it, and has no send
+/// function. A type that has none itself is sent as text.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub async fn unsendable_part(
+    client: &Client,
+    type_oid: Oid,
+) -> Result<Option<String>, CatalogError> {
+    let row = client.query_opt(UNSENDABLE, &[&type_oid]).await;
+    Ok(row.map_err(CatalogError::Query)?.map(|row| row.get(0)))
+}
+
+const UNSENDABLE: &str = "
+with recursive part (oid) as (
+    select oid from pg_type where oid = $1 and typsend <> 0
+    union
+    select next.oid
+      from part join pg_type t on t.oid = part.oid
+      left join pg_range r on t.oid in (r.rngtypid, r.rngmultitypid)
+     cross join lateral (
+          select t.typelem where t.typinput = 'pg_catalog.array_in'::regproc
+          union all
+          select t.typbasetype where t.typtype = 'd'
+          union all
+          select r.rngsubtype where r.rngsubtype is not null
+          union all
+          select a.atttypid from pg_attribute a
+           where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+     ) next (oid)
+)
+select format_type(t.oid, null) from part join pg_type t using (oid)
+ where t.typsend = 0 order by 1 limit 1";
 
 /// A type with its domains taken off, and its element likewise. A domain's modifier counts where the
 /// column has none, which is always: a domain takes none. `int2vector` and `oidvector` are arrays

@@ -39,6 +39,8 @@ mod horizon;
 mod transaction;
 
 mod catalog;
+pub use catalog::{CatalogError, unsendable_part};
+
 mod registry;
 mod tables;
 

@@ -134,6 +134,17 @@ pub struct TargetColumn {
     pub type_name: String,
     /// NOT NULL, and nothing fills it in.
     pub must_be_given: bool,
+    pub filled: Filled,
+}
+
+/// Whether a column takes values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filled {
+    ByWriters,
+    /// `generated always as (…)`
+    ByExpression,
+    /// `generated always as identity`: takes what an insert gives, with a word more, and no updates.
+    ByIdentity,
 }
 
 /// The table of that name on the target; `None` when there is none.
@@ -152,15 +163,23 @@ pub async fn target_table(
         let names: Vec<String> = row.get("columns");
         let types: Vec<String> = row.get("types");
         let must: Vec<bool> = row.get("must_be_given");
-        let columns = names.into_iter().zip(types).zip(must);
+        let filled: Vec<String> = row.get("filled");
+        let columns = names.into_iter().zip(types).zip(must).zip(filled);
         let unique: Vec<String> = row.get("unique_indexes");
         TargetTable {
             columns: columns
-                .map(|((name, type_name), must_be_given)| TargetColumn {
-                    name,
-                    type_name,
-                    must_be_given,
-                })
+                .map(
+                    |(((name, type_name), must_be_given), filled)| TargetColumn {
+                        name,
+                        type_name,
+                        must_be_given,
+                        filled: match filled.as_str() {
+                            "expression" => Filled::ByExpression,
+                            "identity" => Filled::ByIdentity,
+                            _ => Filled::ByWriters,
+                        },
+                    },
+                )
                 .collect(),
             unique: unique
                 .iter()
@@ -182,6 +201,9 @@ select array(select attname::text from columns order by attnum) as columns,
        array(select format_type(atttypid, atttypmod) from columns order by attnum) as types,
        array(select attnotnull and not has_default and attidentity = '' from columns
               order by attnum) as must_be_given,
+       array(select case when attgenerated <> '' then 'expression'
+                         when attidentity = 'a' then 'identity' else 'writers' end
+               from columns order by attnum) as filled,
        array(select (select jsonb_agg(a.attname order by a.attname)::text from columns a
                       where a.attnum = any (i.indkey::int2[]))
                from pg_index i

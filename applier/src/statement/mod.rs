@@ -55,6 +55,9 @@ pub(crate) struct Equality {
     pub(crate) base_type: String,
 }
 
+/// `MaxHeapAttributeNumber` (`htup_details.h`).
+const COLUMNS_MAX: usize = 1_600;
+
 /// What is done to a table by one statement.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum TableStatement {
@@ -117,6 +120,11 @@ impl Shape {
     /// Whether rows can go into the table as they are.
     pub(crate) fn takes_images(&self) -> bool {
         !self.columns.iter().any(|column| column.is_text)
+    }
+
+    /// Whether the stage has room for the table's columns and its own.
+    pub(crate) fn has_stage(&self) -> bool {
+        self.has_key || self.columns.len() + 2 <= COLUMNS_MAX
     }
 
     fn key(&self) -> impl Iterator<Item = &ShapeColumn> {

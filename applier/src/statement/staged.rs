@@ -1,7 +1,7 @@
 //! Statements for many rows, which are copied to a temporary table first.
 //!
-//! The stage has a column `c0`, `c1`, … for each column of the table, and `i` and `n` to tell and
-//! count equal rows of a table without a key.
+//! The stage has a column `c0`, `c1`, … for each column of the table; that of a table without a key
+//! also `i` and `n`, to tell and count equal rows.
 
 use super::{Shape, ShapeColumn, list};
 
@@ -13,12 +13,14 @@ impl Shape {
                 true => "text",
                 false => &column.type_name,
             };
-            format!("c{at} {type_name}, ")
+            format!("c{at} {type_name}")
         });
+        let counters = ["i bigint".to_owned(), "n bigint".to_owned()];
+        let counters = counters.into_iter().filter(|_| !self.has_key);
         format!(
-            "create temp table if not exists {} ({}i bigint, n bigint) on commit delete rows",
+            "create temp table if not exists {} ({}) on commit delete rows",
             change::quoted(&self.stage),
-            columns.collect::<String>()
+            list(columns.chain(counters))
         )
     }
 

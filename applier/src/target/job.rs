@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::batch::{Change, Done, TableStage};
 use crate::decode::{Plan, Row, Value};
-use crate::statement::{Columns, TableStatement};
+use crate::statement::{Columns, Shape, TableStatement};
 
 /// One statement, or one kind of statement, and the rows that it is for.
 #[derive(Debug)]
@@ -47,11 +47,11 @@ const MANY: usize = 100;
 const MANY_WITHOUT_KEY: usize = 2;
 
 /// The jobs for one table in their order: first rows that go, so that their unique values are free.
-pub(super) fn jobs<'a>(stage: &'a TableStage<'a>, takes_images: bool) -> Vec<Job<'a>> {
+pub(super) fn jobs<'a>(stage: &'a TableStage<'a>, shape: &Shape) -> Vec<Job<'a>> {
     let mut jobs = Vec::new();
     let plan: &Plan = stage.plan;
     if !stage.deletes.is_empty() {
-        jobs.push(deletes(plan, &stage.deletes));
+        jobs.push(deletes(plan, shape, &stage.deletes));
     }
     jobs.extend(patches(plan, &stage.patches));
     if !stage.upserts.is_empty() {
@@ -64,8 +64,10 @@ pub(super) fn jobs<'a>(stage: &'a TableStage<'a>, takes_images: bool) -> Vec<Job
             false => (TableStatement::Insert, TableStatement::InsertStaged),
         };
         let mut job = writes(plan, &stage.inserts, each, then);
-        if stage.inserts.len() >= MANY && takes_images {
+        if stage.inserts.len() >= MANY && shape.takes_images() {
             job.way = Way::Copy;
+        } else if !shape.has_stage() {
+            job.way = Way::Each(TableStatement::Insert);
         }
         jobs.push(job);
     }
@@ -88,7 +90,7 @@ pub(super) fn move_job<'a>(change: &'a Change, row: &'a Row, old_key: &'a Row) -
     }
 }
 
-fn deletes<'a>(plan: &'a Plan, rows: &'a [Done<'a>]) -> Job<'a> {
+fn deletes<'a>(plan: &'a Plan, shape: &Shape, rows: &'a [Done<'a>]) -> Job<'a> {
     let many = match plan.has_key() {
         true => MANY,
         false => MANY_WITHOUT_KEY,
@@ -96,7 +98,7 @@ fn deletes<'a>(plan: &'a Plan, rows: &'a [Done<'a>]) -> Job<'a> {
     let columns = plan.relation.columns.iter().map(|column| column.in_key);
     Job {
         plan,
-        way: match rows.len() >= many {
+        way: match rows.len() >= many && shape.has_stage() {
             true => Way::Stage {
                 columns: plan.has_key().then(|| columns.collect()),
                 then: TableStatement::DeleteStaged,

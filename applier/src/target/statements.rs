@@ -66,7 +66,7 @@ impl Statements {
                     let mut work = Vec::new();
                     for stage in tables {
                         let shape = self.resolve(client, stage.plan).await?;
-                        work.extend(jobs(stage, shape.takes_images()));
+                        work.extend(jobs(stage, shape));
                     }
                     Work::Jobs(work)
                 }

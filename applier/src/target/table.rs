@@ -103,7 +103,8 @@ async fn match_columns(
 ) -> Result<Vec<ShapeColumn>, Error> {
     // With -1, not with null: of char and bit, the bare names mean a length of 1.
     let query = "select a.attname, a.atttypid, pg_catalog.format_type(a.atttypid, -1), \
-                 pg_catalog.format_type(a.atttypid, a.atttypmod) \
+                 pg_catalog.format_type(a.atttypid, a.atttypmod), \
+                 a.attgenerated <> '', a.attidentity = 'a' \
                  from pg_catalog.pg_attribute a \
                  where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped";
     let found = client
@@ -134,6 +135,21 @@ async fn match_columns(
                 column: column.name.clone(),
                 expected: expected.full_name,
                 found: row.get(3),
+            }
+            .into());
+        }
+        if row.get(4) {
+            return Err(Drift::Generated {
+                table: table(),
+                column: column.name.clone(),
+            }
+            .into());
+        }
+        // An insert may override it, an update cannot.
+        if row.get(5) && !column.in_key {
+            return Err(Drift::AlwaysIdentity {
+                table: table(),
+                column: column.name.clone(),
             }
             .into());
         }

@@ -3,7 +3,10 @@
 //!
 //! `LOCKSTEP_TEST_VALUES`, of each type, makes it longer; `LOCKSTEP_TEST_SEED` makes other values.
 
-use testkit::compare;
+use std::collections::{BTreeMap, BTreeSet};
+use testkit::{compare, wait};
+
+use serde_json::Value;
 use testkit::postgres::Connection;
 use testkit::random::Random;
 use testkit::value::{Fate, PgType, Size, Types};
@@ -61,10 +64,12 @@ async fn every_type_of_the_catalog_arrives_as_value_and_as_key() {
     println!("{} types", columns.len());
     let mut load = Load::new(&source, &types, columns, &mut random).await;
     load.insert().await;
+    pipeline.run(&["check"]).await.well();
     pipeline.run(&["setup"]).await.well();
     let (_cdc, _applier) = (pipeline.cdc(), pipeline.applier());
     pipeline.streaming().await;
     load.insert().await;
+    load.compare_texts(&pipeline).await;
     load.update().await;
     let said = pipeline.run(&["verify", "--deadline=60"]).await.well();
     assert!(said.contains("\nequal at "), "{said}");
@@ -72,10 +77,110 @@ async fn every_type_of_the_catalog_arrives_as_value_and_as_key() {
     compare::databases(&source, &target).await.expect("equal");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn check_names_what_would_not_arrive() {
+    let pipeline = Pipeline::new().await;
+    let source = pipeline.source.client().await;
+    source.batch_execute(TYPES).await.expect("make types");
+    let types = Types::read(&source).await.expect("read the types");
+    let columns: Vec<&PgType> = types.with_fate(Fate::NoBinary).collect();
+    let listed: Vec<String> = columns
+        .iter()
+        .enumerate()
+        .map(|(at, of)| format!(", c{at} {}", of.name))
+        .collect();
+    let sql = format!(
+        "create table refused (id int primary key{}); select lo_create(0);
+         create unlogged table \"not in the log\" (id int primary key)",
+        listed.concat()
+    );
+    source.batch_execute(&sql).await.expect(&sql);
+    let ran = pipeline.run(&["check", "--json"]).await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let report: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let found = |check: &str| -> Vec<&str> {
+        let checks = report["checks"].as_array().expect("checks").iter();
+        let checks = checks.filter(|it| it["check"] == check);
+        checks.filter_map(|it| it["found"].as_str()).collect()
+    };
+    let refused = found("column types");
+    for (at, of) in columns.iter().enumerate() {
+        let expected = format!("public.refused: column c{at} of type {} cannot", of.name);
+        let named = refused.iter().any(|it| it.starts_with(&expected));
+        assert!(named, "{expected}: {refused:#?}");
+    }
+    assert_eq!(refused.len(), columns.len());
+    assert!(found("unlogged tables")[0].contains("public.not in the log"));
+    assert!(found("large objects")[0].starts_with("1, which"));
+    // Capture says the same.
+    let capture = pipeline.cdc();
+    capture.printed("cannot be sent in binary").await;
+}
+
 fn setting(name: &str, default: u64) -> u64 {
     match std::env::var(format!("LOCKSTEP_TEST_{name}")) {
         Ok(value) => value.parse().expect("a number"),
         Err(_) => default,
+    }
+}
+
+/// As `lockstep topics` shows values.
+const FIXED_OUTPUT: &str =
+    "set datestyle = 'ISO'; set intervalstyle = 'postgres'; set timezone = 'UTC';
+    set extra_float_digits = 1; set bytea_output = 'hex'";
+
+/// Built-in types whose text depends on the source's settings or catalog, or that nobody uses.
+const AS_IMAGES: [&str; 15] = [
+    "money",
+    "regclass",
+    "regcollation",
+    "regconfig",
+    "regdictionary",
+    "regnamespace",
+    "regoper",
+    "regoperator",
+    "regproc",
+    "regprocedure",
+    "regrole",
+    "regtype",
+    "pg_snapshot",
+    "tsquery",
+    "txid_snapshot",
+];
+
+/// The records of rows that were created or read, once there are so many.
+async fn records(pipeline: &Pipeline, table: &str, count: usize) -> Vec<Value> {
+    let topic = format!("public.{table}");
+    wait::until("all rows are in the topic", async || {
+        let mut place = vec!["--earliest".to_owned()];
+        let mut records = Vec::new();
+        loop {
+            let mut arguments = vec!["topics", "records", "--json", &topic, "--limit=100"];
+            arguments.extend(place.iter().map(String::as_str));
+            let said = pipeline.run(&arguments).await.well();
+            let mut page: Value = serde_json::from_str(&said).expect("JSON");
+            records.append(page["records"].as_array_mut().expect("records"));
+            match page["newer"].as_str() {
+                Some(newer) => place = vec!["--at".to_owned(), newer.to_owned()],
+                None => break,
+            }
+        }
+        records.retain(|record| record["after"].is_object());
+        match records.len() == count {
+            true => Ok(records),
+            false => Err(records.len()),
+        }
+    })
+    .await
+}
+
+fn shown(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::Bool(true) => Some("t".to_owned()),
+        Value::Bool(false) => Some("f".to_owned()),
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
     }
 }
 
@@ -204,6 +309,65 @@ impl<'a> Load<'a> {
                 self.source.batch_execute(&sql).await.expect(&sql);
             }
         }
+    }
+
+    /// What the topics show is what Postgres prints.
+    async fn compare_texts(&self, pipeline: &Pipeline) {
+        self.source.batch_execute(FIXED_OUTPUT).await.expect("set");
+        let mut compared = BTreeSet::new();
+        for table in self.tables.iter().filter(|table| !table.is_key) {
+            let printed = self.printed(table).await;
+            let created = records(pipeline, &table.name, printed.len()).await;
+            for record in created {
+                let id = record["after"]["id"].as_i64().expect("a number");
+                let is_in = |names: &Value, column: &str| {
+                    let mut names = names.as_array().into_iter().flatten();
+                    names.any(|name| name == column)
+                };
+                for (at, text) in table.types.iter().zip(&printed[&id]) {
+                    let column = format!("c{at}");
+                    if is_in(&record["images"], &column) {
+                        continue;
+                    }
+                    let name = &self.columns[*at].name;
+                    let shown = shown(&record["after"][&column]);
+                    let is_cut = is_in(&record["cut"], &column);
+                    let same = match (&shown, text) {
+                        (Some(start), Some(text)) if is_cut => text.starts_with(start.as_str()),
+                        _ => shown == *text,
+                    };
+                    assert!(same, "{name}: {shown:?}, not {text:?}");
+                    if text.is_some() {
+                        compared.insert(name.as_str());
+                    }
+                }
+            }
+        }
+        println!("{} types as text", compared.len());
+        let unnamed: BTreeSet<&str> = self
+            .built_in()
+            .filter(|it| !compared.contains(it))
+            .collect();
+        assert_eq!(unnamed, BTreeSet::from(AS_IMAGES));
+    }
+
+    /// Base types of Postgres itself.
+    fn built_in(&self) -> impl Iterator<Item = &'a str> {
+        let base = self.columns.iter().filter(|of| of.is_built_in());
+        base.map(|of| of.name.as_str())
+    }
+
+    async fn printed(&self, table: &Table) -> BTreeMap<i64, Vec<Option<String>>> {
+        let texts: Vec<String> = table
+            .types
+            .iter()
+            .map(|at| format!("case num_nulls(c{at}) when 0 then format('%s', c{at}) end"))
+            .collect();
+        let sql = format!("select id, array[{}] from {}", texts.join(", "), table.name);
+        let rows = self.source.query(&sql, &[]).await.expect(&sql);
+        let rows = rows.iter();
+        rows.map(|row| (row.get::<_, i32>(0).into(), row.get(1)))
+            .collect()
     }
 
     /// Rows get the values of others, lose them, change their key, go.

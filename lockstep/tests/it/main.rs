@@ -1,5 +1,6 @@
 //! The command through its real binary, against real servers.
 
+mod columns;
 mod command;
 mod pipeline;
 mod stack;

@@ -62,6 +62,11 @@ pub enum Size {
 }
 
 impl PgType {
+    /// Whether it is a type of Postgres itself that is made of no others.
+    pub fn is_built_in(&self) -> bool {
+        self.oid < FIRST_OWN_OID && matches!(self.kind, Kind::Base)
+    }
+
     /// Whether it is what a row of a system catalog is, or a list of such rows.
     pub fn is_catalog_row(&self) -> bool {
         self.is_catalog_row
@@ -289,6 +294,9 @@ fn nested(lengths: &[usize], items: &mut impl Iterator<Item = String>, delimiter
         ),
     }
 }
+
+/// `FirstNormalObjectId` (`transam.h`).
+const FIRST_OWN_OID: u32 = 16_384;
 
 /// How an element stands in an array's text.
 const ITEM: &str = r#"

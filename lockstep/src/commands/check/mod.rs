@@ -2,6 +2,7 @@
 
 mod finding;
 mod kafka;
+mod left_out;
 mod registry;
 mod source;
 mod target;

@@ -5,6 +5,7 @@ use change::{TableName, quoted};
 use tokio_postgres::{Client, Row};
 
 use super::finding::Finding;
+use super::left_out;
 use operate::catalog::{self, Identity, PublishedTable};
 use operate::endpoints::Names;
 
@@ -35,6 +36,7 @@ pub(super) async fn examine(
     findings.push(schema_changes(client).await?);
     let tables = catalog::published(client, &names.publication).await?;
     findings.extend(tables.iter().map(table));
+    findings.extend(left_out::examine(client, &tables).await?);
     if tables.is_empty() {
         let mend = format!(
             "alter publication {} add table …",
