@@ -40,8 +40,11 @@ begin
 end
 $$;
 
+-- Its constants are written alike whatever the session prefers.
 create or replace function lockstep.table_definition(relation oid) returns jsonb
-language sql stable set search_path = pg_catalog as $$
+language sql stable set search_path = pg_catalog set datestyle = 'ISO, MDY'
+set intervalstyle = 'postgres' set timezone = 'UTC' set extra_float_digits = 1
+set bytea_output = 'hex' set quote_all_identifiers = off as $$
 select jsonb_strip_nulls(jsonb_build_object(
     'object', 'table',
     'schema', n.nspname,

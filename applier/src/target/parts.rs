@@ -79,11 +79,12 @@ impl Session {
         let mut then_held = held.clone();
         let sifted = Sifted::new(changes.iter().copied(), &mut then_held);
         let client: &Client = &self.connection;
+        let stages = stages(sifted.admitted.iter().copied(), Form::Compacted);
+        // Before the savepoint: what it makes stays when the rows do not.
+        let work = self.statements.ready(client, &stages).await?;
         run(client, "savepoint rows")
             .await
             .map_err(step("set a savepoint"))?;
-        let stages = stages(sifted.admitted.iter().copied(), Form::Compacted);
-        let work = self.statements.ready(client, &stages).await?;
         let mut flight = Flight::default();
         let mut sent = Ok(());
         for work in &work {

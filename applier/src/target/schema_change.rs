@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::parts::Begun;
 use super::session::{Outcome, Session, run, step};
+use super::statements::Statements;
 use super::table;
 use crate::batch::{Change, Portion};
 use crate::control::{self, Control};
@@ -62,7 +63,8 @@ impl Session {
     /// # Errors
     /// When the target does not answer.
     pub(crate) async fn abandon(&mut self) -> Result<(), Error> {
-        self.statements.forget();
+        // With the transaction go the stages that it made.
+        self.statements = Statements::default();
         run(&self.connection, "rollback")
             .await
             .map_err(step("roll back"))?;
@@ -105,8 +107,9 @@ impl Session {
     async fn change_schema(&mut self, placed: &Placed) -> Result<(), Error> {
         let notice = placed.notice();
         let (tag, object) = (&notice.tag, notice.name());
-        if self.policy(placed) == SchemaPolicy::Ignore {
-            info!(tag, object, "schema change ignored");
+        // Nothing waits for what is left to somebody but is of no table.
+        if self.policy(placed) != SchemaPolicy::Apply {
+            info!(tag, object, "schema change not made");
             return Ok(());
         }
         let client: &Client = &self.connection;

@@ -58,6 +58,33 @@ impl Refusing {
     }
 }
 
+/// Many changes are written by way of a stage, which outlives what the target refuses.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_few_that_are_refused_are_found_among_many() {
+    let mut refusing = Refusing::start().await;
+    let rig = &mut refusing.rig;
+    rig.sql("insert into t select n, 'more' || n from generate_series(9, 600) n")
+        .await;
+    let all = rig
+        .creates(&refusing.table, "select * from t where id <> 3 order by id")
+        .await;
+    rig.capture.commit(&all).await;
+    rig.caught_up().await;
+    let check = "alter table t add constraint no_change check (v <> 'new' or id not in (70, 333))";
+    rig.target.batch_execute(check).await.unwrap();
+    rig.sql("update t set v = 'new' where id <> 3").await;
+    let rows = rig.rows("select * from t where id <> 3 order by id").await;
+    let updates: Vec<_> = rows
+        .into_iter()
+        .map(|row| refusing.table.update(row))
+        .collect();
+    rig.capture.commit(&updates).await;
+    rig.caught_up().await;
+    let new = "select count(*) from t where v = 'new'";
+    assert_eq!(rig.count(new).await, 597);
+    assert_eq!(refusing.letters().await.len(), 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_change_is_set_aside_with_all_that_follow_it_until_it_is_redriven() {
     let mut refusing = Refusing::start().await;

@@ -118,6 +118,8 @@ const CHANGES: &[&str] = &[
     "alter table by_block replica identity full",
     "alter table by_block drop constraint by_block_pkey",
     "insert into by_block values (1, 1)",
+    "set datestyle = 'German'; alter table people add column since date default '2026-02-01'",
+    "reset datestyle",
     "drop index people_by_name",
     "alter table people drop constraint score_is_fine",
     "truncate pair",
