@@ -67,10 +67,7 @@ impl Steps {
     pub(crate) async fn apply(&mut self, mut portion: Portion) -> Result<(), Error> {
         loop {
             self.rest().await?;
-            let cut = match (self.border(&portion), &self.mark) {
-                (Some(lsn), Some(mark)) if mark.applied < lsn => Some(portion.cut(lsn, mark)),
-                _ => None,
-            };
+            let cut = self.cut(&mut portion);
             let outcome = match self.hold_changing_tables(&portion, None).await? {
                 true => Outcome::OtherRules,
                 false => self.apply_or_hold(&portion).await?,
@@ -87,6 +84,17 @@ impl Steps {
                 }
             }
         }
+    }
+
+    /// Cuts a portion at its border, if there is one, and answers the rest.
+    fn cut(&self, portion: &mut Portion) -> Option<Portion> {
+        let lsn = self.border(portion)?;
+        // While the target is nowhere, the first commits record is what comes before all others.
+        let before = match &self.mark {
+            Some(mark) => mark.clone(),
+            None => portion.borders.first()?.mark.clone(),
+        };
+        (before.applied < lsn).then(|| portion.cut(lsn, &before))
     }
 
     /// Where to cut a portion: at a hold, and around a transaction that changes tables.
@@ -126,7 +134,8 @@ impl Steps {
             if placed.is_of(&self.control.held_tables) {
                 continue;
             }
-            if let Some(table) = placed.tables().into_iter().next() {
+            // By both names, where it was renamed.
+            for table in placed.tables() {
                 // What of the transaction is applied was not to be.
                 if self.session.is_open() {
                     self.session.abandon().await?;

@@ -108,7 +108,7 @@ impl Session {
         let notice = placed.notice();
         let (tag, object) = (&notice.tag, notice.name());
         // Nothing waits for what is left to somebody but is of no table.
-        if self.policy(placed) != SchemaPolicy::Apply {
+        if notice.refused.is_some() || self.policy(placed) != SchemaPolicy::Apply {
             info!(tag, object, "schema change not made");
             return Ok(());
         }
