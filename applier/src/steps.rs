@@ -129,13 +129,18 @@ impl Steps {
                     notice.tag,
                     placed.commit_lsn()
                 ),
+                (None, None) if placed.is_of(&self.control.held_tables) => format!(
+                    "{} at {} of a table that was held",
+                    notice.tag,
+                    placed.commit_lsn()
+                ),
                 (None, None) => continue,
             };
-            if placed.is_of(&self.control.held_tables) {
-                continue;
-            }
             // By both names, where it was renamed.
             for table in placed.tables() {
+                if self.control.held_tables.contains(&table) {
+                    continue;
+                }
                 // What of the transaction is applied was not to be.
                 if self.session.is_open() {
                     self.session.abandon().await?;

@@ -244,7 +244,7 @@ impl Capture {
     }
 
     /// Takes note of how a table looks from here on.
-    async fn described(&mut self, shape: Shape) -> Result<(), Error> {
+    pub(crate) async fn described(&mut self, shape: Shape) -> Result<(), Error> {
         if self.tables.is_news(&shape) {
             self.resnapshot.altered(shape.oid);
         }
@@ -296,11 +296,20 @@ impl Capture {
         if self.tables.refusal_of(&table).is_some() {
             return self.accept(chunk).await;
         }
-        let plan = self
+        let learned = self
             .tables
             .learn(&self.client, chunk.shape, Acceptance::Asked)
-            .await?
-            .plan;
+            .await;
+        let plan = match learned {
+            Ok(learned) => learned.plan,
+            Err(error) => {
+                let Some(reason) = refusal(&error) else {
+                    return Err(error.into());
+                };
+                answer(chunk.outcome, Outcome::Refused(reason.clone()));
+                return self.refuse(oid, table, reason).await;
+            }
+        };
         let mut rows = CopyDecoder::default();
         for part in &chunk.data {
             rows.push(part);

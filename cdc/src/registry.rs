@@ -75,12 +75,11 @@ impl Registry {
         let strategy = SubjectNameStrategy::RecordNameStrategy(subject.to_owned());
         match get_schema_by_subject(&self.settings, &strategy).await {
             Ok(registered) => Ok(Some(registered.schema)),
-            Err(source) if source.retriable => Err(RegistryError::Unavailable {
+            Err(source) if is_unknown(&source) => Ok(None),
+            Err(source) => Err(RegistryError::Unavailable {
                 url: self.url.clone(),
                 source,
             }),
-            // There is no such subject, or nothing that can be compared.
-            Err(_) => Ok(None),
         }
     }
 
@@ -97,9 +96,9 @@ impl Registry {
         let registered = post_schema(&self.settings, subject.to_owned(), supplied).await;
         let registered = registered.map_err(|source| {
             let url = self.url.clone();
-            match source.retriable {
-                true => RegistryError::Unavailable { url, source },
-                false => RegistryError::Refused {
+            match is_refusal(&source) {
+                false => RegistryError::Unavailable { url, source },
+                true => RegistryError::Refused {
                     url,
                     subject: subject.to_owned(),
                     source,
@@ -108,4 +107,21 @@ impl Registry {
         })?;
         Ok(SchemaId(registered.id))
     }
+}
+
+/// Whether the registry has judged the schema: incompatible, or none. Anything else passes, or is for
+/// whoever runs the registry.
+fn is_refusal(error: &SRCError) -> bool {
+    [409, 422].iter().any(|status| answered(error, *status))
+}
+
+fn is_unknown(error: &SRCError) -> bool {
+    answered(error, 404)
+}
+
+/// The client tells the status in its text only.
+fn answered(error: &SRCError, status: u16) -> bool {
+    error
+        .error
+        .contains(&format!("failed with status {status}"))
 }

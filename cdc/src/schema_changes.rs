@@ -12,6 +12,8 @@ use change::schema_change::{
 use change::topic::{key_subject, value_subject};
 use change::{TableName, avro};
 
+use tokio_postgres::error::SqlState;
+
 use crate::capture::Capture;
 use crate::config::Config;
 use crate::encode::Record;
@@ -169,11 +171,19 @@ impl Capture {
             return Ok(());
         }
         let tag = notice.tag.clone();
+        let now = match notice.table() {
+            Some((_, Some(after))) => self.tables.under(notice.oid, &after.table_name()),
+            Some((_, None)) | None => None,
+        };
         self.tell(notice).await?;
-        if let Meaning::ReadAgain(table) = meaning {
-            self.read_again(&table, &tag).await;
+        // Of a table in a schema that is renamed, the source sends no new description.
+        if let Some(shape) = now {
+            self.described(shape).await?;
         }
-        Ok(())
+        match meaning {
+            Meaning::ReadAgain(table) => self.read_again(&table, &tag).await,
+            Meaning::Nothing | Meaning::Told => Ok(()),
+        }
     }
 
     /// Tells what a table's description shows to have changed, where no trigger has: columns that came,
@@ -218,10 +228,10 @@ impl Capture {
             after: Some(Definition::Table(Box::new(new))),
         })
         .await?;
-        if came && is_new {
-            self.read_again(&table, OBSERVED).await;
+        match came && is_new {
+            true => self.read_again(&table, OBSERVED).await,
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Publishes a notice at its place in the transaction that is open.
@@ -254,14 +264,23 @@ impl Capture {
 
     /// Asks for a table to be read while changes flow on. What asks for it stands before its first
     /// chunk in the log.
-    async fn read_again(&self, table: &TableName, tag: &str) {
+    async fn read_again(&self, table: &TableName, tag: &str) -> Result<(), Error> {
         let asked = resnapshot::ask(&self.client, &self.slot, table, tag).await;
-        if let Err(error) = asked {
-            tracing::error!(
-                %table, error = %service::chain(&error),
-                "the rows of a table changed without a word in the log, and it could not be asked to \
-                 be read: let `lockstep snapshot --table` do it"
-            );
+        match asked {
+            Ok(()) => Ok(()),
+            Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                tracing::error!(
+                    %table,
+                    "the rows of a table changed without a word in the log, and our role may not ask \
+                     for it to be read: let `lockstep snapshot --table` do it"
+                );
+                Ok(())
+            }
+            // The transaction does not count yet, and is taken again.
+            Err(source) => Err(Error::Query {
+                step: "ask for a table to be read again",
+                source,
+            }),
         }
     }
 }

@@ -189,6 +189,17 @@ impl Tables {
         }
     }
 
+    /// The shape of a table that is captured under another name until now.
+    pub(crate) fn under(&self, oid: Oid, name: &TableName) -> Option<Shape> {
+        match self.known.get(&oid) {
+            Some(Known::Captured { shape, .. }) if shape.table != *name => Some(Shape {
+                table: name.clone(),
+                ..shape.clone()
+            }),
+            Some(Known::Captured { .. } | Known::Bookkeeping | Known::Refused) | None => None,
+        }
+    }
+
     /// Takes note of a table that is not captured.
     pub(crate) fn pass_over(&mut self, oid: Oid) {
         self.known.insert(oid, Known::Bookkeeping);

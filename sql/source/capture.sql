@@ -40,8 +40,10 @@ create table if not exists lockstep.snapshots (
     finished_at timestamptz
 );
 
-create unique index if not exists snapshots_open
-    on lockstep.snapshots (slot, table_schema, table_name) where state in ('waiting', 'running');
+-- What is asked for while a table is read wants what was read already, too.
+drop index if exists lockstep.snapshots_open;
+create unique index if not exists snapshots_waiting
+    on lockstep.snapshots (slot, table_schema, table_name) where state = 'waiting';
 
 -- Tables whose changes are left out since the registry refused their schema. A row goes when the table
 -- is read once more, which brings what was left out.

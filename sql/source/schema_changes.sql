@@ -15,9 +15,12 @@ create table if not exists lockstep.definitions (
     definition jsonb not null
 );
 
+create index if not exists definitions_of_partitions
+    on lockstep.definitions ((definition -> 'partition_of'));
+
 -- Publications that publish a table, by itself, by its schema or by what it is a partition of.
 create or replace function lockstep.publications_of(relation oid) returns jsonb
-language plpgsql stable set search_path = pg_catalog as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     names name[];
     schemas name[];
@@ -42,7 +45,7 @@ $$;
 
 -- Its constants are written alike whatever the session prefers.
 create or replace function lockstep.table_definition(relation oid) returns jsonb
-language sql stable set search_path = pg_catalog set datestyle = 'ISO, MDY'
+language sql stable set search_path = pg_catalog, pg_temp set datestyle = 'ISO, MDY'
 set intervalstyle = 'postgres' set timezone = 'UTC' set extra_float_digits = 1
 set bytea_output = 'hex' set quote_all_identifiers = off as $$
 select jsonb_strip_nulls(jsonb_build_object(
@@ -102,7 +105,8 @@ select jsonb_strip_nulls(jsonb_build_object(
     'indexes', coalesce((
         select jsonb_agg(jsonb_build_object(
             'schema', n.nspname, 'name', ic.relname,
-            'definition', pg_get_indexdef(ic.oid)) order by ic.relname)
+            'definition', regexp_replace(pg_get_indexdef(ic.oid), ' ON ONLY ', ' ON '))
+            order by ic.relname)
           from pg_index i join pg_class ic on ic.oid = i.indexrelid
          where i.indrelid = c.oid and i.indisvalid and not ic.relispartition
            and not exists (select from pg_constraint k where k.conindid = ic.oid
@@ -114,7 +118,7 @@ select jsonb_strip_nulls(jsonb_build_object(
 $$;
 
 create or replace function lockstep.enum_definition(type oid) returns jsonb
-language sql stable set search_path = pg_catalog as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
 select jsonb_build_object(
     'object', 'enum', 'schema', n.nspname, 'name', t.typname,
     'labels', coalesce((select jsonb_agg(e.enumlabel order by e.enumsortorder)
@@ -124,7 +128,7 @@ select jsonb_build_object(
 $$;
 
 create or replace function lockstep.schema_definition(namespace oid) returns jsonb
-language sql stable set search_path = pg_catalog as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
 select jsonb_build_object('object', 'schema', 'name', n.nspname)
   from pg_namespace n
  where n.oid = namespace and n.nspname not in ('lockstep', 'public') and n.nspname !~ '^pg_'
@@ -132,7 +136,7 @@ $$;
 
 -- Tells the log how an object is now, unless that was told.
 create or replace function lockstep.tell(object oid, now jsonb, tag text, rewritten boolean)
-returns void language plpgsql set search_path = pg_catalog as $$
+returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     before jsonb;
 begin
@@ -156,7 +160,7 @@ $$;
 
 -- A table, with those whose shape or partitions follow from it.
 create or replace function lockstep.tell_table(relation oid, tag text) returns void
-language plpgsql set search_path = pg_catalog as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     one oid;
     rewritten text[] := string_to_array(current_setting('lockstep.rewritten', true), ',');
@@ -176,18 +180,21 @@ begin
              where c.oid = relation)
     loop
         perform lockstep.tell(one, lockstep.table_definition(one), tag,
-                              one::text = any (coalesce(rewritten, '{}')));
+                              exists (select from pg_partition_tree(one) t
+                                       where t.relid::text = any (rewritten))
+                              or one::text = any (coalesce(rewritten, '{}')));
     end loop;
 end
 $$;
 
 create or replace function lockstep.on_ddl() returns event_trigger
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     command record;
     one oid;
 begin
-    for command in select * from pg_event_trigger_ddl_commands() where not in_extension loop
+    for command in select * from pg_event_trigger_ddl_commands()
+                    where not in_extension and schema_name is distinct from 'pg_temp' loop
         if command.classid = 'pg_namespace'::regclass then
             perform lockstep.tell(command.objid, lockstep.schema_definition(command.objid),
                                   tg_tag, false);
@@ -214,9 +221,10 @@ $$;
 -- Rows get other values without a word in the log: by a default that is not the same for all, or by
 -- an expression that converts them. A plain cast does the same on the other side.
 create or replace function lockstep.on_rewrite() returns event_trigger
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    if pg_event_trigger_table_rewrite_reason() & 2 > 0
+    -- 1: it was not logged until now; 2: a default; 4: another type.
+    if pg_event_trigger_table_rewrite_reason() & 3 > 0
        or pg_event_trigger_table_rewrite_reason() & 4 > 0 and current_query() ~* '\yusing\y' then
         perform set_config('lockstep.rewritten', concat_ws(',',
             nullif(current_setting('lockstep.rewritten', true), ''),
@@ -226,7 +234,7 @@ end
 $$;
 
 create or replace function lockstep.on_drop() returns event_trigger
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     dropped record;
     one oid;

@@ -13,7 +13,14 @@ pub(crate) fn statements(notice: &Notice) -> Vec<String> {
     let mut sql = Vec::new();
     match (&notice.before, &notice.after) {
         (before, Some(Definition::Table(after))) => match before {
-            Some(Definition::Table(before)) => alter_table(before, after, &mut sql),
+            Some(Definition::Table(before)) => {
+                let mut before = before.clone();
+                if notice.tag == "ALTER SCHEMA" {
+                    // The schema's own change has moved it.
+                    before.schema.clone_from(&after.schema);
+                }
+                alter_table(&before, after, &mut sql);
+            }
             Some(Definition::Enum(_) | Definition::Schema(_)) | None => {
                 create_table(after, &mut sql);
             }
@@ -90,7 +97,9 @@ fn alter_table(before: &Table, after: &Table, sql: &mut Vec<String>) {
         ));
     }
     let mut inherits = before.partition_of.is_some();
-    if before.partition_of != after.partition_of {
+    // A parent that was renamed is the same.
+    let moves = before.partition_of.is_some() != after.partition_of.is_some();
+    if moves {
         if let Some(parent) = &before.partition_of {
             let parent = dotted(&parent.schema, &parent.name);
             sql.push(format!("alter table {parent} detach partition {table}"));
@@ -114,24 +123,24 @@ fn alter_table(before: &Table, after: &Table, sql: &mut Vec<String>) {
         }
         return;
     }
-    drop_missing(before, after, sql);
+    if !moves {
+        drop_missing(before, after, sql);
+    }
     // What a partition has from its parent comes and goes with that.
     if !inherits {
         alter_columns(before, after, sql);
     }
-    let constraints = match before.partition_of != after.partition_of {
-        // Attaching and detaching make them.
-        true => &[][..],
-        false => &after.constraints[..],
-    };
-    add_rest(
-        &before.constraints,
-        constraints,
-        &before.indexes,
-        &after.indexes,
-        after,
-        sql,
-    );
+    // Attaching and detaching make and take constraints and indexes.
+    if !moves {
+        add_rest(
+            &before.constraints,
+            &after.constraints,
+            &before.indexes,
+            &after.indexes,
+            after,
+            sql,
+        );
+    }
     if (&before.identity, &before.identity_index) != (&after.identity, &after.identity_index) {
         sql.push(replica_identity(after));
     }
@@ -140,14 +149,12 @@ fn alter_table(before: &Table, after: &Table, sql: &mut Vec<String>) {
 /// Constraints and indexes that are gone or others by their names.
 fn drop_missing(before: &Table, after: &Table, sql: &mut Vec<String>) {
     let table = name(after);
-    if before.partition_of == after.partition_of {
-        for old in &before.constraints {
-            if !after.constraints.contains(old) {
-                let name = quoted(&old.name);
-                sql.push(format!(
-                    "alter table {table} drop constraint if exists {name}"
-                ));
-            }
+    for old in &before.constraints {
+        if !after.constraints.contains(old) {
+            let name = quoted(&old.name);
+            sql.push(format!(
+                "alter table {table} drop constraint if exists {name}"
+            ));
         }
     }
     for old in &before.indexes {
@@ -231,12 +238,8 @@ fn alter_column(table: &str, old: &Column, new: &Column, sql: &mut Vec<String>) 
             )),
         }
     }
-    if old.identity != new.identity {
-        match (&old.identity, &new.identity) {
-            (Some(_), None) => alter("drop identity if exists".to_owned()),
-            (None, Some(_)) => alter(format!("add {IDENTITY}")),
-            (Some(_), Some(_)) | (None, None) => {}
-        }
+    if old.identity.is_some() && new.identity.is_none() {
+        alter("drop identity if exists".to_owned());
     }
     if old.generated.is_some() && new.generated.is_none() {
         alter("drop expression if exists".to_owned());
@@ -252,6 +255,10 @@ fn alter_column(table: &str, old: &Column, new: &Column, sql: &mut Vec<String>) 
         (false, true) => alter("set not null".to_owned()),
         (true, false) => alter("drop not null".to_owned()),
         (true, true) | (false, false) => {}
+    }
+    // Wants a column without a default and with NOT NULL.
+    if old.identity.is_none() && new.identity.is_some() {
+        alter(format!("add {IDENTITY}"));
     }
 }
 

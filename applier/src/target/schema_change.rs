@@ -39,8 +39,13 @@ impl Session {
             let before: Vec<&Change> = control.live(before.unwrap_or_default()).collect();
             self.rows_in_parts(&before, &mut held).await?;
             from = placed.changes;
-            if !placed.is_of(&control.held_tables) {
-                self.change_schema(placed).await?;
+            match placed.is_of(&control.held_tables) {
+                false => self.change_schema(placed).await?,
+                true => warn!(
+                    tag = placed.notice().tag,
+                    object = placed.notice().name(),
+                    "not made: the table is held, and is changed by who resumes it"
+                ),
             }
         }
         let rest = portion.changes.get(from..).unwrap_or_default();
@@ -55,7 +60,14 @@ impl Session {
 
     /// What is done with a schema change, when it is not what it was found to be before.
     pub(crate) fn policy(&self, placed: &Placed) -> SchemaPolicy {
-        self.policies.schema_changes.of(&placed.notice().tag)
+        let policy = self.policies.schema_changes.of(&placed.notice().tag);
+        // Other statements drop tables, too.
+        match (policy, placed.notice().table()) {
+            (SchemaPolicy::Apply, Some((Some(_), None))) => {
+                self.policies.schema_changes.of("DROP TABLE")
+            }
+            _ => policy,
+        }
     }
 
     /// Ends a transaction that failed.
@@ -146,7 +158,11 @@ impl Session {
         // One statement only, whatever a definition holds: the extended protocol takes no more.
         let end = match client.execute(sql, &[]).await {
             Ok(_) => "release savepoint change",
-            Err(error) if is_made_already(&error) || refers_elsewhere(&error, sql) => {
+            Err(error)
+                if is_made_already(&error)
+                    || refers_elsewhere(&error, sql)
+                    || is_left_out(&error, placed) =>
+            {
                 let (tag, object) = (&placed.notice().tag, placed.notice().name());
                 let error = StatementError(error);
                 warn!(tag, object, %error, "a part of a schema change is left out");
@@ -200,5 +216,20 @@ fn is_made_already(error: &tokio_postgres::Error) -> bool {
 
 /// A foreign key to a table that is not here.
 fn refers_elsewhere(error: &tokio_postgres::Error, sql: &str) -> bool {
-    error.code() == Some(&SqlState::UNDEFINED_TABLE) && sql.contains(" FOREIGN KEY ")
+    let codes = [SqlState::UNDEFINED_TABLE, SqlState::INVALID_SCHEMA_NAME];
+    error.code().is_some_and(|code| codes.contains(code)) && sql.contains(" FOREIGN KEY ")
+}
+
+/// An enum or a schema that no table here has anything to do with, or that is in use here: tables that
+/// need it otherwise wait, or stop apply, by themselves.
+fn is_left_out(error: &tokio_postgres::Error, placed: &Placed) -> bool {
+    placed.notice().table().is_none() && error.code().is_some_and(is_of_the_statement)
+}
+
+/// Classes of the manual, Appendix A: feature not supported, dependent objects, invalid schema name,
+/// syntax error or access rule violation, object not in prerequisite state.
+fn is_of_the_statement(code: &SqlState) -> bool {
+    let classes = ["0A", "2B", "3F", "42", "55"];
+    *code != SqlState::LOCK_NOT_AVAILABLE
+        && classes.iter().any(|class| code.code().starts_with(class))
 }

@@ -39,7 +39,8 @@ pub(crate) async fn ensure(client: &Client) -> Result<Tables, Error> {
     tracing::warn!(
         "capture cannot be paused, nor asked for a snapshot of a table: its role may not use the \
          tables for that; let `lockstep setup` make them, then `grant usage on schema lockstep` \
-         and `grant select, update on lockstep.capture, lockstep.snapshots` to the role"
+         and `grant select, insert, update, delete on lockstep.capture, lockstep.snapshots, \
+         lockstep.refused_tables` to the role"
     );
     Ok(Tables::Missing)
 }

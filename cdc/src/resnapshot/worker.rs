@@ -111,7 +111,6 @@ impl Worker {
     ) -> Result<(), ReadError> {
         let mut rows_max = ROWS_FIRST;
         let mut backoff = Backoff::default();
-        let mut begun_anew = false;
         loop {
             if self.wait_for_room(session, &request).await? == Wanted::No {
                 return Ok(());
@@ -142,7 +141,7 @@ impl Worker {
             match read.outcome {
                 Outcome::Published => {
                     backoff.reset();
-                    if std::mem::take(&mut begun_anew) {
+                    if request.after_key.is_none() {
                         // Before the request moves on: until then the table is emptied once more.
                         let forgotten = refusals::forget(session, &self.slot, &request.table).await;
                         forgotten.map_err(request_error("take note of a table that is back"))?;
@@ -156,7 +155,6 @@ impl Worker {
                     }
                 }
                 Outcome::Restart => {
-                    begun_anew = true;
                     let restarted = request::restart(session, &mut request).await;
                     restarted.map_err(request_error("begin a snapshot anew"))?;
                 }

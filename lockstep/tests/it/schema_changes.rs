@@ -107,6 +107,14 @@ const CHANGES: &[&str] = &[
     "alter table events attach partition events_2026 for values from ('2026-01-01') to ('2027-01-01')",
     "insert into events values (1, '2025-05-05', 'a'), (2, '2026-05-05', 'b')",
     "alter table events add column more int default 3",
+    "create index events_by_note on events (note)",
+    "create table events_2027 (id int not null, at date not null, note text, more int default 3,
+        primary key (id, at))",
+    "create index on events_2027 (note)",
+    "alter table events attach partition events_2027 for values from ('2027-01-01') to ('2028-01-01')",
+    "alter table events rename to happenings",
+    "insert into happenings values (7, '2027-05-05', 'z')",
+    "alter table happenings rename to events",
     "alter table events detach partition events_2025",
     "insert into events_2025 values (3, '2025-06-06', 'c')",
     "drop table events_2025",
@@ -123,7 +131,18 @@ const CHANGES: &[&str] = &[
     "drop index people_by_name",
     "alter table people drop constraint score_is_fine",
     "truncate pair",
+    "create unlogged table bulk (id int primary key)",
+    "insert into bulk select generate_series(1, 100)",
+    "alter table bulk set logged",
+    "insert into bulk values (101)",
+    "alter table bulk alter column id set not null, alter column id add generated always as identity",
     "drop table \"Other Place\".renamed",
+    "alter schema \"Other Place\" rename to place",
+    "create table place.here (id int primary key, place text)",
+    "insert into place.here values (1, 'x')",
+    "alter schema place rename to \"Other Place\"",
+    "insert into \"Other Place\".here values (2, 'y')",
+    "drop table \"Other Place\".here",
     "drop schema \"Other Place\"",
 ];
 
@@ -216,6 +235,15 @@ async fn a_table_whose_schema_is_refused_waits_until_it_is_read_again() {
         "alter table notes add column price numeric(10, 2)",
         "insert into notes select i, i::text, i from generate_series(1, 100) i",
         "alter table notes alter column text type int using text::int",
+    ] {
+        source
+            .batch_execute(change)
+            .await
+            .expect("change the source");
+    }
+    // No row has come since: it is the reading that is refused first.
+    waits_for(&target, "409").await;
+    for change in [
         "insert into notes values (101, 101)",
         "delete from notes where id <= 10",
         "insert into other values (1)",
@@ -225,7 +253,6 @@ async fn a_table_whose_schema_is_refused_waits_until_it_is_read_again() {
             .await
             .expect("change the source");
     }
-    waits_for(&target, "409").await;
     let refused = read_again(&pipeline, &source, "failed").await;
     assert!(refused.contains("refused still"), "{refused}");
 
