@@ -40,6 +40,42 @@ pub async fn take(
     row.as_ref().map(Progress::of).transpose()
 }
 
+/// Why a table waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Hold<'a> {
+    /// `operator` or `error`.
+    pub cause: &'a str,
+    pub reason: &'a str,
+    pub by: &'a str,
+}
+
+/// Has a table wait from `progress` on, which was taken before. False when it waits already.
+///
+/// # Errors
+/// As [`take`].
+pub async fn hold_table(
+    transaction: &impl GenericClient,
+    pipeline: &str,
+    table: &TableName,
+    progress: &Progress,
+    hold: &Hold<'_>,
+) -> Result<bool, tokio_postgres::Error> {
+    let sql = "insert into lockstep.held_tables (pipeline, table_schema, table_name, commit_lsn, \
+               commits_offset, cause, reason, held_by) \
+               values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing";
+    let TableName { schema, name } = table;
+    let lsn = PgLsn::from(progress.commit_lsn.as_u64());
+    let Hold { cause, reason, by } = hold;
+    let offset = &progress.commits_offset;
+    let held = transaction
+        .execute(
+            sql,
+            &[&pipeline, schema, name, &lsn, offset, cause, reason, by],
+        )
+        .await?;
+    Ok(held == 1)
+}
+
 /// As [`take`], for who changes no rules: apply waits, and then goes on as it was.
 ///
 /// # Errors

@@ -114,9 +114,9 @@ impl Steps {
         portion: &Portion,
         refused: Option<&Error>,
     ) -> Result<bool, Error> {
-        let Some(mark) = &self.mark else {
+        if self.mark.is_none() {
             return Ok(false);
-        };
+        }
         let (mut held, mut begun) = (None, false);
         for placed in &portion.schema_changes {
             let notice = placed.notice();
@@ -146,7 +146,7 @@ impl Steps {
                     self.session.abandon().await?;
                     begun = true;
                 }
-                self.session.hold_table(&table, mark, &reason).await?;
+                self.session.hold_table(&table, &reason).await?;
                 held = Some(table);
             }
         }

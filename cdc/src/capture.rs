@@ -19,7 +19,6 @@ use crate::link::Link;
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::publish::Batch;
-use crate::refusals::refusal;
 use crate::resnapshot::{self, Chunk, Outcome, Resnapshot, Touch, Watermark, Window, answer};
 use crate::schema_changes::SchemaChanges;
 use crate::source::SlotName;
@@ -253,16 +252,9 @@ impl Capture {
             self.tables.leave_out(oid);
             return self.tell_refusal(&table, reason).await;
         }
-        let learned = self
-            .tables
-            .learn(&self.client, shape, Acceptance::Compatible)
-            .await;
-        match learned {
+        match self.learn(shape, Acceptance::Compatible).await? {
             Ok(learned) => self.observe(oid, learned).await,
-            Err(error) => match refusal(&error) {
-                Some(reason) => self.refuse(oid, table, reason).await,
-                None => Err(error.into()),
-            },
+            Err(reason) => self.refuse(oid, table, reason).await,
         }
     }
 
@@ -296,16 +288,9 @@ impl Capture {
         if self.tables.refusal_of(&table).is_some() {
             return self.accept(chunk).await;
         }
-        let learned = self
-            .tables
-            .learn(&self.client, chunk.shape, Acceptance::Asked)
-            .await;
-        let plan = match learned {
+        let plan = match self.learn(chunk.shape, Acceptance::Asked).await? {
             Ok(learned) => learned.plan,
-            Err(error) => {
-                let Some(reason) = refusal(&error) else {
-                    return Err(error.into());
-                };
+            Err(reason) => {
                 answer(chunk.outcome, Outcome::Refused(reason.clone()));
                 return self.refuse(oid, table, reason).await;
             }

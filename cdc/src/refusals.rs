@@ -14,11 +14,12 @@ use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
 use crate::capture::Capture;
+use crate::catalog::Shape;
 use crate::encode;
 use crate::error::Error;
 use crate::resnapshot::{Chunk, Outcome, answer};
 use crate::source::SlotName;
-use crate::tables::{Acceptance, TableError};
+use crate::tables::{Acceptance, Learned, TableError};
 use crate::wire::Oid;
 
 /// What a refusal is called in the topic of schema changes.
@@ -90,6 +91,19 @@ fn failed(source: tokio_postgres::Error) -> Error {
 }
 
 impl Capture {
+    /// Takes note of how a table looks; the inner error says why its schema is refused.
+    pub(crate) async fn learn(
+        &mut self,
+        shape: Shape,
+        acceptance: Acceptance,
+    ) -> Result<Result<Learned, String>, Error> {
+        match self.tables.learn(&self.client, shape, acceptance).await {
+            Ok(learned) => Ok(Ok(learned)),
+            Err(error) if error.is_refusal() => Ok(Err(reason_of(&error))),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Leaves a table out from here on.
     pub(crate) async fn refuse(
         &mut self,
@@ -134,16 +148,9 @@ impl Capture {
         };
         let commit_lsn = transaction.commit_lsn();
         let (oid, table) = (chunk.shape.oid, chunk.shape.table.clone());
-        let learned = self
-            .tables
-            .learn(&self.client, chunk.shape, Acceptance::Asked)
-            .await;
-        let plan = match learned {
+        let plan = match self.learn(chunk.shape, Acceptance::Asked).await? {
             Ok(learned) => learned.plan,
-            Err(error) => {
-                let Some(reason) = refusal(&error) else {
-                    return Err(error.into());
-                };
+            Err(reason) => {
                 answer(chunk.outcome, Outcome::Refused(reason));
                 return Ok(());
             }
@@ -157,10 +164,9 @@ impl Capture {
     }
 }
 
-/// Why a schema was refused, where it was.
-pub(crate) fn refusal(error: &TableError) -> Option<String> {
-    let text = service::chain(error);
-    let cut = text.char_indices().nth(REASON_CHARS_MAX);
-    let reason = cut.map_or(text.as_str(), |(at, _)| &text[..at]);
-    error.is_refusal().then(|| reason.to_owned())
+fn reason_of(refusal: &TableError) -> String {
+    service::chain(refusal)
+        .chars()
+        .take(REASON_CHARS_MAX)
+        .collect()
 }

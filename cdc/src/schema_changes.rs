@@ -11,7 +11,6 @@ use change::schema_change::{
 };
 use change::topic::{key_subject, value_subject};
 use change::{TableName, avro};
-
 use tokio_postgres::error::SqlState;
 
 use crate::capture::Capture;
@@ -76,37 +75,24 @@ impl SchemaChanges {
     }
 
     /// What a notice means. Of a table that has joined the publication nobody knows what it was before.
-    fn meaning(&self, mut notice: Notice) -> (Meaning, Notice) {
-        let meaning = self.judged(&notice);
-        let joined = |table: Option<&Table>| {
-            table.is_some_and(|table| !table.is_published_by(&self.publication))
-        };
-        if let (Meaning::ReadAgain(_), Some((before, _))) = (&meaning, notice.table())
-            && joined(before)
-        {
-            notice.before = None;
-        }
-        (meaning, notice)
-    }
-
-    fn judged(&self, notice: &Notice) -> Meaning {
+    fn meaning(&self, notice: &mut Notice) -> Meaning {
         let Some((before, after)) = notice.table() else {
             return Meaning::Told;
         };
         let published = |table: Option<&Table>| {
             table.is_some_and(|table| table.is_published_by(&self.publication))
         };
-        match (before, after) {
-            (_, Some(now)) if published(after) => {
-                let joined = before.is_some() && !published(before);
-                match joined || notice.rewritten {
-                    true => Meaning::ReadAgain(now.table_name()),
-                    false => Meaning::Told,
-                }
-            }
-            _ if published(before) => Meaning::Told,
+        let (was, is) = (published(before), published(after));
+        let joined = before.is_some() && is && !was;
+        let meaning = match after {
+            Some(now) if is && (joined || notice.rewritten) => Meaning::ReadAgain(now.table_name()),
+            _ if was || is => Meaning::Told,
             _ => Meaning::Nothing,
+        };
+        if joined {
+            notice.before = None;
         }
+        meaning
     }
 
     /// Key and value, framed.
@@ -157,7 +143,7 @@ impl Capture {
             return Err(self.out_of_order("schema change"));
         };
         let commit_lsn = transaction.commit_lsn();
-        let notice = Notice::parse(content).map_err(|source| Error::SchemaChange {
+        let mut notice = Notice::parse(content).map_err(|source| Error::SchemaChange {
             commit_lsn,
             source: source.into(),
         })?;
@@ -166,7 +152,7 @@ impl Capture {
         if is_repeated {
             return Ok(());
         }
-        let (meaning, notice) = self.schema_changes.meaning(notice);
+        let meaning = self.schema_changes.meaning(&mut notice);
         if meaning == Meaning::Nothing {
             return Ok(());
         }
@@ -316,7 +302,8 @@ mod tests {
     #[test]
     fn what_is_not_published_is_not_told() {
         let (ours, others) = (table(r#""lockstep""#), table(r#""other""#));
-        let meaning = |before: &str, after: &str| topic().meaning(notice(before, after, false)).0;
+        let meaning =
+            |before: &str, after: &str| topic().meaning(&mut notice(before, after, false));
         assert_eq!(meaning("null", &others), Meaning::Nothing);
         assert_eq!(meaning(&others, "null"), Meaning::Nothing);
         assert_eq!(meaning("null", &ours), Meaning::Told);
@@ -331,11 +318,11 @@ mod tests {
     fn rows_that_the_log_does_not_tell_are_read() {
         let (ours, others) = (table(r#""lockstep""#), table(r#""other""#));
         let read = Meaning::ReadAgain(TableName::new("public", "t"));
-        let (joins, created) = topic().meaning(notice(&others, &ours, false));
-        assert_eq!(joins, read);
+        let mut created = notice(&others, &ours, false);
+        assert_eq!(topic().meaning(&mut created), read);
         assert_eq!(created.before, None);
-        assert_eq!(topic().meaning(notice(&ours, &ours, true)).0, read);
-        let fresh = topic().meaning(notice("null", &ours, false)).0;
+        assert_eq!(topic().meaning(&mut notice(&ours, &ours, true)), read);
+        let fresh = topic().meaning(&mut notice("null", &ours, false));
         assert_eq!(fresh, Meaning::Told);
     }
 }

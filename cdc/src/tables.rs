@@ -237,8 +237,11 @@ impl Tables {
         let key = self
             .register(&shape.table, &key_subject(&topic), &key)
             .await?;
-        let before = self.latest(&topic, &relation).await?;
-        if let (Acceptance::Compatible, Some(before)) = (acceptance, &before) {
+        let before = match acceptance {
+            Acceptance::Compatible => self.latest(&topic, &relation).await?,
+            Acceptance::Asked => None,
+        };
+        if let Some(before) = &before {
             check_scales(before, &relation)?;
         }
         let value = value_schema(&relation, prefix);

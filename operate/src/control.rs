@@ -1,10 +1,9 @@
 //! Pausing and resuming apply, and single tables of it.
 
 use anyhow::{Context, ensure};
-use applier::control;
+use applier::control::{self, Hold};
 use change::TableName;
 use serde::Serialize;
-use tokio_postgres::types::PgLsn;
 use tokio_postgres::{Client, Transaction};
 
 use crate::audit::{self, Actor, Deed};
@@ -98,25 +97,14 @@ pub async fn hold_table(
 ) -> anyhow::Result<()> {
     let transaction = target.transaction().await.context("begin")?;
     let progress = take(&transaction, pipeline).await?;
-    let sql = "insert into lockstep.held_tables (pipeline, table_schema, table_name, commit_lsn, \
-               commits_offset, cause, reason, held_by) \
-               values ($1, $2, $3, $4, $5, 'operator', $6, $7) on conflict do nothing";
-    let held = transaction
-        .execute(
-            sql,
-            &[
-                &pipeline,
-                &table.schema,
-                &table.name,
-                &PgLsn::from(progress.commit_lsn.as_u64()),
-                &progress.commits_offset,
-                &actor.reason.as_deref().unwrap_or("an operator decided"),
-                &actor.who,
-            ],
-        )
-        .await
-        .context("write lockstep.held_tables")?;
-    ensure!(held == 1, "table {table} is held already");
+    let hold = Hold {
+        cause: "operator",
+        reason: actor.reason.as_deref().unwrap_or("an operator decided"),
+        by: &actor.who,
+    };
+    let held = control::hold_table(&transaction, pipeline, table, &progress, &hold).await;
+    let held = held.context("write lockstep.held_tables")?;
+    ensure!(held, "table {table} is held already");
     let name = table.to_string();
     let deed = Deed {
         action: "pause table",

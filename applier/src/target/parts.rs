@@ -5,10 +5,11 @@
 
 use tokio_postgres::Client;
 
-use super::flight::{Flight, Purpose};
+use super::flight::{Failed, Flight, Purpose};
 use super::letters::Refusal;
 use super::rows;
 use super::session::{BEGIN, Outcome, Session, run, step};
+use super::statements::{Statements, Work};
 use crate::batch::{Aside, Change, Form, HeldKeys, Portion, Sifted, stages};
 use crate::conflicts::Policy;
 use crate::control::Control;
@@ -34,7 +35,7 @@ pub(super) enum Answer {
 }
 
 impl Session {
-    /// As [`Session::apply`].
+    /// As [`Session::apply`]: rows in parts, and changes of tables where they stand among them.
     pub(super) async fn apply_in_parts(
         &mut self,
         portion: &Portion,
@@ -45,10 +46,22 @@ impl Session {
             return Ok(Outcome::OtherRules);
         }
         let mut held = control.held_keys.clone();
-        let live: Vec<&Change> = control.live(&portion.changes).collect();
-        self.rows_in_parts(&live, &mut held).await?;
+        let mut from = 0;
+        for placed in &portion.schema_changes {
+            let before = portion.changes.get(from..placed.changes);
+            let before: Vec<&Change> = control.live(before.unwrap_or_default()).collect();
+            self.rows_in_parts(&before, &mut held).await?;
+            from = placed.changes;
+            self.change_schema(placed, control).await?;
+        }
+        let rest = portion.changes.get(from..).unwrap_or_default();
+        let rest: Vec<&Change> = control.live(rest).collect();
+        self.rows_in_parts(&rest, &mut held).await?;
         self.end_transaction(portion, expected).await?;
-        Ok(Outcome::SetAside)
+        Ok(match held.count() == 0 && control.held_keys.count() == 0 {
+            true => Outcome::Applied,
+            false => Outcome::SetAside,
+        })
     }
 
     /// Applies changes of rows in the transaction that is open: at once where that works, else by
@@ -85,18 +98,7 @@ impl Session {
         run(client, "savepoint rows")
             .await
             .map_err(step("set a savepoint"))?;
-        let mut flight = Flight::default();
-        let mut sent = Ok(());
-        for work in &work {
-            sent = rows::send(&mut flight, client, &self.statements, work).await;
-            if sent.is_err() {
-                break;
-            }
-        }
-        let landed = match sent {
-            Ok(()) => flight.land().await,
-            Err(failed) => Err(failed),
-        };
+        let landed = send_all(client, &self.statements, &work).await;
         let (end, applied) = match landed.map_err(|failed| failed.into_error(&self.pipeline)) {
             Ok(missing) => {
                 self.metrics.missing_rows.inc_by(missing);
@@ -225,18 +227,7 @@ impl Session {
         let stages = stages([change], Form::Stepwise);
         let applied = match self.statements.ready(client, &stages).await {
             Ok(work) => {
-                let mut flight = Flight::default();
-                let mut sent = Ok(());
-                for work in &work {
-                    sent = rows::send(&mut flight, client, &self.statements, work).await;
-                    if sent.is_err() {
-                        break;
-                    }
-                }
-                let landed = match sent {
-                    Ok(()) => flight.land().await,
-                    Err(failed) => Err(failed),
-                };
+                let landed = send_all(client, &self.statements, &work).await;
                 landed.map_err(|failed| failed.into_error(&self.pipeline))
             }
             Err(error) => Err(error),
@@ -271,4 +262,17 @@ impl Session {
         );
         Ok(())
     }
+}
+
+/// Sends what `work` needs, and waits for the answers; says how many rows were missing.
+async fn send_all<'a>(
+    client: &'a Client,
+    statements: &'a Statements,
+    work: &'a [Work<'a>],
+) -> Result<u64, Failed<'a>> {
+    let mut flight = Flight::default();
+    for work in work {
+        rows::send(&mut flight, client, statements, work).await?;
+    }
+    flight.land().await
 }

@@ -1,5 +1,4 @@
-//! Applying a portion in which tables change: what comes before, the change, what comes after, in one
-//! transaction.
+//! Changing a table among the changes of rows, or having it wait.
 
 use change::TableName;
 use tokio_postgres::Client;
@@ -7,14 +6,11 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::PgLsn;
 use tracing::{info, warn};
 
-use super::parts::Begun;
-use super::session::{Outcome, Session, run, step};
+use super::session::{Session, run, step};
 use super::statements::Statements;
 use super::table;
-use crate::batch::{Change, Portion};
-use crate::control::{self, Control};
+use crate::control::{self, Control, Hold};
 use crate::error::{Error, StatementError};
-use crate::progress::Mark;
 use crate::schema_change::{Placed, SchemaPolicy, statements};
 
 /// Readers of a table wait for who waits to change it: they are let through now and then.
@@ -22,43 +18,7 @@ const LOCK_LIMIT: &str = "set local lock_timeout = '5s'";
 const NO_LOCK_LIMIT: &str = "set local lock_timeout = 0";
 
 impl Session {
-    /// As [`Session::apply`].
-    pub(super) async fn apply_in_turn(
-        &mut self,
-        portion: &Portion,
-        expected: Option<&Mark>,
-        control: &Control,
-    ) -> Result<Outcome, Error> {
-        if let Begun::OtherRules = self.begin_transaction(expected, control).await? {
-            return Ok(Outcome::OtherRules);
-        }
-        let mut held = control.held_keys.clone();
-        let mut from = 0;
-        for placed in &portion.schema_changes {
-            let before = portion.changes.get(from..placed.changes);
-            let before: Vec<&Change> = control.live(before.unwrap_or_default()).collect();
-            self.rows_in_parts(&before, &mut held).await?;
-            from = placed.changes;
-            match placed.is_of(&control.held_tables) {
-                false => self.change_schema(placed).await?,
-                true => warn!(
-                    tag = placed.notice().tag,
-                    object = placed.notice().name(),
-                    "not made: the table is held, and is changed by who resumes it"
-                ),
-            }
-        }
-        let rest = portion.changes.get(from..).unwrap_or_default();
-        let rest: Vec<&Change> = control.live(rest).collect();
-        self.rows_in_parts(&rest, &mut held).await?;
-        self.end_transaction(portion, expected).await?;
-        Ok(match held.count() == 0 && control.held_keys.count() == 0 {
-            true => Outcome::Applied,
-            false => Outcome::SetAside,
-        })
-    }
-
-    /// What is done with a schema change, when it is not what it was found to be before.
+    /// What is done with a schema change.
     pub(crate) fn policy(&self, placed: &Placed) -> SchemaPolicy {
         let policy = self.policies.schema_changes.of(&placed.notice().tag);
         // Other statements drop tables, too.
@@ -91,34 +51,41 @@ impl Session {
     pub(crate) async fn hold_table(
         &mut self,
         table: &TableName,
-        mark: &Mark,
         reason: &str,
     ) -> Result<(), Error> {
         let pipeline = self.pipeline.clone();
         let begun = self.connection.transaction().await;
         let transaction = begun.map_err(step("begin"))?;
         let taken = control::take(&transaction, &pipeline).await;
-        taken.map_err(step("take lockstep.progress"))?;
-        let sql = "insert into lockstep.held_tables (pipeline, table_schema, table_name, \
-                   commit_lsn, commits_offset, cause, reason, held_by) \
-                   values ($1, $2, $3, $4, $5, 'error', $6, 'apply') on conflict do nothing";
-        let lsn = PgLsn::from(mark.applied.as_u64());
-        let TableName { schema, name } = table;
-        let held = transaction
-            .execute(
-                sql,
-                &[&pipeline, schema, name, &lsn, &mark.commits_offset, &reason],
-            )
-            .await;
+        let Some(progress) = taken.map_err(step("take lockstep.progress"))? else {
+            return Ok(());
+        };
+        let hold = Hold {
+            cause: "error",
+            reason,
+            by: "apply",
+        };
+        let held = control::hold_table(&transaction, &pipeline, table, &progress, &hold).await;
         held.map_err(step("write lockstep.held_tables"))?;
         transaction.commit().await.map_err(step("commit"))?;
         warn!(%table, reason, "the table waits");
         Ok(())
     }
 
-    async fn change_schema(&mut self, placed: &Placed) -> Result<(), Error> {
+    pub(super) async fn change_schema(
+        &mut self,
+        placed: &Placed,
+        control: &Control,
+    ) -> Result<(), Error> {
         let notice = placed.notice();
         let (tag, object) = (&notice.tag, notice.name());
+        if placed.is_of(&control.held_tables) {
+            warn!(
+                tag,
+                object, "not made: the table is held, and is changed by who resumes it"
+            );
+            return Ok(());
+        }
         // Nothing waits for what is left to somebody but is of no table.
         if notice.refused.is_some() || self.policy(placed) != SchemaPolicy::Apply {
             info!(tag, object, "schema change not made");

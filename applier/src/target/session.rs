@@ -148,7 +148,7 @@ impl Session {
         control: &Control,
     ) -> Result<Outcome, Error> {
         if !portion.schema_changes.is_empty() {
-            return self.apply_in_turn(portion, expected, control).await;
+            return self.apply_in_parts(portion, expected, control).await;
         }
         let resumed = self.open;
         let mut held = control.held_keys.clone();
