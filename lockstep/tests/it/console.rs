@@ -43,11 +43,7 @@ async fn in_trouble() -> Stack {
     stack.ready(1).await;
     let (source, target) = (stack.source().await, stack.target().await);
     source.batch_execute(TABLES).await.expect("make tables");
-    wait::until("a row is written beside apply", async || {
-        let written = target.batch_execute(FOREIGN).await;
-        written.map_err(|error| format!("{error:?}"))
-    })
-    .await;
+    stack.write_beside_apply(FOREIGN).await;
     source.batch_execute(WRITTEN).await.expect("write rows");
     wait::until("apply has set changes aside and goes on", async || {
         let letters = "select count(*) from lockstep.dead_letters where state = 'open'";

@@ -271,10 +271,7 @@ async fn a_table_whose_schema_is_refused_waits_until_it_is_read_again() {
         "alter table notes alter column text type int using text::int",
     )
     .await;
-    pipeline
-        .run(&["resume", "--table=public.notes"])
-        .await
-        .well();
+    resume(&pipeline).await;
     same(&pipeline).await;
 
     // The registry takes this one; its readers would take 1.50 for 15.0.
@@ -291,10 +288,7 @@ async fn a_table_whose_schema_is_refused_waits_until_it_is_read_again() {
         "alter table notes alter column price type numeric(10, 1)",
     )
     .await;
-    pipeline
-        .run(&["resume", "--table=public.notes"])
-        .await
-        .well();
+    resume(&pipeline).await;
     same(&pipeline).await;
 }
 
@@ -311,6 +305,12 @@ async fn read_again(pipeline: &Pipeline, source: &Connection, state: &str) -> St
         }
     })
     .await
+}
+
+/// Lets the notes catch up.
+async fn resume(pipeline: &Pipeline) {
+    let resumed = pipeline.run(&["resume", "--table=public.notes"]).await;
+    resumed.well();
 }
 
 /// Waits until the notes wait, for this reason.
@@ -412,10 +412,7 @@ async fn a_table_whose_change_is_held_waits_and_the_others_go_on() {
         .batch_execute(by_hand)
         .await
         .expect("change the table");
-    pipeline
-        .run(&["resume", "--table=public.notes"])
-        .await
-        .well();
+    resume(&pipeline).await;
     let target_schema = schema_of(&pipeline.target).expect("dump");
     assert!(target_schema.contains("public.gone"), "{target_schema}");
     target.batch_execute("drop table gone").await.unwrap();

@@ -71,6 +71,16 @@ impl Stack {
         command::lockstep(self.process.dir(), &all).await
     }
 
+    /// Writes to the target what apply knows nothing of, as soon as apply has made the table.
+    pub(crate) async fn write_beside_apply(&self, sql: &str) {
+        let target = self.target().await;
+        testkit::wait::until("a row is written beside apply", async || {
+            let written = target.batch_execute(sql).await;
+            written.map_err(|error| format!("{error:?}"))
+        })
+        .await;
+    }
+
     pub(crate) fn api(&self) -> String {
         format!("http://127.0.0.1:{}", self.port("api"))
     }
