@@ -5,7 +5,14 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # Schemathesis.
 export LOCKSTEP_TEST_TOOLS ?= $(TARGET)/test-tools
 
-.PHONY: help check fmt test test-kafka prove bench demo screenshots up down logs health
+# Modules of lockstep's tests that go through all of a pipeline, types and catalogs above all.
+VERSIONED := changes:: columns:: control:: differences:: every_type:: filters:: first_snapshot:: generated:: \
+    indexes:: large:: lossless:: schema_changes:: sequences:: setup:: snapshot:: two_phase:: types:: verify::
+
+# What is random in its order as well, and long: of `make prove`.
+NOT_LONG := --skip storm::
+
+.PHONY: help check fmt test test-kafka test-postgres prove bench demo screenshots up down logs health
 .DEFAULT_GOAL := help
 
 help: ## list the recipes
@@ -22,19 +29,30 @@ fmt: ## format the code
 
 test: ## every test, with the real servers; installs what they need
 	tools/install-needs test
-	cargo test $(CARGO_FLAGS) --workspace
+	cargo test $(CARGO_FLAGS) --workspace -- $(NOT_LONG)
 
 test-kafka: ## the tests that use Kafka, against Apache Kafka instead of the local broker
 	tools/install-needs kafka
-	LOCKSTEP_TEST_KAFKA=apache cargo test $(CARGO_FLAGS) --workspace --exclude api --exclude gateway --exclude service --test it
+	LOCKSTEP_TEST_KAFKA=apache cargo test $(CARGO_FLAGS) --workspace --exclude api --exclude gateway --exclude service --test it -- $(NOT_LONG)
 	LOCKSTEP_TEST_KAFKA=apache cargo run -q $(CARGO_FLAGS) -p testkit --bin with-kafka -- cargo test $(CARGO_FLAGS) -p local --test kafka
+
+test-postgres: ## the tests of what depends on Postgres' version, on 16, 17 and 18
+	tools/install-needs postgres
+	cargo test $(CARGO_FLAGS) -p applier -p cdc -p lockstep --test it --no-run
+	for major in 16 17 18; do \
+	    echo "Postgres $$major"; \
+	    LOCKSTEP_PG_BIN=$$(tools/postgres $$major) && export LOCKSTEP_PG_BIN || exit; \
+	    cargo test $(CARGO_FLAGS) -p applier --test it || exit; \
+	    cargo test $(CARGO_FLAGS) -p cdc --test it || exit; \
+	    cargo test $(CARGO_FLAGS) -p lockstep --test it -- $(VERSIONED) || exit; \
+	done
 
 screenshots: ## renew the pictures of the web pages in docs/images
 	tools/install-needs test
 	mkdir -p docs/images
 	LOCKSTEP_TEST_SCREENSHOTS=$(CURDIR)/docs/images cargo test $(CARGO_FLAGS) -p lockstep --test it -- browser:: console::
 
-prove: ## the promises at full length: a minute of pgbench under kill -9
+prove: ## the promises at full length: a minute of pgbench under kill -9, ten of a storm of DDL and DML
 	tools/install-needs test
 	tools/prove
 

@@ -5,6 +5,7 @@ use service::KafkaOption;
 use service::postgres::Dsn;
 
 use crate::conflicts::Conflicts;
+use crate::differences::Differences;
 use crate::schema_change::SchemaChanges;
 
 /// The settings of the applier.
@@ -57,4 +58,6 @@ pub struct Config {
     pub conflicts: Conflicts,
     #[command(flatten)]
     pub schema_changes: SchemaChanges,
+    #[command(flatten)]
+    pub differences: Differences,
 }

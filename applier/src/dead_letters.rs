@@ -1,8 +1,9 @@
 //! What operators do with changes that were set aside.
 
 use serde::{Deserialize, Serialize};
-use service::postgres::Dsn;
+use service::postgres::{Dsn, connect};
 
+use crate::differences::Differences;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
@@ -32,7 +33,8 @@ pub struct Side {
 
 /// Applies the open ones among these letters, and all that share a key with them, in commit order.
 /// One that is refused again stays open with all that follow it, and so does one that still cannot be
-/// decoded, with the schemas that `registry` (its URL) knows now. Apply stands still meanwhile.
+/// decoded, with the schemas that `registry` (its URL) knows now. Apply stands still meanwhile. Of
+/// `differences` the key of hashes is needed, where a record is decoded that has such.
 ///
 /// # Errors
 /// When the target does not answer, or refuses for another reason than the data; nothing is
@@ -43,9 +45,10 @@ pub async fn redrive(
     ids: &[i64],
     who: &str,
     registry: &str,
+    differences: &Differences,
 ) -> Result<Redriven, Error> {
     let registry = Registry::new(registry)?;
-    let mut session = session(target, pipeline).await?;
+    let mut session = session(target, pipeline, differences).await?;
     session.redrive(ids, who, &registry).await
 }
 
@@ -54,11 +57,24 @@ pub async fn redrive(
 /// # Errors
 /// When the target does not answer, or lacks the table.
 pub async fn sides(target: &Dsn, pipeline: &str, id: i64) -> Result<Option<Vec<Side>>, Error> {
-    session(target, pipeline).await?.sides(id).await
+    let differences = Differences::default();
+    session(target, pipeline, &differences)
+        .await?
+        .sides(id)
+        .await
 }
 
-async fn session(target: &Dsn, pipeline: &str) -> Result<Session, Error> {
+async fn session(
+    target: &Dsn,
+    pipeline: &str,
+    differences: &Differences,
+) -> Result<Session, Error> {
     // Nobody asks this session for its metrics.
     let metrics = Metrics::register(&prometheus::Registry::new())?;
-    Session::connect(target, pipeline, Policies::default(), &metrics).await
+    let client = connect(target, "lockstep dead-letters").await?;
+    let policies = Policies {
+        differences: differences.or_stored(&client, pipeline).await?,
+        ..Policies::default()
+    };
+    Session::connect(target, pipeline, policies, &metrics).await
 }

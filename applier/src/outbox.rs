@@ -4,31 +4,18 @@
 //! is marked when Kafka has acknowledged its record. Who dies between the two leaves it unmarked, and
 //! it is written again: at least once, with its id. Apply only rings; it waits for nothing here.
 
-use std::sync::Arc;
-
 use change::{Lsn, framing};
 use futures_util::future::join_all;
 use service::postgres::{Connection, connect};
 use service::{Backoff, Health};
-use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 use tokio_postgres::Row;
 use tokio_postgres::types::PgLsn;
 
+use crate::bell::Bell;
 use crate::config::Config;
 use crate::decode;
-use crate::error::{Error, RecordPlace, StatementError};
+use crate::error::{Error, RecordPlace, step};
 use crate::kafka::{Letters, Original, Outgoing};
-
-/// Publishes letters until it is dropped.
-pub(crate) struct Outbox {
-    bell: Bell,
-    task: JoinHandle<()>,
-}
-
-/// Says that there may be letters.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Bell(Arc<Notify>);
 
 /// Letters that are read from the target at once.
 const LETTERS: i64 = 100;
@@ -37,8 +24,8 @@ const BYTES: usize = 8 << 20;
 
 /// The first ones, those of one partition in its order.
 const WAITING: &str = "select * from (select id, pipeline, table_schema, table_name, commit_lsn, \
-    ordinal, topic, kafka_partition, kafka_offset, op, error_class, sqlstate, constraint_name, \
-    error, attempts from lockstep.dead_letters \
+    ordinal, topic, kafka_partition, kafka_offset, schema_id, op, error_class, sqlstate, \
+    constraint_name, error, attempts from lockstep.dead_letters \
     where pipeline = $1 and published_at is null order by id limit $2) as waiting \
     order by topic, kafka_partition, kafka_offset";
 
@@ -47,34 +34,12 @@ const MARK: &str = "update lockstep.dead_letters set published_at = clock_timest
 
 /// Says why a letter is without its record's bytes.
 const RECORD: &str = "lockstep.record";
+const TOO_LONG: &str = "too long";
 
-impl Outbox {
-    pub(crate) fn start(config: &Config, health: &Health) -> Self {
-        let bell = Bell::default();
-        let task = tokio::spawn(publish(config.clone(), health.clone(), bell.clone()));
-        Self { bell, task }
-    }
-
-    pub(crate) fn bell(&self) -> Bell {
-        self.bell.clone()
-    }
-}
-
-impl Drop for Outbox {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl Bell {
-    pub(crate) fn ring(&self) {
-        self.0.notify_one();
-    }
-}
-
-async fn publish(config: Config, health: Health, bell: Bell) {
+/// Publishes letters whenever the bell is rung.
+pub(crate) async fn publish(config: Config, health: Health, bell: Bell) {
     loop {
-        bell.0.notified().await;
+        bell.rung().await;
         let mut backoff = Backoff::default();
         let mut is_told = false;
         while let Err(error) = drain(&config, &health).await {
@@ -98,7 +63,7 @@ async fn drain(config: &Config, health: &Health) -> Result<(), Error> {
     let mut kafka = None;
     loop {
         let waiting = target.query(WAITING, &[&config.pipeline, &LETTERS]).await;
-        let waiting = waiting.map_err(failed("read lockstep.dead_letters"))?;
+        let waiting = waiting.map_err(step("read lockstep.dead_letters"))?;
         if waiting.is_empty() {
             return Ok(());
         }
@@ -133,13 +98,13 @@ async fn publish_some<'a>(
     }
     let (some, rest) = letters.split_at(outgoing.len());
     let outgoing = outgoing.into_iter();
-    let published = outgoing.map(|letter| kafka.publish(letter, (RECORD, "too long")));
+    let published = outgoing.map(|letter| kafka.publish(letter, (RECORD, TOO_LONG)));
     let published = join_all(published).await;
     let acknowledged = some.iter().zip(&published);
     let acknowledged = acknowledged.filter(|(_, published)| published.is_ok());
     let ids: Vec<i64> = acknowledged.map(|(letter, _)| letter.get("id")).collect();
     let marked = target.execute(MARK, &[&ids]).await;
-    marked.map_err(failed("write lockstep.dead_letters"))?;
+    marked.map_err(step("write lockstep.dead_letters"))?;
     published.into_iter().collect::<Result<(), Error>>()?;
     Ok(rest)
 }
@@ -163,6 +128,13 @@ fn is_of(original: &Original, letter: &Row) -> bool {
     };
     let ordinal: i64 = letter.get("ordinal");
     head.position.commit_lsn == lsn(letter) && i64::try_from(head.position.ordinal) == Ok(ordinal)
+}
+
+/// Whether what stands at the letter's place is the first part of its record.
+fn is_part(original: &Original, letter: &Row) -> bool {
+    let value = original.value.as_deref().unwrap_or_default();
+    let schema = framing::split(value).map(|(schema, _)| i64::from(schema.0));
+    schema != Ok(letter.get::<_, i64>("schema_id"))
 }
 
 fn lsn(letter: &Row) -> Lsn {
@@ -205,18 +177,16 @@ fn outgoing(letter: &Row, original: Option<Original>) -> Outgoing {
         let value: Option<String> = letter.get(column);
         headers.extend(value.map(|value| (name, value)));
     }
-    if original.is_none() {
+    let Some(mut original) = original else {
         headers.push((RECORD, "gone".to_owned()));
+        return Outgoing {
+            original: Original::default(),
+            headers,
+        };
+    };
+    if is_part(&original, letter) {
+        headers.push((RECORD, TOO_LONG.to_owned()));
+        original.value = None;
     }
-    Outgoing {
-        original: original.unwrap_or_default(),
-        headers,
-    }
-}
-
-fn failed(step: &'static str) -> impl FnOnce(tokio_postgres::Error) -> Error {
-    move |error| Error::Target {
-        step,
-        source: StatementError(error),
-    }
+    Outgoing { original, headers }
 }

@@ -7,12 +7,14 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::aside;
+use crate::bell::{Bells, Beside};
 use crate::config::Config;
 use crate::consume::Reader;
 use crate::error::Error;
+use crate::indexes;
 use crate::kafka::CommitsConsumer;
 use crate::metrics::{self, Metrics};
-use crate::outbox::{Bell, Outbox};
+use crate::outbox;
 use crate::progress::Mark;
 use crate::steps::Steps;
 use crate::target::Session;
@@ -27,15 +29,26 @@ const WAITING_PORTIONS: usize = 1;
 pub async fn run(config: Config, monitor: Monitor, shutdown: Shutdown) -> Result<(), Error> {
     let metrics = Metrics::register(&monitor.metrics)?;
     let _watch = aside::watch(&config, &monitor.metrics)?;
-    let outbox = Outbox::start(&config, &monitor.health);
+    let letters =
+        Beside::start(|bell| outbox::publish(config.clone(), monitor.health.clone(), bell));
+    let indexes = Beside::start(|bell| indexes::build(config.clone(), bell));
+    let bells = Bells {
+        letters: letters.bell(),
+        indexes: indexes.bell(),
+    };
     for dependency in [metrics::KAFKA, metrics::TARGET] {
         let state = Err("not connected yet".to_owned());
         monitor.health.set(dependency, state);
     }
     let mut backoff = Backoff::default();
     loop {
-        let bell = outbox.bell();
-        let attempt = attempt(&config, &metrics, &monitor, &shutdown, (bell, &mut backoff));
+        let attempt = attempt(
+            &config,
+            &metrics,
+            &monitor,
+            &shutdown,
+            (&bells, &mut backoff),
+        );
         let error = match Box::pin(attempt).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
@@ -60,12 +73,12 @@ async fn attempt(
     metrics: &Metrics,
     monitor: &Monitor,
     shutdown: &Shutdown,
-    (bell, backoff): (Bell, &mut Backoff),
+    (bells, backoff): (&Bells, &mut Backoff),
 ) -> Result<(), Error> {
     let work = async {
         let health = &monitor.health;
         let session = Session::open(config, metrics).await?;
-        let mut steps = Steps::begin(session, metrics, bell).await?;
+        let mut steps = Steps::begin(session, metrics, bells).await?;
         health.set(metrics::TARGET, Ok(()));
         note_start(config, metrics, steps.mark());
         let mark = steps.mark().cloned();

@@ -18,6 +18,7 @@ use crate::consume::{Link, Source};
 pub const SQL: &str = concat!(
     include_str!("../../sql/target/progress.sql"),
     include_str!("../../sql/target/operations.sql"),
+    include_str!("../../sql/target/indexes.sql"),
 );
 
 /// How far a pipeline is.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use change::TableName;
+use change::envelope::is_part_schema;
 use change::framing::SchemaId;
 use change::topic::Topics;
 use serde_json::Value;
@@ -15,7 +16,8 @@ use tracing::warn;
 
 use crate::config::Config;
 use crate::decode::Plan;
-use crate::error::{Error, StatementError};
+use crate::differences::{Differences, DifferencesError};
+use crate::error::{Error, step};
 use crate::metrics::REGISTRY;
 use crate::registry::Registry;
 
@@ -24,11 +26,20 @@ use crate::registry::Registry;
 /// Each is kept on the target with its fingerprint when it is first seen. So a registry that was
 /// replaced is noticed, and one that is away is not missed.
 pub(crate) struct Schemas {
-    plans: HashMap<SchemaId, Arc<Plan>>,
+    known: HashMap<SchemaId, Holds>,
     registry: Registry,
     target: Dsn,
     topics: Topics,
+    differences: Differences,
     health: Health,
+}
+
+/// What records of a schema hold.
+#[derive(Clone)]
+pub(crate) enum Holds {
+    Changes(Arc<Plan>),
+    /// Of records of any schema and topic.
+    Parts,
 }
 
 struct Stored {
@@ -41,10 +52,11 @@ impl Schemas {
     /// When no client of the registry can be made.
     pub(crate) fn new(config: &Config, health: &Health) -> Result<Self, Error> {
         Ok(Self {
-            plans: HashMap::new(),
+            known: HashMap::new(),
             registry: Registry::new(&config.registry)?,
             target: config.target.clone(),
             topics: config.prefix.clone(),
+            differences: config.differences.clone(),
             health: health.clone(),
         })
     }
@@ -53,15 +65,23 @@ impl Schemas {
     ///
     /// # Errors
     /// When nobody knows the schema, when it is another than it was, or not one of ours.
-    pub(crate) async fn plan(&mut self, schema: SchemaId, topic: &str) -> Result<Arc<Plan>, Error> {
-        if let Some(plan) = self.plans.get(&schema) {
-            return match plan.topic == topic {
-                true => Ok(Arc::clone(plan)),
-                false => Err(foreign(topic, plan)),
-            };
+    pub(crate) async fn holds(&mut self, schema: SchemaId, topic: &str) -> Result<Holds, Error> {
+        match self.known.get(&schema) {
+            Some(Holds::Changes(plan)) if plan.topic != topic => return Err(foreign(topic, plan)),
+            Some(holds) => return Ok(holds.clone()),
+            None => {}
         }
         let text = self.text(schema, topic).await?;
-        let plan = Plan::compile(schema, topic, &text).map_err(|source| Error::Schema {
+        let holds = match is_part_schema(&text) {
+            true => Holds::Parts,
+            false => Holds::Changes(self.plan(schema, topic, &text)?),
+        };
+        self.known.insert(schema, holds.clone());
+        Ok(holds)
+    }
+
+    fn plan(&self, schema: SchemaId, topic: &str, text: &str) -> Result<Arc<Plan>, Error> {
+        let plan = Plan::compile(schema, topic, text).map_err(|source| Error::Schema {
             schema,
             topic: topic.to_owned(),
             source,
@@ -70,9 +90,18 @@ impl Schemas {
         if self.topics.data(&plan.relation.table)? != topic {
             return Err(foreign(topic, &plan));
         }
-        let plan = Arc::new(plan);
-        self.plans.insert(schema, Arc::clone(&plan));
-        Ok(plan)
+        let plan = plan.under(&self.differences)?;
+        let is_other = |holds: &Holds| match holds {
+            Holds::Changes(other) => {
+                other.target == plan.target && other.relation.table != plan.relation.table
+            }
+            Holds::Parts => false,
+        };
+        if self.known.values().any(is_other) {
+            let target = plan.target.to_string();
+            return Err(DifferencesError::OneTarget(target).into());
+        }
+        Ok(Arc::new(plan))
     }
 
     /// The table whose changes `topic` holds.
@@ -145,7 +174,7 @@ fn state(registered: &Result<String, Error>) -> Result<(), String> {
 async fn stored(target: &Client, schema: SchemaId) -> Result<Option<Stored>, Error> {
     let query = "select schema, fingerprint from lockstep.schemas where id = $1";
     let row = target.query_opt(query, &[&i64::from(schema.0)]).await;
-    let row = row.map_err(failed("read lockstep.schemas"))?;
+    let row = row.map_err(step("read lockstep.schemas"))?;
     Ok(row.map(|row| Stored {
         text: row.get(0),
         fingerprint: row.get(1),
@@ -161,15 +190,8 @@ async fn keep(target: &Client, schema: SchemaId, topic: &str, text: &str) -> Res
             &[&i64::from(schema.0), &topic, &fingerprint(text), &text],
         )
         .await
-        .map_err(failed("write lockstep.schemas"))?;
+        .map_err(step("write lockstep.schemas"))?;
     Ok(())
-}
-
-fn failed(step: &'static str) -> impl FnOnce(tokio_postgres::Error) -> Error {
-    move |error| Error::Target {
-        step,
-        source: StatementError(error),
-    }
 }
 
 /// SHA-256 of the schema as JSON with sorted attributes and no spaces: registries may reorder and

@@ -6,11 +6,11 @@ use change::Lsn;
 use tracing::info;
 
 use crate::batch::Portion;
+use crate::bell::Bells;
 use crate::control::Control;
 use crate::decode::Action;
 use crate::error::Error;
 use crate::metrics::{self, Metrics};
-use crate::outbox::Bell;
 use crate::progress::{Mark, Phase};
 use crate::schema_change::SchemaPolicy;
 use crate::target::{Outcome, Session};
@@ -27,9 +27,10 @@ pub(crate) struct Steps {
     /// Where the target is; `None` while it is nowhere.
     mark: Option<Mark>,
     metrics: Metrics,
-    bell: Bell,
-    /// Whether something was set aside in the transaction that is open.
+    bells: Bells,
+    /// Whether something was set aside in the transaction that is open, or a table changed.
     is_aside: bool,
+    is_changed: bool,
 }
 
 impl Steps {
@@ -38,19 +39,21 @@ impl Steps {
     pub(crate) async fn begin(
         session: Session,
         metrics: &Metrics,
-        bell: Bell,
+        bells: &Bells,
     ) -> Result<Self, Error> {
         let mark = session.progress().await?.map(|progress| progress.mark());
         let control = session.control().await?;
-        // For what was set aside by who died then.
-        bell.ring();
+        // For what was set aside and written down by who died then.
+        bells.letters.ring();
+        bells.indexes.ring();
         let mut steps = Self {
             session,
             control: Control::default(),
             mark,
             metrics: metrics.clone(),
-            bell,
+            bells: bells.clone(),
             is_aside: false,
+            is_changed: false,
         };
         steps.heed(control);
         Ok(steps)
@@ -134,7 +137,14 @@ impl Steps {
                     notice.tag,
                     placed.commit_lsn()
                 ),
-                (None, None) => continue,
+                (None, None) => match self.session.untranslatable(placed).await? {
+                    Some(why) => format!(
+                        "{} at {}: {why}: make the change here, let the applier's options fit, then resume",
+                        notice.tag,
+                        placed.commit_lsn()
+                    ),
+                    None => continue,
+                },
             };
             // By both names, where it was renamed.
             for table in placed.tables() {
@@ -209,10 +219,14 @@ impl Steps {
         }
         self.note(portion, started);
         self.is_aside |= outcome == Outcome::SetAside;
+        self.is_changed |= !portion.schema_changes.is_empty();
         if let Some(mark) = portion.mark() {
             self.mark = Some(mark.clone());
             if std::mem::take(&mut self.is_aside) {
-                self.bell.ring();
+                self.bells.letters.ring();
+            }
+            if std::mem::take(&mut self.is_changed) {
+                self.bells.indexes.ring();
             }
         }
         if outcome == Outcome::SetAside {

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use change::Lsn;
 use change::commit::CommitKind;
-use change::envelope::Op;
+use change::envelope::{Head, Op, is_own_message};
 use change::schema_change;
 use service::Shutdown;
 use service::postgres::Connection;
@@ -13,18 +13,22 @@ use service::postgres::Connection;
 use crate::catalog::Shape;
 use crate::encode::{self, Encoder, Record, Step, TablePlan};
 use crate::error::Error;
+use crate::goal::Goal;
 use crate::horizon::Horizon;
 use crate::kafka::{Kafka, Queued};
 use crate::link::Link;
+use crate::messages::Messages;
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::publish::Batch;
-use crate::resnapshot::{self, Chunk, Outcome, Resnapshot, Touch, Watermark, Window, answer};
+use crate::resnapshot::{
+    self, Chunk, Outcome, Resnapshot, Strays, Touch, Watermark, Window, answer,
+};
 use crate::schema_changes::SchemaChanges;
 use crate::source::SlotName;
 use crate::spool::Spool;
 use crate::tables::{Acceptance, Tables};
-use crate::transaction::{Novelty, OpenTransaction};
+use crate::transaction::{Collection, Novelty, OpenTransaction};
 use crate::wire::copy::CopyDecoder;
 use crate::wire::pgoutput::{self, Framing, Message, Timing};
 use crate::wire::{Oid, PgTimestamp, Xid};
@@ -56,8 +60,11 @@ pub(crate) struct Capture {
     /// The transaction in progress whose part is arriving.
     pub segment: Option<Xid>,
     pub schema_changes: SchemaChanges,
+    pub messages: Messages,
     /// Tables that are read once more.
     pub resnapshot: Resnapshot,
+    /// Where the stream ends, if it does.
+    pub goal: Goal,
 }
 
 impl Capture {
@@ -91,14 +98,30 @@ impl Capture {
 
     /// The source has sent everything before `sent_lsn`, and would have sent what committed there.
     pub(crate) fn quiet(&mut self, sent_lsn: Lsn) {
+        let sent_lsn = self.goal.within(sent_lsn);
         self.progress.quiet(sent_lsn);
         if self.transaction.is_none() {
-            self.horizon.rise(sent_lsn.just_before());
+            self.passed(sent_lsn);
         }
     }
 
-    /// Takes one message of the stream.
-    pub(crate) async fn handle(&mut self, data: &[u8]) -> Result<(), Error> {
+    /// All that committed before `lsn` has come.
+    fn passed(&mut self, lsn: Lsn) {
+        self.goal.passed(lsn);
+        self.horizon.rise(self.goal.within(lsn).just_before());
+    }
+
+    /// Whether the stream has come to its end, and all of it counts or is on its way.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.goal.is_reached() && self.batch.is_empty()
+    }
+
+    /// Takes one message of the stream, which the source sent at `sent_at`.
+    pub(crate) async fn handle(&mut self, data: &[u8], sent_at: PgTimestamp) -> Result<(), Error> {
+        if self.goal.is_reached() {
+            // The next stream brings it.
+            return Ok(());
+        }
         let framing = match self.segment {
             Some(_) => Framing::InStream,
             None => Framing::Plain,
@@ -106,18 +129,20 @@ impl Capture {
         let framed = pgoutput::decode(data, framing)?;
         match (self.segment, framed.message) {
             (Some(_), Message::StreamStop) => self.segment = None,
-            (Some(xid), _) => {
-                let writer = framed.xid.unwrap_or(xid);
+            (Some(xid), message) => {
+                let writer = writer_of(&message).or(framed.xid).unwrap_or(xid);
                 self.spool.append(xid, writer, data).await?;
             }
-            (None, message) => self.control(message).await?,
+            (None, message) => self.control(message, sent_at).await?,
         }
         Ok(())
     }
 
     /// Takes a message from outside of streamed parts.
-    async fn control(&mut self, message: Message<'_>) -> Result<(), Error> {
+    async fn control(&mut self, message: Message<'_>, sent_at: PgTimestamp) -> Result<(), Error> {
         match message {
+            Message::Begin(begin) if self.goal.passed(begin.final_lsn) => {}
+            Message::StreamCommit(commit) if self.goal.passed(commit.commit_lsn) => {}
             Message::Begin(begin) => self.begin(begin.xid, begin.final_lsn, begin.commit_time),
             Message::Commit(commit) => self.commit(commit.end_lsn),
             Message::StreamStart(start) => self.segment = Some(start.xid),
@@ -128,9 +153,12 @@ impl Capture {
                 self.commit(commit.end_lsn);
             }
             Message::LogicalMessage(message) if message.timing == Timing::Immediate => {
-                if message.prefix == HEARTBEAT_PREFIX {
+                match message.prefix {
                     // The message's LSN is its end, where the next record may be a commit.
-                    self.horizon.rise(message.lsn.just_before());
+                    HEARTBEAT_PREFIX => self.passed(message.lsn),
+                    prefix if is_own_message(prefix) => {}
+                    _ if self.goal.passed(message.lsn.just_before()) => {}
+                    _ => self.message_alone(&message, sent_at).await?,
                 }
             }
             Message::StreamStop => return Err(self.out_of_order("StreamStop")),
@@ -167,7 +195,12 @@ impl Capture {
             }
             Message::Insert(insert) => {
                 if let Some(plan) = self.tables.plan_of(insert.relation)? {
-                    let step = encode::insert(Op::Create, &insert.new);
+                    let step = encode::inserted(&insert.new);
+                    if step.op == Op::Update {
+                        let why = "a row came into the filter without its large values";
+                        self.read_again(insert.relation, why, Strays::Stay, None)
+                            .await?;
+                    }
                     self.publish(insert.relation, &plan, &step).await?;
                 }
             }
@@ -200,8 +233,10 @@ impl Capture {
             Message::LogicalMessage(message) if message.prefix == schema_change::MESSAGE_PREFIX => {
                 self.schema_change(message.content).await?;
             }
-            // Types are looked up in the catalog; where a change came from first, and what another
-            // transactional message says, is not replicated.
+            Message::LogicalMessage(message) if !is_own_message(message.prefix) => {
+                self.message(&message).await?;
+            }
+            // Types are looked up in the catalog; where a change came from first is not replicated.
             Message::Type(_) | Message::Origin(_) | Message::LogicalMessage(_) => {}
             Message::Begin(_)
             | Message::Commit(_)
@@ -219,14 +254,19 @@ impl Capture {
     }
 
     fn begin(&mut self, xid: Xid, commit_lsn: Lsn, commit_time: PgTimestamp) {
-        self.progress.begun();
         self.resnapshot.begun(xid);
+        self.open(Some(xid), commit_lsn, commit_time);
+    }
+
+    /// What is published from here to [`Self::commit`] belongs together.
+    pub(crate) fn open(&mut self, xid: Option<Xid>, commit_lsn: Lsn, commit_time: PgTimestamp) {
+        self.progress.begun();
         let transaction =
             OpenTransaction::new(xid, commit_lsn, commit_time, self.published, now_ms());
         self.transaction = Some(transaction);
     }
 
-    fn commit(&mut self, end_lsn: Lsn) {
+    pub(crate) fn commit(&mut self, end_lsn: Lsn) {
         let Some(transaction) = self.transaction.take() else {
             return;
         };
@@ -244,6 +284,7 @@ impl Capture {
 
     /// Takes note of how a table looks from here on.
     pub(crate) async fn described(&mut self, shape: Shape) -> Result<(), Error> {
+        let shape = self.tables.by_present_name(shape);
         if self.tables.is_news(&shape) {
             self.resnapshot.altered(shape.oid);
         }
@@ -285,7 +326,7 @@ impl Capture {
         let commit_lsn = transaction.commit_lsn();
         let table = chunk.shape.table.clone();
         let oid = chunk.shape.oid;
-        if self.tables.refusal_of(&table).is_some() {
+        if self.tables.refusal_of(&table).is_some() || chunk.strays == Strays::Go {
             return self.accept(chunk).await;
         }
         let plan = match self.learn(chunk.shape, Acceptance::Asked).await? {
@@ -337,7 +378,7 @@ impl Capture {
             return Ok(());
         }
         let commit_lsn = transaction.commit_lsn();
-        let meta = transaction.next_record(self.epoch, oid);
+        let meta = transaction.next_record(self.epoch, Collection::Table(oid));
         let time_ms = transaction.commit_time_ms();
         let encode_error = |source| Error::Encode { commit_lsn, source };
         let prepared = encode::prepare(plan, step).map_err(encode_error)?;
@@ -346,11 +387,35 @@ impl Capture {
             .encoder
             .encode(&prepared, &meta)
             .map_err(encode_error)?;
-        self.send(&plan.topic, &record, time_ms).await
+        self.send(&plan.topic, &record, meta.head(), time_ms).await
+    }
+
+    /// Sends a record whose place is `head`, in parts where it is longer than one may be.
+    pub(crate) async fn send(
+        &mut self,
+        topic: &str,
+        record: &Record<'_>,
+        head: Head,
+        time_ms: i64,
+    ) -> Result<(), Error> {
+        let commit_lsn = head.position.commit_lsn;
+        let encode_error = |source| Error::Encode { commit_lsn, source };
+        let cut = self.encoder.limit.cut(record, head).map_err(encode_error)?;
+        let Some(cut) = cut else {
+            return self.queue(topic, record, time_ms).await;
+        };
+        if let Some(transaction) = &mut self.transaction {
+            transaction.prolong(cut.parts() - 1);
+        }
+        for part in cut {
+            self.queue(topic, &part.map_err(encode_error)?, time_ms)
+                .await?;
+        }
+        Ok(())
     }
 
     /// Queues a record. While Kafka does not take it the source hears from us all the same.
-    pub(crate) async fn send(
+    pub(crate) async fn queue(
         &mut self,
         topic: &str,
         record: &Record<'_>,
@@ -376,6 +441,17 @@ impl Capture {
             slot: self.slot.clone(),
             message,
         }
+    }
+}
+
+/// Who wrote a message that says so itself. Of those that `pg_logical_emit_message` writes, pgoutput
+/// names the transaction only, and not the subtransaction that may be rolled back.
+fn writer_of(message: &Message<'_>) -> Option<Xid> {
+    match message {
+        Message::LogicalMessage(message) if message.prefix == schema_change::MESSAGE_PREFIX => {
+            schema_change::writer(message.content).map(Xid)
+        }
+        _ => None,
     }
 }
 

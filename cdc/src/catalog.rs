@@ -6,6 +6,8 @@ use std::collections::hash_map::Entry;
 use change::relation::{Column, Key, PgType, Relation};
 use change::value::{BaseType, Mapping};
 use change::{OWN_SCHEMA, TableName};
+use service::postgres::passes;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 
 use crate::wire::Oid;
@@ -18,6 +20,14 @@ pub(crate) struct Shape {
     pub table: TableName,
     pub identity: ReplicaIdentity,
     pub columns: Vec<ShapeColumn>,
+}
+
+/// A table and what of it is published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Published {
+    pub shape: Shape,
+    /// The publication's condition for rows, over the table's columns; none where all are published.
+    pub filter: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +70,7 @@ pub enum CatalogError {
 impl CatalogError {
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Query(error) => error.is_closed() || error.code().is_none(),
+            Self::Query(error) => passes(error),
             Self::NoIdentity(_) | Self::NoBinary { .. } | Self::TypeGone { .. } => false,
         }
     }
@@ -90,7 +100,7 @@ impl From<&pgoutput::Relation<'_>> for Shape {
 pub(crate) async fn published(
     client: &Client,
     publication: &str,
-) -> Result<Vec<Shape>, CatalogError> {
+) -> Result<Vec<Published>, CatalogError> {
     look_up(client, publication, None).await
 }
 
@@ -102,40 +112,46 @@ pub(crate) async fn published_table(
     client: &Client,
     publication: &str,
     table: &TableName,
-) -> Result<Option<Shape>, CatalogError> {
-    let shapes = look_up(client, publication, Some(table)).await?;
-    Ok(shapes.into_iter().next())
+) -> Result<Option<Published>, CatalogError> {
+    let tables = look_up(client, publication, Some(table)).await?;
+    Ok(tables.into_iter().next())
 }
 
 async fn look_up(
     client: &Client,
     publication: &str,
     table: Option<&TableName>,
-) -> Result<Vec<Shape>, CatalogError> {
+) -> Result<Vec<Published>, CatalogError> {
     let schema = table.map(|table| table.schema.as_str());
     let name = table.map(|table| table.name.as_str());
     let rows = client
         .query(PUBLISHED, &[&publication, &OWN_SCHEMA, &schema, &name])
         .await
         .map_err(CatalogError::Query)?;
-    let mut shapes: Vec<Shape> = Vec::new();
+    let mut tables: Vec<Published> = Vec::new();
     for row in rows {
         let oid: Oid = row.get("oid");
-        if shapes.last().is_none_or(|shape| shape.oid != oid) {
-            shapes.push(shape(&row, oid)?);
+        if tables.last().is_none_or(|table| table.shape.oid != oid) {
+            tables.push(Published {
+                shape: shape(&row, oid)?,
+                filter: row.get("filter"),
+            });
         }
-        let last = shapes.last_mut().expect("pushed above when there was none");
-        last.columns.push(ShapeColumn {
-            name: row.get("column_name"),
-            type_oid: row.get("atttypid"),
-            type_modifier: row.get("atttypmod"),
-            identity: row.get("in_identity"),
-        });
+        let last = tables.last_mut().expect("pushed above when there was none");
+        // A table of generated columns only has none.
+        if let Some(name) = row.get("column_name") {
+            last.shape.columns.push(ShapeColumn {
+                name,
+                type_oid: row.get("atttypid"),
+                type_modifier: row.get("atttypmod"),
+                identity: row.get("in_identity"),
+            });
+        }
     }
-    Ok(shapes)
+    Ok(tables)
 }
 
-/// A table without an identity that publishes inserts only is fine.
+/// A table without an identity whose rows are inserted only is fine.
 fn shape(row: &Row, oid: Oid) -> Result<Shape, CatalogError> {
     let table = TableName::new(
         row.get::<_, String>("nspname"),
@@ -147,7 +163,9 @@ fn shape(row: &Row, oid: Oid) -> Result<Shape, CatalogError> {
         "n" => ReplicaIdentity::Nothing,
         _ => ReplicaIdentity::Default,
     };
-    if !row.get::<_, bool>("has_identity") && row.get::<_, bool>("changes_rows") {
+    // Who has set NOTHING has chosen that rows are inserted only.
+    let has_none = !row.get::<_, bool>("has_identity") && identity != ReplicaIdentity::Nothing;
+    if has_none && row.get::<_, bool>("changes_rows") {
         return Err(CatalogError::NoIdentity(table));
     }
     Ok(Shape {
@@ -158,13 +176,14 @@ fn shape(row: &Row, oid: Oid) -> Result<Shape, CatalogError> {
     })
 }
 
-/// Columns as pgoutput sends them: not dropped, not generated. (Before version 15 a publication has
-/// no column lists; `pg_publication_tables` tells of them where there are.)
+/// Columns as pgoutput sends them. Before version 15 a publication has no column lists and no row
+/// filters, and has no generated columns; where there are, `pg_publication_tables` tells what comes out of
+/// all the parts of a publication.
 const PUBLISHED: &str = "
 with published as materialized (
     select c.oid, n.nspname, c.relname, c.relreplident::text,
            p.pubupdate or p.pubdelete as changes_rows,
-           to_jsonb(t) -> 'attnames' as attnames,
+           to_jsonb(t) -> 'attnames' as attnames, to_jsonb(t) ->> 'rowfilter' as filter,
            exists (select 1 from pg_index i
                     where i.indrelid = c.oid
                       and (c.relreplident = 'd' and i.indisprimary
@@ -176,7 +195,7 @@ with published as materialized (
      where t.pubname = $1 and n.nspname <> $2
        and ($3::text is null or n.nspname = $3 and c.relname = $4::text)
 )
-select p.oid, p.nspname::text, p.relname::text, p.relreplident, p.changes_rows,
+select p.oid, p.nspname::text, p.relname::text, p.relreplident, p.changes_rows, p.filter,
        p.relreplident = 'f' or p.by_index as has_identity,
        a.attname::text as column_name, a.atttypid, a.atttypmod,
        case p.relreplident
@@ -188,10 +207,45 @@ select p.oid, p.nspname::text, p.relname::text, p.relreplident, p.changes_rows,
                                  or p.relreplident = 'i' and i.indisreplident))
        end as in_identity
   from published p
-  join pg_attribute a on a.attrelid = p.oid and a.attnum > 0 and not a.attisdropped
-                     and a.attgenerated = ''
- where p.attnames is null or p.attnames = 'null' or p.attnames ? a.attname::text
+  left join pg_attribute a
+    on a.attrelid = p.oid and a.attnum > 0 and not a.attisdropped
+   and (a.attgenerated = ''
+        or current_setting('server_version_num')::int >= 180000 and p.attnames ? a.attname::text)
+   and (p.attnames is null or p.attnames = 'null' or p.attnames ? a.attname::text)
  order by p.nspname, p.relname, a.attnum";
+
+/// The ancestor through which the publication has the rows of a partition; none where it has them as
+/// its own. `parent` is what it is told to be a partition of: readers may not be shown that yet.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub(crate) async fn published_through(
+    client: &Client,
+    publication: &str,
+    partition: Oid,
+    parent: Option<&TableName>,
+) -> Result<Option<Oid>, CatalogError> {
+    let schema = parent.map(|parent| parent.schema.as_str());
+    let name = parent.map(|parent| parent.name.as_str());
+    let parameters: [&(dyn ToSql + Sync); 4] = [&publication, &partition, &schema, &name];
+    let row = client.query_opt(PUBLISHED_THROUGH, &parameters).await;
+    let row = row.map_err(CatalogError::Query)?;
+    Ok(row.map(|row| row.get(0)))
+}
+
+const PUBLISHED_THROUGH: &str = "
+select c.oid
+  from (select relid from pg_partition_ancestors($2::oid)
+        union
+        select a.relid from pg_class p
+          join pg_namespace n on n.oid = p.relnamespace
+          cross join pg_partition_ancestors(p.oid) a
+         where n.nspname = $3 and p.relname = $4) a
+  join pg_class c on c.oid = a.relid and c.oid <> $2::oid
+  join pg_namespace n on n.oid = c.relnamespace
+  join pg_publication_tables t on t.schemaname = n.nspname and t.tablename = c.relname
+ where t.pubname = $1
+ limit 1";
 
 /// The columns that tell a table's rows apart, in the order of their index; none without one.
 ///
@@ -212,11 +266,17 @@ select array(select a.attname::text
  where c.oid = $1 and (c.relreplident in ('d', 'f') and i.indisprimary
                        or c.relreplident = 'i' and i.indisreplident)";
 
-/// The relation for `shape`, its types looked up.
+/// The relation for `shape`, its types looked up. The catalog is that of now: of a table that is gone by
+/// now, or a column that is called otherwise, `before` tells the key, and of a type that is gone what it
+/// was.
 ///
 /// # Errors
 /// When a type cannot travel in binary, or is gone.
-pub(crate) async fn describe(client: &Client, shape: &Shape) -> Result<Relation, CatalogError> {
+pub(crate) async fn describe(
+    client: &Client,
+    shape: &Shape,
+    before: Option<&Relation>,
+) -> Result<Relation, CatalogError> {
     let rows = client
         .query(COLUMNS, &[&shape.oid])
         .await
@@ -225,10 +285,13 @@ pub(crate) async fn describe(client: &Client, shape: &Shape) -> Result<Relation,
         .into_iter()
         .map(|row| (row.get("column_name"), row))
         .collect();
-    let primary = |column: &ShapeColumn| {
-        known
-            .get(&column.name)
-            .is_some_and(|row| row.get::<_, bool>("in_primary_key"))
+    let key_before = |column: &ShapeColumn| {
+        let before = before.filter(|it| it.key == Key::Columns);
+        before.is_some_and(|it| it.key_columns().any(|key| key.name == column.name))
+    };
+    let primary = |column: &ShapeColumn| match known.get(&column.name) {
+        Some(row) => row.get::<_, bool>("in_primary_key"),
+        None => key_before(column),
     };
     // Under FULL every column is flagged; the primary key, where there is one, tells rows apart.
     let by_primary_key = shape.identity == ReplicaIdentity::Full;
@@ -247,7 +310,17 @@ pub(crate) async fn describe(client: &Client, shape: &Shape) -> Result<Relation,
         let catalog = known.get(&column.name);
         let (mapping, pg_type) = match types.entry((column.type_oid, column.type_modifier)) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => unknown.insert(column_type(client, shape, column).await?),
+            Entry::Vacant(unknown) => {
+                let found = match column_type(client, shape, column).await? {
+                    None => type_before(client, before, column).await?,
+                    found => found,
+                };
+                unknown.insert(found.ok_or_else(|| CatalogError::TypeGone {
+                    table: shape.table.clone(),
+                    column: column.name.clone(),
+                    oid: column.type_oid,
+                })?)
+            }
         };
         columns.push(Column {
             name: column.name.clone(),
@@ -256,6 +329,7 @@ pub(crate) async fn describe(client: &Client, shape: &Shape) -> Result<Relation,
             pg_type: pg_type.clone(),
             not_null: catalog.is_some_and(|row| row.get("attnotnull")),
             default: catalog.and_then(|row| row.get("default")),
+            generated: catalog.is_some_and(|row| row.get("is_generated")),
         });
     }
     Ok(Relation {
@@ -266,7 +340,7 @@ pub(crate) async fn describe(client: &Client, shape: &Shape) -> Result<Relation,
 }
 
 const COLUMNS: &str = "
-select a.attname::text as column_name, a.attnotnull,
+select a.attname::text as column_name, a.attnotnull, a.attgenerated <> '' as is_generated,
        pg_get_expr(d.adbin, d.adrelid) as \"default\",
        exists (select 1 from pg_index i
                 where i.indrelid = a.attrelid and i.indisprimary
@@ -275,21 +349,36 @@ select a.attname::text as column_name, a.attnotnull,
   left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
  where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped";
 
+/// What the column's type was when it was described last. Only types of users are ever gone: a column
+/// that had one of Postgres' own has got another since.
+async fn type_before(
+    client: &Client,
+    before: Option<&Relation>,
+    column: &ShapeColumn,
+) -> Result<Option<(Mapping, PgType)>, CatalogError> {
+    let known = before.and_then(|it| it.columns.iter().find(|it| it.name == column.name));
+    let Some(known) = known.filter(|it| it.pg_type.modifier == column.type_modifier) else {
+        return Ok(None);
+    };
+    let sql = "select coalesce(to_regtype($1)::oid >= 16384, true)";
+    let row = client.query_one(sql, &[&known.pg_type.name]).await;
+    let is_of_users: bool = row.map_err(CatalogError::Query)?.get(0);
+    Ok(is_of_users.then(|| (known.mapping, known.pg_type.clone())))
+}
+
+/// None where it is gone.
 async fn column_type(
     client: &Client,
     shape: &Shape,
     column: &ShapeColumn,
-) -> Result<(Mapping, PgType), CatalogError> {
-    let gone = || CatalogError::TypeGone {
-        table: shape.table.clone(),
-        column: column.name.clone(),
-        oid: column.type_oid,
-    };
+) -> Result<Option<(Mapping, PgType)>, CatalogError> {
     let row = client
         .query_opt(TYPE, &[&column.type_oid, &column.type_modifier])
         .await
-        .map_err(CatalogError::Query)?
-        .ok_or_else(gone)?;
+        .map_err(CatalogError::Query)?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
     let base = |prefix: &str| BaseType {
         oid: row.get(format!("{prefix}oid").as_str()),
         modifier: row.get("modifier"),
@@ -322,7 +411,7 @@ async fn column_type(
             part,
         });
     }
-    Ok((mapping, pg_type))
+    Ok(Some((mapping, pg_type)))
 }
 
 /// The type that keeps values of this one from being sent: it is a part of it, and has no send

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use change::topic::Topics;
+use change::topic::{RECORD_BYTES_MAX, Topics};
 use service::KafkaOption;
 use service::postgres::Dsn;
 
@@ -65,6 +65,17 @@ pub struct Config {
     /// How long topics keep records: the window for replay, in hours.
     #[arg(long, env = "LOCKSTEP_RETENTION_HOURS", value_name = "HOURS", default_value_t = 168, value_parser = clap::value_parser!(u32).range(1..))]
     pub retention_hours: u32,
+    /// Bytes of a change's record at most, no more than its topic's max.message.bytes.
+    #[arg(long, env = "LOCKSTEP_RECORD_BYTES_MAX", value_name = "BYTES", default_value_t = 4_194_304, value_parser = record_bytes)]
+    pub record_bytes_max: usize,
+    /// What becomes of changes whose record would be longer.
+    #[arg(
+        long,
+        env = "LOCKSTEP_LARGE_RECORDS",
+        value_enum,
+        default_value_t = LargeRecords::Split
+    )]
+    pub large_records: LargeRecords,
     /// Connections that read tables at once during the first snapshot.
     #[arg(long, env = "LOCKSTEP_SNAPSHOT_READERS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub snapshot_readers: u16,
@@ -75,6 +86,26 @@ pub struct Config {
     #[arg(long, env = "LOCKSTEP_HEARTBEAT_SECONDS", value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub heartbeat_seconds: Duration,
 }
+
+/// What becomes of changes whose record would be too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LargeRecords {
+    /// Their record travels in parts, which apply joins.
+    Split,
+    /// Capture stops before it, and names the row.
+    Refuse,
+}
+
+fn record_bytes(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(bytes @ RECORD_BYTES_MIN..=RECORD_BYTES_MAX) => Ok(bytes),
+        _ => Err(format!(
+            "expected {RECORD_BYTES_MIN} to {RECORD_BYTES_MAX} bytes"
+        )),
+    }
+}
+
+const RECORD_BYTES_MIN: usize = 64 * 1024;
 
 fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {

@@ -4,7 +4,7 @@ use change::commit::CommitError;
 use change::framing::FramingError;
 use change::schema_change::SchemaChangeError;
 use change::{Lsn, TableName};
-use service::postgres::ConnectError;
+use service::postgres::{ConnectError, passes};
 
 use crate::catalog::CatalogError;
 use crate::control::ParseVisibilityError;
@@ -105,8 +105,7 @@ pub enum Error {
     )]
     SlotGone { slot: SlotName, commit_lsn: Lsn },
     #[error(
-        "slot \"{slot}\" sent a {message} outside of a transaction: it is not read by the rules of \
-         its protocol"
+        "slot \"{slot}\" sent a {message} where none can be: it is not read by the rules of its protocol"
     )]
     OutOfOrder {
         slot: SlotName,
@@ -133,7 +132,7 @@ impl Error {
             Self::Kafka(fault) | Self::Send(fault) => fault.is_transient(),
             Self::Snapshot(error) => error.is_transient(),
             Self::Publish(error) => error.is_transient(),
-            Self::Query { source, .. } => source.is_closed() || source.code().is_none(),
+            Self::Query { source, .. } => passes(source),
             Self::Decode(_)
             | Self::Visibility(_)
             | Self::Unwatched

@@ -6,6 +6,7 @@ use change::framing;
 use crate::config::Config;
 use crate::error::Error;
 use crate::kafka::Kafka;
+use crate::snapshot;
 use crate::source::SystemIdentity;
 
 /// How capture begins.
@@ -13,6 +14,8 @@ use crate::source::SystemIdentity;
 pub(crate) enum Beginning {
     /// Stream from where the last commits record ends.
     Resume,
+    /// As [`Self::Resume`], up to another snapshot: the first one was interrupted.
+    Continue,
     /// Make the slot and copy the tables.
     Snapshot(OldSlot),
 }
@@ -28,6 +31,8 @@ pub(crate) enum OldSlot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SlotState {
     Exists,
+    /// It exists, and the log that it needs does not.
+    Lost,
     Missing,
 }
 
@@ -60,8 +65,9 @@ pub(crate) async fn last(
     Ok(last)
 }
 
-/// Decides how to begin. A snapshot that was interrupted is taken anew; a slot that is gone, or is
-/// one of another system, is never replaced silently, for the changes in between would be lost.
+/// Decides how to begin. A first snapshot that was interrupted is continued, or taken anew where its
+/// slot or its ledger is gone; any other slot that is gone, or is one of another system, is never
+/// replaced silently, for the changes in between would be lost.
 ///
 /// # Errors
 /// When a human must choose.
@@ -70,9 +76,10 @@ pub(crate) fn beginning(
     system: &SystemIdentity,
     last: Option<&CommitRecord>,
     slot: SlotState,
+    ledger: snapshot::State,
 ) -> Result<Beginning, Error> {
     let anew = Beginning::Snapshot(match slot {
-        SlotState::Exists => OldSlot::Drop,
+        SlotState::Exists | SlotState::Lost => OldSlot::Drop,
         SlotState::Missing => OldSlot::None,
     });
     let Some(last) = last else {
@@ -87,8 +94,14 @@ pub(crate) fn beginning(
             ours,
         });
     }
-    if last.kind == CommitKind::SnapshotChunk {
-        return Ok(anew);
+    let is_known = ledger == snapshot::State::Open && last.kind != CommitKind::SnapshotComplete;
+    if is_known || last.kind == CommitKind::SnapshotChunk {
+        // A ledger of another timeline may tell of what was lost with it.
+        let goes_on = is_known && slot == SlotState::Exists && last.timeline == system.timeline;
+        return Ok(match goes_on {
+            true => Beginning::Continue,
+            false => anew,
+        });
     }
     if last.timeline != system.timeline && config.accept_timeline != Some(system.timeline) {
         return Err(Error::Timeline {
@@ -98,7 +111,8 @@ pub(crate) fn beginning(
         });
     }
     match slot {
-        SlotState::Exists => Ok(Beginning::Resume),
+        // Who lost it is told so when the stream begins.
+        SlotState::Exists | SlotState::Lost => Ok(Beginning::Resume),
         SlotState::Missing => Err(Error::SlotGone {
             slot: config.slot.clone(),
             commit_lsn: last.commit_lsn,

@@ -25,7 +25,7 @@ pub(crate) const DEPENDENCY: &str = "kafka";
 
 /// What the producer may hold that is not acknowledged: with the buffers of its connections this
 /// bounds the memory of capture, whatever the backlog.
-const QUEUE_KILOBYTES_MAX: usize = 64 * 1024;
+const QUEUE_KILOBYTES_MAX: usize = 32 * 1024;
 const QUEUE_RECORDS_MAX: usize = 200_000;
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
@@ -47,13 +47,16 @@ pub enum KafkaFault {
         source: KafkaError,
     },
     #[error(
-        "record of {bytes} bytes is longer than {RECORD_BYTES_MAX} bytes or than topic {topic} takes: \
-         leave the large column out of the publication"
+        "topic {topic} takes no record of {bytes} bytes: raise its max.message.bytes, or lower \
+         --record-bytes-max"
     )]
     TooLong { topic: String, bytes: usize },
     /// The records may or may not stand in the topic; they do not count, and are sent again.
     #[error("a record for topic {topic} was not acknowledged")]
     NotDelivered { topic: String, source: KafkaError },
+    /// It stands there, after a request that was sent twice; but no range can be told with it.
+    #[error("Kafka does not say where a record came to stand in topic {topic}")]
+    NoPlace { topic: String },
     #[error("a task that reads Kafka ended early")]
     Task(#[source] tokio::task::JoinError),
 }
@@ -61,7 +64,7 @@ pub enum KafkaFault {
 impl KafkaFault {
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unavailable { .. } | Self::NotDelivered { .. } => true,
+            Self::Unavailable { .. } | Self::NotDelivered { .. } | Self::NoPlace { .. } => true,
             Self::Setting(_) | Self::Refused { .. } | Self::TooLong { .. } | Self::Task(_) => false,
         }
     }
@@ -73,6 +76,18 @@ pub(crate) struct TopicSpec<'a> {
     pub partitions: i32,
     pub replication_factor: i32,
     pub retention: Duration,
+}
+
+impl<'a> TopicSpec<'a> {
+    /// One whose records stand in one order.
+    pub(crate) fn in_order(name: &'a str, config: &Config) -> Self {
+        Self {
+            name,
+            partitions: 1,
+            replication_factor: config.replication_factor,
+            retention: Duration::from_secs(u64::from(config.retention_hours) * 3600),
+        }
+    }
 }
 
 /// Whether a record was taken.
@@ -167,7 +182,7 @@ impl Kafka {
             Some(RDKafkaErrorCode::QueueFull) => Ok(Queued::Full),
             Some(RDKafkaErrorCode::MessageSizeTooLarge) => Err(KafkaFault::TooLong {
                 topic: topic.to_owned(),
-                bytes: record.value.len(),
+                bytes: record.bytes(),
             }),
             _ => Err(KafkaFault::NotDelivered {
                 topic: topic.to_owned(),
@@ -319,6 +334,21 @@ fn is_transient(code: RDKafkaErrorCode) -> bool {
     )
 }
 
+fn refusal(error: &KafkaError, message: &impl Message) -> KafkaFault {
+    let topic = message.topic().to_owned();
+    let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::MessageSizeTooLarge) => KafkaFault::TooLong {
+            topic,
+            bytes: length(message.key()) + length(message.payload()),
+        },
+        _ => KafkaFault::NotDelivered {
+            topic,
+            source: error.clone(),
+        },
+    }
+}
+
 /// What the producer's own thread reports.
 struct Deliveries {
     brokers: String,
@@ -343,6 +373,10 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, tracker: Box<Arc<Tracker>>) {
         match result {
+            // As librdkafka has it of a record that a broker calls a duplicate.
+            Ok(message) if message.offset() < 0 => tracker.failed(KafkaFault::NoPlace {
+                topic: message.topic().to_owned(),
+            }),
             Ok(message) => {
                 if self.away.swap(false, Ordering::Relaxed) {
                     tracing::info!(brokers = %self.brokers, "Kafka is back");
@@ -356,10 +390,7 @@ impl ProducerContext for Deliveries {
                     bytes,
                 );
             }
-            Err((error, message)) => tracker.failed(KafkaFault::NotDelivered {
-                topic: message.topic().to_owned(),
-                source: error.clone(),
-            }),
+            Err((error, message)) => tracker.failed(refusal(error, message)),
         }
         self.space.notify_one();
     }

@@ -10,7 +10,7 @@
 //! Modules in the order in which data meets them.
 
 mod config;
-pub use config::Config;
+pub use config::{Config, LargeRecords};
 
 mod pipeline;
 pub use pipeline::run;
@@ -35,6 +35,7 @@ mod control;
 pub use control::SQL;
 
 mod capture;
+mod goal;
 mod horizon;
 mod transaction;
 
@@ -51,9 +52,14 @@ pub use schema_changes::SQL as SCHEMA_CHANGES_SQL;
 
 mod encode;
 
+mod messages;
+
 mod snapshot;
 
 mod resnapshot;
+
+mod sequences;
+pub use sequences::{SequencesError, sequences, unreadable_sequences};
 
 mod kafka;
 mod publish;

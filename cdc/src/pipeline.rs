@@ -6,7 +6,7 @@ use service::postgres::Connection;
 use service::{Backoff, Monitor, Shutdown, chain};
 use tokio::time::sleep_until;
 
-use crate::begin::{Begun, Context, REGISTRY, SOURCE, begin};
+use crate::begin::{Begun, Context, REGISTRY, Rest, SOURCE, begin};
 use crate::capture::{Capture, HEARTBEAT_PREFIX};
 use crate::config::Config;
 use crate::control::Order;
@@ -77,32 +77,59 @@ struct Pipeline<'a> {
     shutdown: &'a Shutdown,
 }
 
+/// How a stream ended.
+enum Ended {
+    /// A stop was requested.
+    Stopped,
+    /// The snapshot that it was to reach can be copied.
+    Reached(Box<Rest>),
+}
+
 impl Pipeline<'_> {
     /// From connecting to the end of the stream.
     async fn attempt(&self) -> Result<(), Error> {
+        let mut rest = None;
+        loop {
+            let begun = tokio::select! {
+                biased;
+                () = self.shutdown.requested() => return Ok(()),
+                begun = Box::pin(begin(self.context, rest, self.shutdown)) => begun?,
+            };
+            match Box::pin(self.stream(begun)).await? {
+                Ended::Stopped => return Ok(()),
+                Ended::Reached(reached) => rest = Some(*reached),
+            }
+        }
+    }
+
+    async fn stream(&self, begun: Begun) -> Result<Ended, Error> {
         let Begun {
             mut capture,
             mut committer,
             mut watch,
             _worker,
-        } = tokio::select! {
-            biased;
-            () = self.shutdown.requested() => return Ok(()),
-            begun = begin(self.context, self.shutdown) => begun?,
-        };
+            snapshot,
+        } = begun;
+        if snapshot.is_some() {
+            // However quiet the source is, the stream gets to where the snapshot was taken.
+            heartbeat(&capture.client).await?;
+        }
         let mut heard_at = Instant::now();
         let mut order = watch.last().order;
         loop {
             // A batch that is full waits for its turn; the source waits with it.
             let may_read = !capture.batch.is_full() || capture.transaction.is_some();
-            let reading = may_read && order == Order::Go;
+            let reading = may_read && order == Order::Go && !capture.goal.is_reached();
             let status_due = capture.link.status_due();
             let heartbeat_due = capture.heartbeat_due().filter(|_| committer.waiting() == 0);
             let silence_ends = heard_at + self.context.config.heartbeat_seconds;
             tokio::select! {
                 // A stop first; then what frees others; new work last.
                 biased;
-                () = self.shutdown.requested() => return stop(capture, committer).await,
+                () = self.shutdown.requested() => {
+                    stop(capture, committer).await?;
+                    return Ok(Ended::Stopped);
+                }
                 published = committer.next() => {
                     let published = published?;
                     counts(&mut capture, published);
@@ -135,7 +162,16 @@ impl Pipeline<'_> {
             let received_lsn = capture.link.received_lsn();
             self.context.metrics.received_lsn.set_lsn(received_lsn);
             hand_over(&mut capture, &mut committer)?;
+            if capture.has_ended() && committer.waiting() == 0 {
+                break;
+            }
         }
+        finish(capture).await?;
+        let snapshot = snapshot.expect("only where there is one does the stream end");
+        Ok(Ended::Reached(Box::new(Rest {
+            snapshot,
+            committer,
+        })))
     }
 
     /// Lets the health report name the dependency that failed.
@@ -180,8 +216,13 @@ async fn stop(mut capture: Capture, mut committer: Committer) -> Result<(), Erro
             tracing::warn!("stopped before Kafka acknowledged everything; it is sent again");
         }
     }
-    capture.link.status(capture.progress.flush_lsn()).await?;
     committer.finish().await;
+    finish(capture).await
+}
+
+/// Tells the source what counts, and ends the stream.
+async fn finish(mut capture: Capture) -> Result<(), Error> {
+    capture.link.status(capture.progress.flush_lsn()).await?;
     capture.link.finish().await;
     Ok(())
 }
@@ -204,7 +245,7 @@ async fn take(capture: &mut Capture, first: Event) -> Result<(), Error> {
 
 async fn take_one(capture: &mut Capture, event: Event) -> Result<(), Error> {
     match event {
-        Event::XLogMessage(message) => capture.handle(&message.data).await?,
+        Event::XLogMessage(message) => capture.handle(&message.data, message.sent_at).await?,
         Event::Keepalive(keepalive) => {
             capture.quiet(keepalive.wal_end);
             if keepalive.reply == Reply::Requested {

@@ -51,12 +51,14 @@ pub(crate) async fn ensure(client: &Client, publication: &str) -> Result<(), Err
 /// # Errors
 /// When the source does not answer.
 pub(crate) async fn slot_state(client: &Client, slot: &SlotName) -> Result<SlotState, Error> {
-    let sql = "select 1 from pg_replication_slots where slot_name = $1";
+    let sql = "select coalesce(wal_status, '') = 'lost' from pg_replication_slots \
+               where slot_name = $1";
     let found = client.query_opt(sql, &[&slot.as_str()]).await;
     match found.map_err(|source| Error::Query {
         step: "look up the slot",
         source,
     })? {
+        Some(row) if row.get(0) => Ok(SlotState::Lost),
         Some(_) => Ok(SlotState::Exists),
         None => Ok(SlotState::Missing),
     }

@@ -17,6 +17,7 @@ use crate::capture::Capture;
 use crate::catalog::Shape;
 use crate::encode;
 use crate::error::Error;
+use crate::publish::Shapes;
 use crate::resnapshot::{Chunk, Outcome, answer};
 use crate::source::SlotName;
 use crate::tables::{Acceptance, Learned, TableError};
@@ -97,6 +98,7 @@ impl Capture {
         shape: Shape,
         acceptance: Acceptance,
     ) -> Result<Result<Learned, String>, Error> {
+        self.batch.shapes = Shapes::Described;
         match self.tables.learn(&self.client, shape, acceptance).await {
             Ok(learned) => Ok(Ok(learned)),
             Err(error) if error.is_refusal() => Ok(Err(reason_of(&error))),
@@ -140,8 +142,8 @@ impl Capture {
         self.tell(notice).await
     }
 
-    /// Takes a chunk of a table that was left out: none of its rows, since changes were not looked at
-    /// while it was read, but that the table begins anew from here on.
+    /// Takes a chunk of a table that was not followed for a while: none of its rows, since changes may
+    /// not have been looked at while it was read, but that the table begins anew from here on.
     pub(crate) async fn accept(&mut self, chunk: Chunk) -> Result<(), Error> {
         let Some(transaction) = &self.transaction else {
             return Err(self.out_of_order("watermark"));

@@ -1,27 +1,28 @@
-//! Changes of tables, enums and schemas, as the source's trigger tells them: to their topic, at their
+//! Changes of tables, types and schemas, as the source's trigger tells them: to their topic, at their
 //! place among the changes of rows.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
+use change::TableName;
+use change::avro;
 use change::framing::{SchemaId, write_header};
 use change::relation::{self, Relation};
 use change::schema_change::{
     self, Definition, KEY_SCHEMA, Notice, SCHEMA, SchemaChange, SchemaChangeError, Table,
 };
 use change::topic::{key_subject, value_subject};
-use change::{TableName, avro};
 use tokio_postgres::error::SqlState;
 
 use crate::capture::Capture;
+use crate::catalog;
 use crate::config::Config;
 use crate::encode::Record;
 use crate::error::Error;
 use crate::kafka::{Kafka, TopicSpec};
 use crate::registry::Registry;
-use crate::resnapshot;
+use crate::resnapshot::{self, Strays};
 use crate::tables::Learned;
-use crate::transaction::Novelty;
+use crate::transaction::{Collection, Novelty};
 use crate::wire::Oid;
 
 /// What has the source tell of them; running it again changes nothing. Needs a superuser.
@@ -45,7 +46,7 @@ enum Meaning {
     Nothing,
     Told,
     /// The stream does not have all rows of this table, or not as they are now.
-    ReadAgain(TableName),
+    ReadAgain(Strays),
 }
 
 impl SchemaChanges {
@@ -58,12 +59,7 @@ impl SchemaChanges {
     ) -> Result<Self, Error> {
         let topic = config.prefix.schema_changes();
         kafka
-            .ensure_topic(&TopicSpec {
-                name: &topic,
-                partitions: 1,
-                replication_factor: config.replication_factor,
-                retention: Duration::from_secs(u64::from(config.retention_hours) * 3600),
-            })
+            .ensure_topic(&TopicSpec::in_order(&topic, config))
             .await?;
         Ok(Self {
             key: registry.register(&key_subject(&topic), KEY_SCHEMA).await?,
@@ -85,7 +81,8 @@ impl SchemaChanges {
         let (was, is) = (published(before), published(after));
         let joined = before.is_some() && is && !was;
         let meaning = match after {
-            Some(now) if is && (joined || notice.rewritten) => Meaning::ReadAgain(now.table_name()),
+            Some(_) if is && joined => Meaning::ReadAgain(Strays::Go),
+            Some(_) if is && notice.rewritten => Meaning::ReadAgain(Strays::Stay),
             _ if was || is => Meaning::Told,
             _ => Meaning::Nothing,
         };
@@ -118,8 +115,8 @@ fn observed(relation: &Relation, names: &[&str], publication: &str) -> Table {
         type_name: column.pg_type.name.clone(),
         collation: None,
         not_null: false,
-        default: None,
-        generated: None,
+        default: column.default.clone().filter(|_| column.generated),
+        generated: column.generated.then(|| "s".to_owned()),
         identity: None,
         missing: None,
     };
@@ -130,14 +127,29 @@ fn observed(relation: &Relation, names: &[&str], publication: &str) -> Table {
     }
 }
 
+/// Columns whose types are called otherwise now, which the source does not say of itself.
+fn renamed_types(notice: &Notice) -> Vec<(&str, &str)> {
+    // Any other statement gives columns other types.
+    const RENAMING: [&str; 3] = ["ALTER TYPE", "ALTER DOMAIN", SCHEMA_RENAMED];
+    let Some((Some(before), Some(after))) = notice.table() else {
+        return Vec::new();
+    };
+    if !RENAMING.contains(&notice.tag.as_str()) {
+        return Vec::new();
+    }
+    let columns = before.columns.iter().zip(&after.columns);
+    columns
+        .filter(|(was, is)| was.type_name != is.type_name)
+        .map(|(_, is)| (is.name.as_str(), is.type_name.as_str()))
+        .collect()
+}
+
 /// What a change is called that no trigger told.
 const OBSERVED: &str = "ALTER TABLE";
-
-/// A schema change is of no table's count.
-const NO_TABLE: Oid = 0;
+const SCHEMA_RENAMED: &str = "ALTER SCHEMA";
 
 impl Capture {
-    /// Takes what the source tells of a table, an enum or a schema.
+    /// Takes what the source tells of a table, a type or a schema.
     pub(crate) async fn schema_change(&mut self, content: &[u8]) -> Result<(), Error> {
         let Some(transaction) = &self.transaction else {
             return Err(self.out_of_order("schema change"));
@@ -156,18 +168,35 @@ impl Capture {
         if meaning == Meaning::Nothing {
             return Ok(());
         }
-        let tag = notice.tag.clone();
+        let (tag, oid) = (notice.tag.clone(), notice.oid);
+        // Of a table in a schema that is renamed, the source sends no new description.
         let now = match notice.table() {
-            Some((_, Some(after))) => self.tables.under(notice.oid, &after.table_name()),
+            Some((_, Some(after))) if tag == SCHEMA_RENAMED => {
+                self.tables.schema_renamed(oid, &after.table_name())
+            }
+            Some((Some(before), Some(after))) if before.table_name() != after.table_name() => {
+                self.tables.renamed(oid);
+                None
+            }
+            Some(_) | None => None,
+        };
+        let parent = match notice.table() {
+            Some((_, Some(after))) => after.partition_of.as_ref(),
             Some((_, None)) | None => None,
         };
+        let parent = parent.map(|it| TableName::new(&it.schema, &it.name));
+        let renamed = renamed_types(&notice);
+        if !renamed.is_empty() {
+            self.tables.rename_types(oid, &renamed).await?;
+        }
         self.tell(notice).await?;
-        // Of a table in a schema that is renamed, the source sends no new description.
         if let Some(shape) = now {
             self.described(shape).await?;
+            // The source's own may follow, with columns that were told before.
+            self.schema_changes.told.insert(oid);
         }
         match meaning {
-            Meaning::ReadAgain(table) => self.read_again(&table, &tag).await,
+            Meaning::ReadAgain(strays) => self.read_again(oid, &tag, strays, parent.as_ref()).await,
             Meaning::Nothing | Meaning::Told => Ok(()),
         }
     }
@@ -195,7 +224,6 @@ impl Capture {
         if old.columns == new.columns {
             return Ok(());
         }
-        let table = after.table.clone();
         let came = new
             .columns
             .iter()
@@ -215,7 +243,7 @@ impl Capture {
         })
         .await?;
         match came && is_new {
-            true => self.read_again(&table, OBSERVED).await,
+            true => self.read_again(oid, OBSERVED, Strays::Stay, None).await,
             false => Ok(()),
         }
     }
@@ -233,7 +261,9 @@ impl Capture {
         tracing::info!(tag = notice.tag, object = notice.name(), %commit_lsn, "schema change");
         let change = SchemaChange {
             epoch: self.epoch,
-            position: transaction.next_record(self.epoch, NO_TABLE).position,
+            position: transaction
+                .next_record(self.epoch, Collection::SchemaChanges)
+                .position,
             commit_time: transaction.commit_time(),
             xid: transaction.summary().xid,
             notice,
@@ -245,18 +275,30 @@ impl Capture {
             value,
         };
         let topic = self.schema_changes.topic.clone();
-        self.send(&topic, &record, time_ms).await
+        self.queue(&topic, &record, time_ms).await
     }
 
     /// Asks for a table to be read while changes flow on. What asks for it stands before its first
-    /// chunk in the log.
-    async fn read_again(&self, table: &TableName, tag: &str) -> Result<(), Error> {
-        let asked = resnapshot::ask(&self.client, &self.slot, table, tag).await;
-        match asked {
+    /// chunk in the log. `parent` is what the table is told to be a partition of.
+    pub(crate) async fn read_again(
+        &self,
+        table: Oid,
+        tag: &str,
+        strays: Strays,
+        parent: Option<&TableName>,
+    ) -> Result<(), Error> {
+        let publication = &self.schema_changes.publication;
+        let whole = catalog::published_through(&self.client, publication, table, parent).await?;
+        // Of a table that is published through its root, the others' rows are not emptied for it.
+        let (table, strays) = match whole {
+            Some(root) => (root, Strays::Stay),
+            None => (table, strays),
+        };
+        match resnapshot::ask(&self.client, &self.slot, table, tag, strays).await {
             Ok(()) => Ok(()),
             Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
                 tracing::error!(
-                    %table,
+                    table,
                     "the rows of a table changed without a word in the log, and our role may not ask \
                      for it to be read: let `lockstep snapshot --table` do it"
                 );
@@ -317,11 +359,14 @@ mod tests {
     #[test]
     fn rows_that_the_log_does_not_tell_are_read() {
         let (ours, others) = (table(r#""lockstep""#), table(r#""other""#));
-        let read = Meaning::ReadAgain(TableName::new("public", "t"));
         let mut created = notice(&others, &ours, false);
-        assert_eq!(topic().meaning(&mut created), read);
+        assert_eq!(
+            topic().meaning(&mut created),
+            Meaning::ReadAgain(Strays::Go)
+        );
         assert_eq!(created.before, None);
-        assert_eq!(topic().meaning(&mut notice(&ours, &ours, true)), read);
+        let rewritten = topic().meaning(&mut notice(&ours, &ours, true));
+        assert_eq!(rewritten, Meaning::ReadAgain(Strays::Stay));
         let fresh = topic().meaning(&mut notice("null", &ours, false));
         assert_eq!(fresh, Meaning::Told);
     }

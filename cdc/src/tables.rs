@@ -1,6 +1,6 @@
 //! The tables whose changes are captured: their plans, schemas and topics.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +26,9 @@ pub(crate) struct Tables {
     replication_factor: i32,
     retention: Duration,
     known: HashMap<Oid, Known>,
+    /// What tables were called before their schema was renamed. That waits for nobody: transactions
+    /// that were open then are decoded by the catalog of their time, which has the former name.
+    former: HashMap<Oid, HashSet<TableName>>,
     /// Tables whose changes are left out, with the reasons.
     refused: HashMap<TableName, String>,
 }
@@ -121,6 +124,7 @@ impl Tables {
             replication_factor: config.replication_factor,
             retention: Duration::from_secs(u64::from(config.retention_hours) * 3600),
             known: HashMap::new(),
+            former: HashMap::new(),
             refused: HashMap::new(),
         }
     }
@@ -167,7 +171,9 @@ impl Tables {
                 before: None,
             });
         }
-        let (plan, before) = self.plan(client, &shape, acceptance).await?;
+        let (relation, before) = self.describe(client, &shape).await?;
+        let before = before.filter(|_| acceptance == Acceptance::Compatible);
+        let plan = self.plan(relation, before.as_ref()).await?;
         let plan = Arc::new(plan);
         let oid = shape.oid;
         tracing::info!(table = %shape.table, topic = %plan.topic, "capturing table");
@@ -189,15 +195,67 @@ impl Tables {
         }
     }
 
-    /// The shape of a table that is captured under another name until now.
-    pub(crate) fn under(&self, oid: Oid, name: &TableName) -> Option<Shape> {
-        match self.known.get(&oid) {
-            Some(Known::Captured { shape, .. }) if shape.table != *name => Some(Shape {
-                table: name.clone(),
-                ..shape.clone()
-            }),
-            Some(Known::Captured { .. } | Known::Bookkeeping | Known::Refused) | None => None,
+    /// Takes note that a table's schema was renamed, and so the table; its shape under that name, where
+    /// it is captured under another until now.
+    pub(crate) fn schema_renamed(&mut self, oid: Oid, name: &TableName) -> Option<Shape> {
+        let Some(Known::Captured { shape, .. }) = self.known.get(&oid) else {
+            return None;
+        };
+        if shape.table == *name {
+            return None;
         }
+        let former = self.former.entry(oid).or_default();
+        former.insert(shape.table.clone());
+        former.remove(name);
+        Some(Shape {
+            table: name.clone(),
+            ..shape.clone()
+        })
+    }
+
+    /// Takes note that a table itself was renamed or moved, for which it waits for all who use it.
+    pub(crate) fn renamed(&mut self, oid: Oid) {
+        self.former.remove(&oid);
+    }
+
+    /// A description by the name that the table has by now.
+    pub(crate) fn by_present_name(&self, shape: Shape) -> Shape {
+        let is_former = |names: &HashSet<TableName>| names.contains(&shape.table);
+        match (self.former.get(&shape.oid), self.known.get(&shape.oid)) {
+            (Some(names), Some(Known::Captured { shape: known, .. })) if is_former(names) => {
+                Shape {
+                    table: known.table.clone(),
+                    ..shape
+                }
+            }
+            _ => shape,
+        }
+    }
+
+    /// Gives columns of a table, by their names, types of other names; what the types are stays. Nobody asks
+    /// the catalog, which is ahead.
+    ///
+    /// # Errors
+    /// When the registry or Kafka does not agree.
+    pub(crate) async fn rename_types(
+        &mut self,
+        oid: Oid,
+        renamed: &[(&str, &str)],
+    ) -> Result<(), TableError> {
+        let Some(Known::Captured { plan, .. }) = self.known.get(&oid) else {
+            return Ok(());
+        };
+        let mut relation = plan.relation.clone();
+        for column in &mut relation.columns {
+            if let Some((_, type_name)) = renamed.iter().find(|(name, _)| *name == column.name) {
+                column.pg_type.name = (*type_name).to_owned();
+            }
+        }
+        let renamed = self.plan(relation, None).await?;
+        if let Some(Known::Captured { plan, .. }) = self.known.get_mut(&oid) {
+            *plan = Arc::new(renamed);
+        }
+        Ok(())
     }
 
     /// Takes note of a table that is not captured.
@@ -217,36 +275,43 @@ impl Tables {
         }
     }
 
-    async fn plan(
+    /// A table as the catalog and its description have it, and as the records before have it.
+    async fn describe(
         &self,
         client: &Client,
         shape: &Shape,
-        acceptance: Acceptance,
-    ) -> Result<(TablePlan, Option<Relation>), TableError> {
-        let table = || shape.table.clone();
-        let relation =
-            catalog::describe(client, shape)
-                .await
-                .map_err(|source| TableError::Catalog {
-                    table: table(),
-                    source,
-                })?;
+    ) -> Result<(Relation, Option<Relation>), TableError> {
         let topic = self.topics.data(&shape.table)?;
+        let latest = self.latest(&topic, &shape.table).await?;
+        let known = match self.known.get(&shape.oid) {
+            Some(Known::Captured { plan, .. }) => Some(&plan.relation),
+            Some(Known::Bookkeeping | Known::Refused) | None => latest.as_ref(),
+        };
+        let relation = catalog::describe(client, shape, known).await;
+        let relation = relation.map_err(|source| TableError::Catalog {
+            table: shape.table.clone(),
+            source,
+        })?;
+        Ok((relation, latest))
+    }
+
+    async fn plan(
+        &self,
+        relation: Relation,
+        before: Option<&Relation>,
+    ) -> Result<TablePlan, TableError> {
+        let topic = self.topics.data(&relation.table)?;
         let prefix = self.topics.prefix();
         let key = key_schema(&relation, prefix);
         let key = self
-            .register(&shape.table, &key_subject(&topic), &key)
+            .register(&relation.table, &key_subject(&topic), &key)
             .await?;
-        let before = match acceptance {
-            Acceptance::Compatible => self.latest(&topic, &relation).await?,
-            Acceptance::Asked => None,
-        };
-        if let Some(before) = &before {
+        if let Some(before) = before {
             check_scales(before, &relation)?;
         }
         let value = value_schema(&relation, prefix);
         let value = self
-            .register(&shape.table, &value_subject(&topic), &value)
+            .register(&relation.table, &value_subject(&topic), &value)
             .await?;
         self.kafka
             .ensure_topic(&TopicSpec {
@@ -257,22 +322,17 @@ impl Tables {
             })
             .await
             .map_err(|source| TableError::Kafka {
-                table: table(),
+                table: relation.table.clone(),
                 source,
             })?;
-        let plan = TablePlan::new(&topic, relation, Schemas { key, value });
-        Ok((plan, before))
+        Ok(TablePlan::new(&topic, relation, Schemas { key, value }))
     }
 
     /// The table as the records before have it; none where there are none, or none of ours.
-    async fn latest(
-        &self,
-        topic: &str,
-        relation: &Relation,
-    ) -> Result<Option<Relation>, TableError> {
+    async fn latest(&self, topic: &str, table: &TableName) -> Result<Option<Relation>, TableError> {
         let latest = self.registry.latest(&value_subject(topic)).await;
         let latest = latest.map_err(|source| TableError::Registry {
-            table: relation.table.clone(),
+            table: table.clone(),
             source,
         })?;
         Ok(latest.and_then(|text| relation_of(&text).ok()))

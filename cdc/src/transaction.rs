@@ -19,19 +19,28 @@ pub(crate) enum Novelty {
 /// A committed transaction that is open in the stream.
 #[derive(Debug)]
 pub(crate) struct OpenTransaction {
-    xid: Xid,
+    /// None for a message that is of no transaction.
+    xid: Option<Xid>,
     commit_lsn: Lsn,
     commit_time: i64,
     novelty: Novelty,
     now_ms: i64,
     records: u64,
-    by_table: HashMap<Oid, u64>,
+    by_collection: HashMap<Collection, u64>,
+}
+
+/// What Debezium counts the changes of a transaction by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Collection {
+    Table(Oid),
+    SchemaChanges,
+    Messages,
 }
 
 impl OpenTransaction {
     /// `published` is the `commit_lsn` up to which everything counts already; `now_ms` our clock.
     pub(crate) fn new(
-        xid: Xid,
+        xid: Option<Xid>,
         commit_lsn: Lsn,
         commit_time: PgTimestamp,
         published: Lsn,
@@ -48,7 +57,7 @@ impl OpenTransaction {
             },
             now_ms,
             records: 0,
-            by_table: HashMap::new(),
+            by_collection: HashMap::new(),
         }
     }
 
@@ -74,33 +83,39 @@ impl OpenTransaction {
     }
 
     /// What the next record says of itself.
-    pub(crate) fn next_record(&mut self, epoch: i64, table: Oid) -> Meta {
+    pub(crate) fn next_record(&mut self, epoch: i64, collection: Collection) -> Meta {
         let position = Position {
             commit_lsn: self.commit_lsn,
             ordinal: self.records,
         };
         self.records += 1;
-        let in_table = self.by_table.entry(table).or_default();
-        *in_table += 1;
+        let in_collection = self.by_collection.entry(collection).or_default();
+        *in_collection += 1;
+        let order = Order {
+            total: self.records,
+            in_collection: *in_collection,
+        };
         Meta {
             epoch,
             position,
             commit_time: self.commit_time,
             now_ms: self.now_ms,
-            origin: Origin::Transaction {
-                xid: self.xid.0,
-                order: Order {
-                    total: self.records,
-                    in_table: *in_table,
-                },
+            origin: match self.xid {
+                Some(xid) => Origin::Transaction { xid: xid.0, order },
+                None => Origin::Alone,
             },
         }
+    }
+
+    /// The record that was begun last takes so many places more.
+    pub(crate) fn prolong(&mut self, places: u64) {
+        self.records += places;
     }
 
     /// The transaction as its commits record tells it.
     pub(crate) fn summary(&self) -> Transaction {
         Transaction {
-            xid: self.xid.0,
+            xid: self.xid.map_or(0, |xid| xid.0),
             commit_lsn: self.commit_lsn,
             commit_time: self.commit_time,
             changes: self.records,

@@ -9,7 +9,7 @@ use crate::Lsn;
 use crate::avro::{DatumError, Reader, write_long, write_str};
 
 /// The Avro schema of [`CommitRecord`].
-pub const SCHEMA: &str = r#"{"type":"record","name":"Commit","namespace":"lockstep","fields":[{"name":"pipeline","type":"string"},{"name":"epoch","type":"long"},{"name":"system_id","type":"string"},{"name":"timeline","type":"long"},{"name":"slot","type":"string"},{"name":"previous_commit_lsn","type":"long"},{"name":"commit_lsn","type":"long"},{"name":"commit_time","type":{"type":"long","logicalType":"timestamp-micros"}},{"name":"kind","type":"string"},{"name":"transactions","type":{"type":"array","items":{"type":"record","name":"CommittedTransaction","fields":[{"name":"xid","type":"long"},{"name":"commit_lsn","type":"long"},{"name":"commit_time","type":{"type":"long","logicalType":"timestamp-micros"}},{"name":"changes","type":"long"}]}}},{"name":"partitions","type":{"type":"array","items":{"type":"record","name":"PartitionRange","fields":[{"name":"topic","type":"string"},{"name":"partition","type":"int"},{"name":"first_offset","type":"long"},{"name":"end_offset","type":"long"},{"name":"records","type":"long"}]}}}]}"#;
+pub const SCHEMA: &str = r#"{"type":"record","name":"Commit","namespace":"lockstep","fields":[{"name":"pipeline","type":"string"},{"name":"epoch","type":"long"},{"name":"system_id","type":"string"},{"name":"timeline","type":"long"},{"name":"slot","type":"string"},{"name":"previous_commit_lsn","type":"long"},{"name":"commit_lsn","type":"long"},{"name":"commit_time","type":{"type":"long","logicalType":"timestamp-micros"}},{"name":"kind","type":"string"},{"name":"transactions","type":{"type":"array","items":{"type":"record","name":"CommittedTransaction","fields":[{"name":"xid","type":"long"},{"name":"commit_lsn","type":"long"},{"name":"commit_time","type":{"type":"long","logicalType":"timestamp-micros"}},{"name":"changes","type":"long"}]}}},{"name":"partitions","type":{"type":"array","items":{"type":"record","name":"PartitionRange","fields":[{"name":"topic","type":"string"},{"name":"partition","type":"int"},{"name":"first_offset","type":"long"},{"name":"end_offset","type":"long"},{"name":"records","type":"long"}]}}},{"name":"sequences","type":{"type":"array","items":{"type":"record","name":"SequenceState","fields":[{"name":"schema","type":"string"},{"name":"name","type":"string"},{"name":"last_value","type":"long"}]}},"default":[]}]}"#;
 
 /// One published batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,9 @@ pub struct CommitRecord {
     pub kind: CommitKind,
     pub transactions: Vec<Transaction>,
     pub partitions: Vec<PartitionRange>,
+    /// The sequences that have moved on since the record before, with what they had handed out when
+    /// everything in this record had committed, or more.
+    pub sequences: Vec<SequenceState>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,7 @@ pub enum CommitKind {
 /// A transaction of a batch, in commit order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transaction {
+    /// Zero for a message that is of no transaction: it counts as one of its own.
     pub xid: u32,
     pub commit_lsn: Lsn,
     /// Microseconds since 1970-01-01 UTC, by the source's clock.
@@ -66,6 +70,14 @@ pub struct PartitionRange {
     pub end_offset: i64,
     /// How many records of the range are the batch's: a dead writer's may stand between them.
     pub records: u64,
+}
+
+/// How far a sequence is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SequenceState {
+    pub schema: String,
+    pub name: String,
+    pub last_value: i64,
 }
 
 /// Why a commits record could not be read.
@@ -138,10 +150,19 @@ impl CommitRecord {
         if !self.partitions.is_empty() {
             write_long(out, 0);
         }
+        write_block(out, self.sequences.len())?;
+        for sequence in &self.sequences {
+            write_str(out, &sequence.schema);
+            write_str(out, &sequence.name);
+            write_long(out, sequence.last_value);
+        }
+        if !self.sequences.is_empty() {
+            write_long(out, 0);
+        }
         Ok(())
     }
 
-    /// Reads a datum written with [`SCHEMA`].
+    /// Reads a datum written with [`SCHEMA`], or with the one before it, which had no sequences.
     ///
     /// # Errors
     /// When the bytes are not such a datum.
@@ -159,6 +180,10 @@ impl CommitRecord {
             kind: CommitKind::parse(reader.str()?)?,
             transactions: read_array(&mut reader, read_transaction)?,
             partitions: read_array(&mut reader, read_range)?,
+            sequences: match reader.is_at_end() {
+                true => Vec::new(),
+                false => read_array(&mut reader, read_sequence)?,
+            },
         };
         reader.finish()?;
         Ok(record)
@@ -221,6 +246,14 @@ fn read_transaction(reader: &mut Reader<'_>) -> Result<Transaction, CommitError>
     })
 }
 
+fn read_sequence(reader: &mut Reader<'_>) -> Result<SequenceState, CommitError> {
+    Ok(SequenceState {
+        schema: reader.str()?.to_owned(),
+        name: reader.str()?.to_owned(),
+        last_value: reader.long()?,
+    })
+}
+
 fn read_range(reader: &mut Reader<'_>) -> Result<PartitionRange, CommitError> {
     Ok(PartitionRange {
         topic: reader.str()?.to_owned(),
@@ -267,6 +300,13 @@ mod tests {
                     records: 9,
                 })
                 .collect(),
+            sequences: (0..partitions)
+                .map(|number| SequenceState {
+                    schema: "public".into(),
+                    name: format!("s{number}"),
+                    last_value: i64::MIN + i64::from(number),
+                })
+                .collect(),
         }
     }
 
@@ -282,6 +322,15 @@ mod tests {
             assert_eq!(writer.write_value_to_vec(value).unwrap(), datum);
             assert_eq!(CommitRecord::decode(&datum).unwrap(), record);
         }
+    }
+
+    #[test]
+    fn records_from_before_there_were_sequences_are_read() {
+        let mut datum = Vec::new();
+        record(1, 0).encode(&mut datum).unwrap();
+        // The end mark of the sequences, of which there are none.
+        assert_eq!(datum.pop(), Some(0));
+        assert_eq!(CommitRecord::decode(&datum).unwrap(), record(1, 0));
     }
 
     #[test]

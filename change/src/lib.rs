@@ -27,4 +27,4 @@ pub mod value;
 
 pub use lsn::{Lsn, ParseLsnError};
 pub use position::Position;
-pub use table::{OWN_SCHEMA, ParseTableError, TableName, quoted};
+pub use table::{OWN_SCHEMA, ParseTableError, TableName, identifier, quoted};

@@ -30,6 +30,8 @@ pub struct Column {
     pub not_null: bool,
     /// The default as SQL text, for people to read: it is never executed.
     pub default: Option<String>,
+    /// Whether it is `generated always as (default)`, and published all the same.
+    pub generated: bool,
 }
 
 /// A column's type as Postgres names it.

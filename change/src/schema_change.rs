@@ -1,4 +1,4 @@
-//! A change of what holds the rows: a table, an enum or a schema, before and after.
+//! A change of what holds the rows: a table, a type or a schema, before and after.
 //!
 //! A trigger on the source writes a [`Notice`] into the log for each (`sql/source/schema_changes.sql`),
 //! capture puts it into the topic of schema changes as a [`SchemaChange`], with its position among the
@@ -60,6 +60,8 @@ pub struct Notice {
 pub enum Definition {
     Table(Box<Table>),
     Enum(Enum),
+    Domain(Domain),
+    Composite(Composite),
     Schema(Schema),
 }
 
@@ -73,6 +75,41 @@ pub struct Enum {
     pub schema: String,
     pub name: String,
     pub labels: Vec<String>,
+}
+
+/// Its type, default and constraints are SQL, as those of tables.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Domain {
+    pub schema: String,
+    pub name: String,
+    /// What it is over.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collation: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+    pub not_null: bool,
+    pub constraints: Vec<Constraint>,
+}
+
+/// A type of `create type … as (…)`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Composite {
+    pub schema: String,
+    pub name: String,
+    pub attributes: Vec<Attribute>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attribute {
+    /// `pg_attribute.attnum`, which an attribute keeps for its life.
+    pub number: i16,
+    pub name: String,
+    #[serde(rename = "type")]
+    pub type_name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collation: Option<String>,
 }
 
 /// Types, defaults, constraints and indexes are SQL, with all names in full.
@@ -205,12 +242,29 @@ impl Definition {
     pub fn name(&self) -> String {
         match self {
             Self::Table(table) => format!("{}.{}", table.schema, table.name),
-            Self::Enum(Enum { schema, name, .. }) => {
-                format!("{schema}.{name}")
-            }
+            Self::Enum(Enum { schema, name, .. })
+            | Self::Domain(Domain { schema, name, .. })
+            | Self::Composite(Composite { schema, name, .. }) => format!("{schema}.{name}"),
             Self::Schema(Schema { name }) => name.clone(),
         }
     }
+
+    fn table(&self) -> Option<&Table> {
+        match self {
+            Self::Table(table) => Some(table),
+            Self::Enum(_) | Self::Domain(_) | Self::Composite(_) | Self::Schema(_) => None,
+        }
+    }
+}
+
+/// The subtransaction that wrote a notice, where that is told.
+pub fn writer(content: &[u8]) -> Option<u32> {
+    #[derive(Deserialize)]
+    struct Written {
+        xid: u32,
+    }
+    let written: Result<Written, _> = serde_json::from_slice(content);
+    written.ok().map(|it| it.xid)
 }
 
 impl Notice {
@@ -228,26 +282,32 @@ impl Notice {
         object.map(Definition::name).unwrap_or_default()
     }
 
+    /// Whether capture saw it in a table's description, where no trigger told it.
+    pub fn is_observed(&self) -> bool {
+        self.statement.is_empty() && self.refused.is_none()
+    }
+
+    /// The same change of another table.
+    #[must_use]
+    pub fn of(&self, table: &TableName) -> Self {
+        let mut notice = self.clone();
+        for definition in [&mut notice.before, &mut notice.after] {
+            if let Some(Definition::Table(it)) = definition {
+                it.schema.clone_from(&table.schema);
+                it.name.clone_from(&table.name);
+            }
+        }
+        notice
+    }
+
     /// The table as it was and as it is; `None` when it is of something else.
     pub fn table(&self) -> Option<(Option<&Table>, Option<&Table>)> {
-        let table = |definition: &'_ Option<Definition>| match definition {
-            Some(Definition::Table(_)) | None => true,
-            Some(Definition::Enum(_) | Definition::Schema(_)) => false,
-        };
-        if !table(&self.before) || !table(&self.after) {
-            return None;
+        let before = self.before.as_ref().map(Definition::table);
+        let after = self.after.as_ref().map(Definition::table);
+        match (before, after) {
+            (Some(None), _) | (_, Some(None)) => None,
+            (before, after) => Some((before.flatten(), after.flatten())),
         }
-        Some((
-            of_table(self.before.as_ref()),
-            of_table(self.after.as_ref()),
-        ))
-    }
-}
-
-fn of_table(definition: Option<&Definition>) -> Option<&Table> {
-    match definition {
-        Some(Definition::Table(table)) => Some(table),
-        Some(Definition::Enum(_) | Definition::Schema(_)) | None => None,
     }
 }
 
@@ -344,7 +404,8 @@ mod tests {
 
     fn change() -> SchemaChange {
         let notice = r#"{"tag":"ALTER TABLE","oid":16400,"statement":"alter …","rewritten":true,"refused":"why",
-            "before":{"object":"enum","schema":"s","name":"e","labels":["a","b"]},
+            "before":{"object":"domain","schema":"s","name":"d","type":"text","default":"'x'","not_null":true,
+                "constraints":[{"name":"c","kind":"c","definition":"CHECK (VALUE <> ''::text)"}]},
             "after":{"object":"table","schema":"public","name":"t","publications":["lockstep"],
                 "identity":"d","columns":[{"number":1,"name":"id","type":"integer","not_null":true}],
                 "constraints":[{"name":"t_pkey","kind":"p","definition":"PRIMARY KEY (id)"}],

@@ -66,9 +66,42 @@ pub fn quoted(identifier: &str) -> String {
     format!("\"{}\"", identifier.replace('"', "\"\""))
 }
 
+/// The identifier that `text` starts with, as Postgres and people write it, and what follows: in quotes it
+/// holds anything, without them it ends before a point or an equals sign.
+pub fn identifier(text: &str) -> Option<(String, &str)> {
+    let Some(mut rest) = text.strip_prefix('"') else {
+        let end = text.find(['.', '=']).unwrap_or(text.len());
+        let (name, rest) = text.split_at(end);
+        return (!name.is_empty()).then(|| (name.to_owned(), rest));
+    };
+    let mut name = String::new();
+    loop {
+        let (part, after) = rest.split_once('"')?;
+        name.push_str(part);
+        match after.strip_prefix('"') {
+            Some(after) => {
+                name.push('"');
+                rest = after;
+            }
+            None => return Some((name, after)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn identifiers_are_read_with_and_without_quotes() {
+        let read = |text| identifier(text).map(|(name, rest)| (name, rest.to_owned()));
+        let expected = |name: &str, rest: &str| Some((name.to_owned(), rest.to_owned()));
+        assert_eq!(read("a b.c=d"), expected("a b", ".c=d"));
+        assert_eq!(read(r#""a.b""c"=d"#), expected("a.b\"c", "=d"));
+        for text in ["", ".a", "=a", r#""open"#] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn quotes_in_names_are_doubled() {

@@ -7,7 +7,8 @@ use crate::TableName;
 
 /// Kafka's limit (`org.apache.kafka.common.internals.Topic.MAX_NAME_LENGTH`).
 const TOPIC_NAME_MAX: usize = 249;
-/// The longest record: what topics are made with, and what producers send.
+/// The longest record: what topics are made with (`max.message.bytes`), and what producers send.
+/// Changes need not come near it, see [`crate::envelope::Part`].
 pub const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The names of a pipeline's topics, all of which start with one prefix.
@@ -83,6 +84,11 @@ impl Topics {
     /// One partition; one record per change of a table's, an enum's or a schema's definition.
     pub fn schema_changes(&self) -> String {
         format!("{}.schema-changes", self.prefix)
+    }
+
+    /// One partition; one record per message of `pg_logical_emit_message`.
+    pub fn messages(&self) -> String {
+        format!("{}.messages", self.prefix)
     }
 
     /// Records that could not be applied.

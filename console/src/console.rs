@@ -20,6 +20,7 @@ use crate::sessions::Sessions;
 pub(crate) struct Console {
     pub(crate) source: Link,
     pub(crate) target: Link,
+    pub(crate) kafka: Kafka,
     pub(crate) endpoints: Endpoints,
     pub(crate) sessions: Sessions,
     pub(crate) live: Live,
@@ -43,6 +44,7 @@ impl Console {
             registry: Registry::new(&endpoints.registry)
                 .map(|registry| (registry.clone(), Plans::new(registry)))
                 .map_err(|error| format!("{error:#}")),
+            kafka: Kafka::new(&endpoints, KAFKA_LIMIT),
             live: Live::new(endpoints.clone(), Duration::from_secs(config.max_lag)),
             endpoints,
             sessions: Sessions::new(config.console_user.clone(), &here),
@@ -50,10 +52,6 @@ impl Console {
             replays: Arc::default(),
             started: SystemTime::now(),
         }
-    }
-
-    pub(crate) fn kafka(&self) -> Kafka {
-        Kafka::new(&self.endpoints, KAFKA_LIMIT)
     }
 
     /// # Errors

@@ -10,17 +10,34 @@ fn every_invariant_has_a_guard_that_exists() {
     for invariant in invariants {
         let guards = invariant.split_once("Guard:");
         let (_, guards) = guards.unwrap_or_else(|| panic!("without a guard: {invariant}"));
-        let mut guard = String::new();
-        for name in quoted(guards) {
-            if name.contains('/') || name.contains('.') {
-                guard = text_of(&repository().join(name));
-            } else {
-                let test = format!("fn {name}(");
-                assert!(guard.contains(&test), "there is no test {name}");
-            }
-        }
-        assert!(!guard.is_empty(), "names no guard: {invariant}");
+        assert_there_are(guards);
     }
+}
+
+#[test]
+fn every_failure_of_the_field_has_a_test() {
+    let text = text_of(&repository().join("docs/failures.md"));
+    let lines: Vec<&str> = text.lines().filter(|it| it.contains("tests/it/")).collect();
+    assert_eq!(lines.len(), 25);
+    for line in lines {
+        let cell = line.trim_end_matches(" |").rsplit_once(" | ");
+        assert_there_are(cell.expect("a line of a table").1);
+    }
+}
+
+/// Files, each with the tests in it that are meant.
+#[track_caller]
+fn assert_there_are(guards: &str) {
+    let mut guard = String::new();
+    for name in quoted(guards) {
+        if name.contains('/') || name.contains('.') {
+            guard = text_of(&repository().join(name));
+        } else {
+            let test = format!("fn {name}(");
+            assert!(guard.contains(&test), "there is no test {name}");
+        }
+    }
+    assert!(!guard.is_empty(), "names no guard: {guards}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Changes that apply has set aside: looking at them, applying them after all, discarding them.
 
 use anyhow::{Context, ensure};
+use applier::Differences;
 pub use applier::dead_letters::{Redriven, Side};
 use change::TableName;
 use serde::{Deserialize, Serialize};
@@ -198,7 +199,8 @@ pub async fn detail(target: &Dsn, pipeline: &str, id: i64) -> anyhow::Result<Det
 pub struct NoLetter(i64);
 
 /// Applies open letters, and all that share a key with them, in commit order. Those that are refused
-/// again stay open. `registry` is the URL of the one that the records' schemas are asked of.
+/// again stay open. `registry` is the URL of the one that the records' schemas are asked of; `differences`
+/// are as settings name them.
 ///
 /// # Errors
 /// When the target does not answer.
@@ -208,6 +210,7 @@ pub async fn redrive(
     ids: &[i64],
     actor: &Actor,
     registry: &str,
+    differences: &Differences,
 ) -> anyhow::Result<Redriven> {
     let client = service::postgres::connect(target, "lockstep dead-letters").await?;
     let deed = Deed {
@@ -216,9 +219,10 @@ pub async fn redrive(
         details: Some(json!({ "letters": ids })),
     };
     audit::record(&*client, pipeline, actor, &deed).await?;
+    let who = &actor.who;
     let redriven =
-        applier::dead_letters::redrive(target, pipeline, ids, &actor.who, registry).await;
-    redriven.context("redrive")
+        applier::dead_letters::redrive(target, pipeline, ids, who, registry, differences);
+    redriven.await.context("redrive")
 }
 
 /// Gives open letters up. Later changes of a key that has no open one any more are applied.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, anyhow};
+use applier::Differences;
 use service::KafkaOption;
 use service::Secret;
 use service::postgres::{Dsn, DsnError};
@@ -64,6 +65,9 @@ pub struct EndpointsConfig {
 
     #[command(flatten)]
     names: Names,
+
+    #[command(flatten)]
+    differences: Differences,
 }
 
 /// What the pipeline's own things are called.
@@ -111,6 +115,9 @@ pub struct Endpoints {
     pub registry: String,
     pub monitors: Monitors,
     pub names: Names,
+    /// As settings name them; where they name none, those count that apply works with
+    /// ([`Differences::or_stored`]).
+    pub differences: Differences,
 }
 
 /// Where capture and apply tell their metrics and health.
@@ -218,6 +225,7 @@ impl EndpointsConfig {
             kafka_options: self.kafka_option,
             registry: text(self.registry, "registry", "--registry")?,
             names: self.names,
+            differences: self.differences,
         })
     }
 }
@@ -266,6 +274,7 @@ mod tests {
                 publication: "u".into(),
                 pipeline: "l".into(),
             },
+            differences: Differences::default(),
         }
     }
 

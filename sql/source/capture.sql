@@ -40,10 +40,42 @@ create table if not exists lockstep.snapshots (
     finished_at timestamptz
 );
 
+-- Rows that the source does not have go from the target: the table was not followed for a while.
+alter table lockstep.snapshots add column if not exists anew boolean not null default false;
+
+-- A table is followed when it is renamed. People ask by name: theirs is known once it is served.
+alter table lockstep.snapshots add column if not exists table_oid oid;
+
 -- What is asked for while a table is read wants what was read already, too.
-drop index if exists lockstep.snapshots_open;
-create unique index if not exists snapshots_waiting
-    on lockstep.snapshots (slot, table_schema, table_name) where state = 'waiting';
+drop index if exists lockstep.snapshots_open, lockstep.snapshots_waiting;
+create unique index if not exists snapshots_waiting_by_name
+    on lockstep.snapshots (slot, table_schema, table_name)
+    where state = 'waiting' and table_oid is null;
+create unique index if not exists snapshots_waiting_by_oid
+    on lockstep.snapshots (slot, table_oid) where state = 'waiting';
+
+-- First snapshots that are not complete. What is noted counts in the topics; so an interrupted one
+-- goes on with the rest.
+create table if not exists lockstep.first_snapshots (
+    slot text primary key,
+    -- Of the capture that may take notes.
+    epoch bigint not null,
+    begun_at timestamptz not null default clock_timestamp()
+);
+
+create table if not exists lockstep.first_snapshot_chunks (
+    slot text not null references lockstep.first_snapshots on delete cascade,
+    relation oid not null,
+    -- The first block; the chunk ends where the next may begin.
+    block bigint not null check (block between 0 and 4294967295),
+    -- Of the table's files, columns and filter: the note is void for a table of another form.
+    form text not null,
+    rows bigint not null,
+    -- All rows of the chunk that transactions before this one wrote are in the topics.
+    horizon bigint not null,
+    noted_at timestamptz not null default clock_timestamp(),
+    primary key (slot, relation, block)
+);
 
 -- Tables whose changes are left out since the registry refused their schema. A row goes when the table
 -- is read once more, which brings what was left out.

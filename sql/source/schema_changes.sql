@@ -1,4 +1,4 @@
--- Tells the log how tables, enums and schemas look after each statement that changes them, at the
+-- Tells the log how tables, types and schemas look after each statement that changes them, at the
 -- very place where it happened. Made by a superuser, as event triggers are (manual, "Event
 -- Triggers"); without it capture sees columns come and go only when rows follow. Idempotent.
 --
@@ -43,12 +43,26 @@ begin
 end
 $$;
 
--- Its constants are written alike whatever the session prefers.
+-- A collation where it is not the one of its type.
+create or replace function lockstep.collation_name(own oid, usual oid) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    if own = usual then
+        return null;
+    end if;
+    return (select quote_ident(n.nspname) || '.' || quote_ident(c.collname)
+              from pg_collation c join pg_namespace n on n.oid = c.collnamespace
+             where c.oid = own);
+end
+$$;
+
+-- Its constants are written alike whatever the session prefers. In PL/pgSQL, which keeps the plan.
 create or replace function lockstep.table_definition(relation oid) returns jsonb
-language sql stable set search_path = pg_catalog, pg_temp set datestyle = 'ISO, MDY'
+language plpgsql stable set search_path = pg_catalog, pg_temp set datestyle = 'ISO, MDY'
 set intervalstyle = 'postgres' set timezone = 'UTC' set extra_float_digits = 1
 set bytea_output = 'hex' set quote_all_identifiers = off as $$
-select jsonb_strip_nulls(jsonb_build_object(
+begin
+    return (select jsonb_strip_nulls(jsonb_build_object(
     'object', 'table',
     'schema', n.nspname,
     'name', c.relname,
@@ -67,10 +81,7 @@ select jsonb_strip_nulls(jsonb_build_object(
             'number', a.attnum,
             'name', a.attname,
             'type', format_type(a.atttypid, a.atttypmod),
-            'collation', (select quote_ident(cn.nspname) || '.' || quote_ident(co.collname)
-                            from pg_collation co join pg_namespace cn on cn.oid = co.collnamespace
-                           where co.oid = a.attcollation
-                             and a.attcollation <> t.typcollation),
+            'collation', lockstep.collation_name(a.attcollation, t.typcollation),
             'not_null', a.attnotnull,
             'default', pg_get_expr(d.adbin, d.adrelid),
             'generated', nullif(a.attgenerated, ''),
@@ -114,17 +125,55 @@ select jsonb_strip_nulls(jsonb_build_object(
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
  where c.oid = relation and c.relkind in ('r', 'p') and c.relpersistence = 'p'
    and n.nspname not in ('lockstep', 'pg_catalog', 'information_schema')
-   and n.nspname !~ '^pg_(temp|toast)'
+   and n.nspname !~ '^pg_(temp|toast)');
+end
 $$;
 
-create or replace function lockstep.enum_definition(type oid) returns jsonb
-language sql stable set search_path = pg_catalog, pg_temp as $$
-select jsonb_build_object(
-    'object', 'enum', 'schema', n.nspname, 'name', t.typname,
-    'labels', coalesce((select jsonb_agg(e.enumlabel order by e.enumsortorder)
-                          from pg_enum e where e.enumtypid = t.oid), '[]'))
-  from pg_type t join pg_namespace n on n.oid = t.typnamespace
- where t.oid = type and t.typtype = 'e' and n.nspname !~ '^pg_temp'
+drop function if exists lockstep.enum_definition(oid);
+
+-- An enum, a domain or a composite type; of extensions' types the extension tells. As table_definition.
+create or replace function lockstep.type_definition(type oid) returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp set datestyle = 'ISO, MDY'
+set intervalstyle = 'postgres' set timezone = 'UTC' set extra_float_digits = 1
+set bytea_output = 'hex' set quote_all_identifiers = off as $$
+begin
+    return (select jsonb_strip_nulls(
+        jsonb_build_object('schema', n.nspname, 'name', t.typname) || case t.typtype
+        when 'e' then jsonb_build_object(
+            'object', 'enum',
+            'labels', coalesce((select jsonb_agg(e.enumlabel order by e.enumsortorder)
+                                  from pg_enum e where e.enumtypid = t.oid), '[]'))
+        when 'd' then jsonb_build_object(
+            'object', 'domain',
+            'type', format_type(t.typbasetype, t.typtypmod),
+            'collation', lockstep.collation_name(t.typcollation, b.typcollation),
+            'default', pg_get_expr(t.typdefaultbin, 0),
+            'not_null', t.typnotnull,
+            'constraints', coalesce((
+                select jsonb_agg(jsonb_build_object(
+                    'name', k.conname, 'kind', k.contype,
+                    'definition', pg_get_constraintdef(k.oid)) order by k.conname)
+                  from pg_constraint k where k.contypid = t.oid and k.contype = 'c'), '[]'))
+        else jsonb_build_object(
+            'object', 'composite',
+            'attributes', coalesce((
+                select jsonb_agg(jsonb_build_object(
+                    'number', a.attnum, 'name', a.attname,
+                    'type', format_type(a.atttypid, a.atttypmod),
+                    'collation', lockstep.collation_name(a.attcollation, y.typcollation))
+                    order by a.attnum)
+                  from pg_attribute a join pg_type y on y.oid = a.atttypid
+                 where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped), '[]'))
+        end)
+      from pg_type t join pg_namespace n on n.oid = t.typnamespace
+      left join pg_type b on b.oid = t.typbasetype
+      left join pg_class c on c.oid = t.typrelid
+     where t.oid = type and (t.typtype in ('e', 'd') or c.relkind = 'c')
+       and n.nspname not in ('lockstep', 'pg_catalog', 'information_schema')
+       and n.nspname !~ '^pg_(temp|toast)'
+       and not exists (select from pg_depend d where d.classid = 'pg_type'::regclass
+                                                 and d.objid = t.oid and d.deptype = 'e'));
+end
 $$;
 
 create or replace function lockstep.schema_definition(namespace oid) returns jsonb
@@ -139,22 +188,22 @@ create or replace function lockstep.tell(object oid, now jsonb, tag text, rewrit
 returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     before jsonb;
+    writer text;
 begin
     select definition into before from lockstep.definitions d where d.oid = object;
-    if before is not distinct from now and not rewritten then
+    if before is not distinct from now and not rewritten or coalesce(before, now) is null then
         return;
     end if;
+    insert into lockstep.definitions values (object, coalesce(now, before))
+        on conflict (oid) do update set definition = excluded.definition;
+    -- The subtransaction: of a message in a large transaction, pgoutput names only the one around it.
+    select d.xmin into writer from lockstep.definitions d where d.oid = object;
     if now is null then
         delete from lockstep.definitions d where d.oid = object;
-    else
-        insert into lockstep.definitions values (object, now)
-            on conflict (oid) do update set definition = excluded.definition;
     end if;
-    if before is not null or now is not null then
-        perform pg_logical_emit_message(true, 'lockstep.ddl', jsonb_strip_nulls(jsonb_build_object(
-            'tag', tag, 'statement', left(current_query(), 16384), 'oid', object::int8,
-            'before', before, 'after', now, 'rewritten', rewritten))::text);
-    end if;
+    perform pg_logical_emit_message(true, 'lockstep.ddl', jsonb_strip_nulls(jsonb_build_object(
+        'tag', tag, 'statement', left(current_query(), 16384), 'oid', object::int8,
+        'xid', writer::int8, 'before', before, 'after', now, 'rewritten', rewritten))::text);
 end
 $$;
 
@@ -165,19 +214,22 @@ declare
     one oid;
     rewritten text[] := string_to_array(current_setting('lockstep.rewritten', true), ',');
 begin
+    -- What others have from it follows it.
     for one in
-        select relation
-        union
-        select h.inhrelid from pg_inherits h where h.inhparent = relation
-        union
-        select t.relid from pg_partition_tree(relation) t
-        union
-        -- A partition that was detached is in no tree any more.
-        select d.oid from lockstep.definitions d
-         where d.definition -> 'partition_of' = (
-            select jsonb_build_object('schema', n.nspname, 'name', c.relname)
-              from pg_class c join pg_namespace n on n.oid = c.relnamespace
-             where c.oid = relation)
+        select o.oid from (
+            select relation as oid, 0 as level
+            union all
+            select h.inhrelid, 1 from pg_inherits h where h.inhparent = relation
+            union all
+            select t.relid, t.level from pg_partition_tree(relation) t
+            union all
+            -- A partition that was detached is in no tree any more.
+            select d.oid, 1 from lockstep.definitions d
+             where d.definition -> 'partition_of' = (
+                select jsonb_build_object('schema', n.nspname, 'name', c.relname)
+                  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                 where c.oid = relation)
+        ) o group by o.oid order by min(o.level), o.oid
     loop
         perform lockstep.tell(one, lockstep.table_definition(one), tag,
                               exists (select from pg_partition_tree(one) t
@@ -191,27 +243,47 @@ create or replace function lockstep.on_ddl() returns event_trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     command record;
-    one oid;
+    table_oid oid;
+    type_oid oid;
 begin
     for command in select * from pg_event_trigger_ddl_commands()
                     where not in_extension and schema_name is distinct from 'pg_temp' loop
+        table_oid := null;
+        type_oid := null;
         if command.classid = 'pg_namespace'::regclass then
             perform lockstep.tell(command.objid, lockstep.schema_definition(command.objid),
                                   tg_tag, false);
         elsif command.classid = 'pg_type'::regclass then
-            perform lockstep.tell(command.objid, lockstep.enum_definition(command.objid),
-                                  tg_tag, false);
+            type_oid := command.objid;
         elsif command.classid = 'pg_class'::regclass then
-            select coalesce(i.indrelid, command.objid) into one
-              from (select 1) _ left join pg_index i on i.indexrelid = command.objid;
-            perform lockstep.tell_table(one, tg_tag);
+            -- Of a composite type, its attributes are those of a relation.
+            select coalesce(i.indrelid, c.oid), case c.relkind when 'c' then c.reltype end
+              into table_oid, type_oid
+              from pg_class c left join pg_index i on i.indexrelid = c.oid
+             where c.oid = command.objid;
+        elsif command.classid = 'pg_constraint'::regclass then
+            select k.conrelid, k.contypid into table_oid, type_oid
+              from pg_constraint k where k.oid = command.objid;
+        end if;
+        if type_oid <> 0 then
+            perform lockstep.tell(type_oid, lockstep.type_definition(type_oid), tg_tag, false);
+        end if;
+        if table_oid <> 0 then
+            perform lockstep.tell_table(table_oid, tg_tag);
         end if;
     end loop;
-    -- Renaming a schema or an enum renames what is in it, or of it; a publication has many tables.
-    if tg_tag ~ 'PUBLICATION' or tg_tag in ('ALTER SCHEMA', 'ALTER TYPE') then
-        for one in select d.oid from lockstep.definitions d
-                    where d.definition ->> 'object' = 'table' order by d.oid loop
-            perform lockstep.tell(one, lockstep.table_definition(one), tg_tag, false);
+    -- Renaming a schema or a type renames what is in it, or of it; a publication has many tables. Types
+    -- follow on the other side by themselves.
+    if tg_tag in ('ALTER SCHEMA', 'ALTER TYPE', 'ALTER DOMAIN') then
+        update lockstep.definitions d set definition = n.definition
+          from (select oid, lockstep.type_definition(oid) as definition from lockstep.definitions
+                 where definition ->> 'object' in ('enum', 'domain', 'composite')) n
+         where n.oid = d.oid and n.definition <> d.definition;
+    end if;
+    if tg_tag ~ 'PUBLICATION' or tg_tag in ('ALTER SCHEMA', 'ALTER TYPE', 'ALTER DOMAIN') then
+        for table_oid in select d.oid from lockstep.definitions d
+                          where d.definition ->> 'object' = 'table' order by d.oid loop
+            perform lockstep.tell(table_oid, lockstep.table_definition(table_oid), tg_tag, false);
         end loop;
     end if;
     perform set_config('lockstep.rewritten', '', true);
@@ -239,23 +311,43 @@ declare
     dropped record;
     one oid;
 begin
+    -- Tables that refer to each other go in no order: first goes that they do.
     for dropped in
-        select o.*, d.definition from pg_event_trigger_dropped_objects() o
+        select d.oid, jsonb_set(d.definition, '{constraints}', coalesce((
+                   select jsonb_agg(k) from jsonb_array_elements(d.definition -> 'constraints') k
+                    where k ->> 'kind' <> 'f'), '[]')) as definition
+          from pg_event_trigger_dropped_objects() o join lockstep.definitions d on d.oid = o.objid
+         where o.classid = 'pg_class'::regclass and o.objsubid = 0
+           and d.definition -> 'constraints' @> '[{"kind": "f"}]'
+           and 1 < (select count(*) from pg_event_trigger_dropped_objects() t
+                     where t.object_type = 'table')
+    loop
+        perform lockstep.tell(dropped.oid, dropped.definition, tg_tag, false);
+    end loop;
+    for dropped in
+        select o.*, d.definition from pg_event_trigger_dropped_objects() with ordinality o
           left join lockstep.definitions d
             on d.oid = o.objid and o.objsubid = 0
            and o.classid in ('pg_class'::regclass, 'pg_type'::regclass, 'pg_namespace'::regclass)
          where not o.is_temporary
-         -- What refers to others goes before them.
+         -- What depends on others goes before them, and is listed after them.
          order by case o.object_type when 'table' then 1 when 'type' then 2 when 'schema' then 3
-                                     else 0 end, o.original
+                                     else 0 end, o.ordinality desc
     loop
         if dropped.definition is not null then
             perform lockstep.tell(dropped.objid, null, tg_tag, false);
         elsif dropped.object_type = 'index' then
-            for one in select d.oid from lockstep.definitions d
+            -- Of a table that is gone as well, the turn comes.
+            for one in select d.oid from lockstep.definitions d join pg_class c on c.oid = d.oid
                         where d.definition -> 'indexes' @> jsonb_build_array(jsonb_build_object(
                             'schema', dropped.schema_name, 'name', dropped.object_name)) loop
                 perform lockstep.tell_table(one, tg_tag);
+            end loop;
+        elsif dropped.object_type = 'domain constraint' then
+            for one in select d.oid from lockstep.definitions d
+                        where d.definition ->> 'object' = 'domain'
+                          and exists (select from pg_type t where t.oid = d.oid) loop
+                perform lockstep.tell(one, lockstep.type_definition(one), tg_tag, false);
             end loop;
         elsif dropped.object_type in ('table column', 'default value', 'table constraint') then
             select c.oid into one from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -283,7 +375,8 @@ select o.oid, o.definition from (
     select c.oid, lockstep.table_definition(c.oid) as definition
       from pg_class c where c.relkind in ('r', 'p') and c.relpersistence = 'p'
     union all
-    select t.oid, lockstep.enum_definition(t.oid) from pg_type t where t.typtype = 'e'
+    select t.oid, lockstep.type_definition(t.oid) from pg_type t
+     where t.typtype in ('c', 'd', 'e')
     union all
     select n.oid, lockstep.schema_definition(n.oid) from pg_namespace n
 ) o where o.definition is not null;

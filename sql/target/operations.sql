@@ -94,6 +94,9 @@ create index if not exists dead_letters_unpublished
 
 create index if not exists dead_letters_open
     on lockstep.dead_letters (pipeline, table_schema, table_name, key) where state = 'open';
+-- Pages of them.
+create index if not exists dead_letters_open_in_order
+    on lockstep.dead_letters (pipeline, id) where state = 'open';
 
 -- What was found by comparisons of source and target.
 create table if not exists lockstep.verifications (
@@ -151,4 +154,12 @@ create table if not exists lockstep.audit (
     object text,
     reason text,
     details jsonb
+);
+
+-- How the target's tables differ from the source's by the applier's options, as it works at present.
+create table if not exists lockstep.differences (
+    pipeline text primary key,
+    -- An option and its value each; of the key of hashes a fingerprint.
+    options text[] not null,
+    written_at timestamptz not null default clock_timestamp()
 );

@@ -8,6 +8,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio_postgres::{Client, CopyOutStream};
 
+use crate::wait;
+
 /// Compares every table of the source, in all schemas but Postgres' and Lockstep's own.
 ///
 /// Sees what `COPY … (FORMAT binary)` sends, so that a value counts as equal only when all its
@@ -40,6 +42,30 @@ pub async fn tables(source: &Client, target: &Client, names: &[&str]) -> anyhow:
         .await?;
     }
     Ok(())
+}
+
+/// Waits until [`databases`] finds no difference.
+///
+/// # Panics
+/// When it still finds one after the patience of [`wait::until`].
+pub async fn until_databases_are_equal(source: &Client, target: &Client) {
+    wait::until("both sides are equal", async || {
+        let compared = databases(source, target).await;
+        compared.map_err(|error| format!("{error:#}"))
+    })
+    .await;
+}
+
+/// Waits until [`tables`] finds no difference.
+///
+/// # Panics
+/// As [`until_databases_are_equal`].
+pub async fn until_tables_are_equal(source: &Client, target: &Client, names: &[&str]) {
+    wait::until("both sides are equal", async || {
+        let compared = tables(source, target, names).await;
+        compared.map_err(|error| format!("{error:#}"))
+    })
+    .await;
 }
 
 /// Where two tables differ first.

@@ -1,7 +1,9 @@
 //! Postgres for tests: a server per process that tests share, a database per test.
 
+use std::env;
 use std::fs;
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -196,9 +198,19 @@ fn config(guardian: &Guardian, settings: &[(&str, &str)]) -> ClusterConfig {
         port_flag: "another port".to_owned(),
         // Of two lines for one setting, Postgres takes the last.
         settings: common.iter().chain(settings).map(own).collect(),
-        bin: None,
+        bin: bin(),
         fsync: false,
     }
+}
+
+/// Of another version than the machine's own, where `lockstep` is told to use it, too.
+fn bin() -> Option<PathBuf> {
+    env::var_os("LOCKSTEP_PG_BIN").map(PathBuf::from)
+}
+
+/// A client program that understands the servers of the tests.
+pub fn client_program(name: &str) -> PathBuf {
+    bin().map_or_else(|| PathBuf::from(name), |bin| bin.join(name))
 }
 
 async fn run(config: ClusterConfig) -> Cluster {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// Long enough for a slow machine: a test that works never waits this long.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Asks again and again until the answer is `Ok`, and panics with `what` and the last answer when
 /// it is not so in time ([`PATIENCE`]).

@@ -6,8 +6,10 @@ mod sift;
 pub(crate) use compact::{Done, Form, Stage, TableStage, stages};
 pub(crate) use sift::{Aside, HeldKeys, Sifted};
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use change::commit::SequenceState;
 use change::schema_change::SchemaChange;
 use change::{Lsn, Position};
 
@@ -89,6 +91,8 @@ pub(crate) struct Border {
     pub(crate) transactions: usize,
     /// Where the target is afterwards.
     pub(crate) mark: Mark,
+    /// How far sequences of the source are by then.
+    pub(crate) sequences: Vec<SequenceState>,
 }
 
 impl Portion {
@@ -107,13 +111,22 @@ impl Portion {
     }
 
     /// Adds the end of a commits record.
-    pub(crate) fn end(&mut self, mark: Mark, transactions: usize) {
+    pub(crate) fn end(&mut self, mark: Mark, transactions: usize, sequences: Vec<SequenceState>) {
         self.borders.push(Border {
             changes: self.changes.len(),
             schema_changes: self.schema_changes.len(),
             transactions,
             mark,
+            sequences,
         });
+    }
+
+    /// How far sequences of the source are at its end, by schema and name.
+    pub(crate) fn sequences(&self) -> BTreeMap<(&str, &str), i64> {
+        let states = self.borders.iter().flat_map(|border| &border.sequences);
+        states
+            .map(|it| ((it.schema.as_str(), it.name.as_str()), it.last_value))
+            .collect()
     }
 
     /// Where the target is after it; `None` when it stops in the middle of a commits record.
@@ -187,7 +200,7 @@ impl Portion {
         }
         rest.bytes = rest.changes.iter().map(Change::bytes).sum();
         self.bytes -= rest.bytes;
-        self.end(last.within(lsn.just_before()), 0);
+        self.end(last.within(lsn.just_before()), 0, Vec::new());
         rest
     }
 

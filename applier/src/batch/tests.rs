@@ -23,6 +23,7 @@ fn plan() -> Arc<Plan> {
         },
         not_null: true,
         default: None,
+        generated: false,
     };
     let relation = Relation {
         table: TableName::new("public", "a"),
@@ -74,7 +75,7 @@ fn portion(records: &[Vec<u64>]) -> Portion {
                 });
             }
         }
-        portion.end(mark(commit_lsn, offset), transactions.len());
+        portion.end(mark(commit_lsn, offset), transactions.len(), Vec::new());
     }
     portion
 }

@@ -188,6 +188,7 @@ mod tests {
             kind: CommitKind::Stream,
             transactions: Vec::new(),
             partitions: Vec::new(),
+            sequences: Vec::new(),
         }
     }
 

@@ -15,6 +15,7 @@ use service::Health;
 use tracing::warn;
 
 use super::merge::{Merge, RangeEnded, Step, Taken};
+use super::parts::Parts;
 use crate::batch::Change;
 use crate::config::Config;
 use crate::conflicts::{Conflicts, Policy};
@@ -22,7 +23,7 @@ use crate::decode::{self, Action, Fields, Plan, Unreadable};
 use crate::error::{CoveredError, Error, RecordPlace, RegistryError};
 use crate::kafka::{DataConsumer, Fetched, LaneId};
 use crate::metrics::Metrics;
-use crate::schemas::Schemas;
+use crate::schemas::{Holds, Schemas};
 
 /// Reads what commits records cover.
 pub(crate) struct Covered {
@@ -33,8 +34,10 @@ pub(crate) struct Covered {
     unknown: HashMap<SchemaId, (Instant, RegistryError)>,
     registry: String,
     fields: Fields,
+    parts: Parts,
     metrics: Metrics,
     schema_changes: String,
+    messages: String,
 }
 
 /// What a commits record covers.
@@ -66,16 +69,22 @@ impl Covered {
             unknown: HashMap::new(),
             registry: config.registry.clone(),
             fields: Fields::default(),
+            parts: Parts::default(),
             metrics: metrics.clone(),
             schema_changes: config.prefix.schema_changes(),
+            messages: config.prefix.messages(),
         })
     }
 
-    /// Begins with a record, which comes after those that were read before.
+    /// Begins with a record, which comes after those that were read before. Messages change no table:
+    /// their ranges are taken out of the record, and never fetched.
     ///
     /// # Errors
     /// When a range starts before what was read already.
-    pub(crate) fn begin(&mut self, record: &CommitRecord) -> Result<Reading, Error> {
+    pub(crate) fn begin(&mut self, record: &mut CommitRecord) -> Result<Reading, Error> {
+        record
+            .partitions
+            .retain(|range| range.topic != self.messages);
         Ok(Reading {
             lanes: self.data.cover(&record.partitions)?,
             merge: Merge::new(record),
@@ -101,8 +110,9 @@ impl Covered {
                     if topic == self.schema_changes {
                         return schema_change(topic, partition, &next).map(Some);
                     }
-                    let change = self.change(topic, partition, &next).await?;
-                    return Ok(Some(Item::Row(change)));
+                    if let Some(change) = self.change(topic, partition, next).await? {
+                        return Ok(Some(Item::Row(change)));
+                    }
                 }
             }
         }
@@ -149,49 +159,65 @@ impl Covered {
         }
     }
 
+    /// The change of a record; `None` of a part that is not the last.
     async fn change(
         &mut self,
         topic: &str,
         partition: i32,
-        fetched: &Fetched,
-    ) -> Result<Change, Error> {
-        let value = fetched.value.as_deref().unwrap_or_default();
-        let offset = fetched.offset;
-        let framed = framing::split(value).map_err(|source| Error::Framing {
-            place: place(topic, partition, offset),
-            source,
-        });
-        let (schema, datum) = framed?;
-        let failed = |source| Error::Decode {
-            place: place(topic, partition, offset),
-            source,
-        };
-        let head = decode::head(datum).map_err(failed)?;
-        let read = match self.plan(schema, topic).await? {
-            Ok(plan) => decode::action(&plan, datum, &mut self.fields)
-                .map(|action| (plan, action))
-                .map_err(failed),
-            Err(unknown) => Err(unknown),
-        };
-        let (plan, action) = match read {
-            Ok(read) => read,
-            Err(error) => self.unreadable(schema, topic, value, error)?,
-        };
-        Ok(Change {
-            position: head.position,
-            plan,
-            partition,
-            offset,
-            action,
-        })
+        mut fetched: Fetched,
+    ) -> Result<Option<Change>, Error> {
+        loop {
+            let value = fetched.value.as_deref().unwrap_or_default();
+            let offset = fetched.offset;
+            let place = || place(topic, partition, offset);
+            let framed = framing::split(value).map_err(|source| Error::Framing {
+                place: place(),
+                source,
+            });
+            let (schema, datum) = framed?;
+            let failed = |source| Error::Decode {
+                place: place(),
+                source,
+            };
+            let head = decode::head(datum).map_err(failed)?;
+            let read = match self.holds(schema, topic).await? {
+                Ok(Holds::Changes(plan)) => decode::action(&plan, datum, &mut self.fields)
+                    .map(|action| (plan, action))
+                    .map_err(failed),
+                Ok(Holds::Parts) => {
+                    let part = decode::part(datum).map_err(failed)?;
+                    let joined = self.parts.join(offset, &part);
+                    match joined.map_err(|source| Error::Part {
+                        place: place(),
+                        source,
+                    })? {
+                        Some(whole) => fetched = whole,
+                        None => return Ok(None),
+                    }
+                    continue;
+                }
+                Err(unknown) => Err(unknown),
+            };
+            let (plan, action) = match read {
+                Ok(read) => read,
+                Err(error) => self.unreadable(schema, topic, value, error)?,
+            };
+            return Ok(Some(Change {
+                position: head.position,
+                plan,
+                partition,
+                offset,
+                action,
+            }));
+        }
     }
 
     /// How records of a schema are read; the inner error, where nobody need wait for that to be known.
-    async fn plan(
+    async fn holds(
         &mut self,
         schema: SchemaId,
         topic: &str,
-    ) -> Result<Result<Arc<Plan>, Error>, Error> {
+    ) -> Result<Result<Holds, Error>, Error> {
         if let Some((asked, source)) = self.unknown.get(&schema)
             && asked.elapsed() < ASK_INTERVAL
         {
@@ -203,8 +229,8 @@ impl Covered {
         }
         let mut begun = None;
         loop {
-            match self.schemas.plan(schema, topic).await {
-                Ok(plan) => return Ok(Ok(plan)),
+            match self.schemas.holds(schema, topic).await {
+                Ok(holds) => return Ok(Ok(holds)),
                 Err(Error::Registry { source, .. })
                     if source.is_unknown
                         && begun.get_or_insert_with(Instant::now).elapsed() < UNKNOWN_LIMIT

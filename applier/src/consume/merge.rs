@@ -162,6 +162,7 @@ mod tests {
             kind: CommitKind::Stream,
             transactions: Vec::new(),
             partitions: (0..).zip(ranges).map(range).collect(),
+            sequences: Vec::new(),
         }
     }
 

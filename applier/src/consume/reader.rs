@@ -101,9 +101,9 @@ impl Reader {
         portion: &mut Portion,
         portions: &mpsc::Sender<Portion>,
     ) -> Result<Result<(), Gone>, Error> {
-        let record = commit_record(self.commits.topic(), offset, value)?;
+        let mut record = commit_record(self.commits.topic(), offset, value)?;
         let link = self.last.as_ref().map(|mark| &mark.link);
-        let mut transactions = 0;
+        let (mut transactions, mut sequences) = (0, Vec::new());
         let mark = match (admit(link, &record)?, &self.last) {
             (Admission::Ignore, Some(last)) => {
                 warn!(
@@ -130,14 +130,15 @@ impl Reader {
             (Admission::Ignore | Admission::Fence | Admission::Apply, last) => {
                 let phase = last.as_ref().map(|last| last.phase);
                 let done = last.as_ref().and_then(Mark::inside);
-                if let Err(Gone) = self.cover(&record, done, portion, portions).await? {
+                if let Err(Gone) = self.cover(&mut record, done, portion, portions).await? {
                     return Ok(Err(Gone));
                 }
                 transactions = record.transactions.len();
+                sequences = std::mem::take(&mut record.sequences);
                 Mark::after(&record, offset, phase)
             }
         };
-        portion.end(mark.clone(), transactions);
+        portion.end(mark.clone(), transactions, sequences);
         self.last = Some(mark);
         Ok(Ok(()))
     }
@@ -145,7 +146,7 @@ impl Reader {
     /// Adds what the record covers, but for what of it is `done`.
     async fn cover(
         &mut self,
-        record: &CommitRecord,
+        record: &mut CommitRecord,
         done: Option<Lsn>,
         portion: &mut Portion,
         portions: &mpsc::Sender<Portion>,

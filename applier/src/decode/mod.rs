@@ -10,10 +10,11 @@ pub(crate) use row::{Fields, Row, Value};
 use std::fmt;
 
 use change::avro::{DatumError, Reader};
-use change::envelope::{Op, UnknownOp};
+use change::envelope::{Op, Part, RecordError, UnknownOp};
 use change::value::ValueError;
 use change::{Lsn, Position};
 
+use plan::Carry;
 use row::TooLong;
 
 /// What every record says first, whatever its schema.
@@ -63,6 +64,8 @@ pub enum DecodeError {
     Datum(#[from] DatumError),
     #[error("an LSN or ordinal below zero")]
     Position,
+    #[error("read a part")]
+    Part(#[source] RecordError),
     #[error("read operation")]
     Op(#[from] UnknownOp),
     #[error("record of operation {op} without {part}")]
@@ -78,6 +81,8 @@ pub enum DecodeError {
     Value { column: String, source: ValueError },
     #[error("a value longer than Postgres allows")]
     TooLong,
+    #[error("the key of hashes is missing: give --mask-key (LOCKSTEP_MASK_KEY)")]
+    NoMaskKey,
 }
 
 impl From<TooLong> for DecodeError {
@@ -101,6 +106,11 @@ fn read_head(reader: &mut Reader<'_>) -> Result<Head, DecodeError> {
             ordinal: natural(reader.long()?)?,
         },
     })
+}
+
+/// Reads a piece of a record that was cut.
+pub(crate) fn part(datum: &[u8]) -> Result<Part<'_>, DecodeError> {
+    Part::read(datum).map_err(DecodeError::Part)
 }
 
 /// Reads a whole record. `fields` is a buffer to build rows in.
@@ -213,7 +223,7 @@ fn read_images<'a>(
 }
 
 fn column(plan: &Plan, name: &str) -> Result<usize, DecodeError> {
-    plan.column(name).ok_or(DecodeError::UnknownColumn)
+    plan.field(name).ok_or(DecodeError::UnknownColumn)
 }
 
 fn read_row(
@@ -224,25 +234,31 @@ fn read_row(
     fields: &mut Fields,
 ) -> Result<Row, DecodeError> {
     fields.clear();
+    let mut hidden = Vec::new();
     for (at, field) in plan.fields.iter().enumerate() {
-        if field.nullable && !reader.some()? {
-            let image = exact.iter().find(|(column, _)| *column == at);
-            fields.push(match image {
+        let is_there = !field.nullable || reader.some()?;
+        let failed = |source| DecodeError::Value {
+            column: field.name.clone(),
+            source,
+        };
+        let value = match (is_there, &field.carry) {
+            (true, Carry::Value) => {
+                fields.write(|image| field.mapping.decode(reader, image).map_err(failed))?;
+                continue;
+            }
+            (true, _) => {
+                hidden.clear();
+                let read = field.mapping.decode(reader, &mut hidden);
+                read.map_err(failed)?;
+                Value::Image(&hidden)
+            }
+            (false, _) => match exact.iter().find(|(column, _)| *column == at) {
                 Some((_, image)) => Value::Image(image),
                 None if unchanged.contains(&at) => Value::Unchanged,
                 None => Value::Null,
-            });
-            continue;
-        }
-        fields.write(|image| {
-            field
-                .mapping
-                .decode(reader, image)
-                .map_err(|source| DecodeError::Value {
-                    column: plan.relation.columns[at].name.clone(),
-                    source,
-                })
-        })?;
+            },
+        };
+        field.carry.push(value, fields)?;
     }
     Ok(fields.row())
 }

@@ -111,6 +111,9 @@ impl<'a> Iterator for Values<'a> {
 #[derive(Default)]
 pub(crate) struct Fields(Vec<u8>);
 
+/// A longer buffer is not kept.
+const KEPT_BYTES: usize = 1 << 20;
+
 /// An image of more than 2 GB: no value of Postgres is that long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooLong;
@@ -145,8 +148,11 @@ impl Fields {
         self.0.clear();
     }
 
-    /// The row, exactly as large as it must be; the buffer stays for the next one.
+    /// The row, exactly as large as it must be; the buffer stays for the next one, unless it is large.
     pub(crate) fn row(&mut self) -> Row {
+        if self.0.capacity() > KEPT_BYTES {
+            return Row(std::mem::take(&mut self.0).into_boxed_slice());
+        }
         let row = Row(self.0.as_slice().into());
         self.0.clear();
         row

@@ -9,6 +9,8 @@ use change::value::Mapping;
 use proptest::prelude::*;
 
 use super::*;
+use crate::differences::DifferencesError;
+use crate::differences::tests::differences;
 
 /// What the columns of [`plan`] map to: with each, the image of a value is easily said.
 const MAPPINGS: [&str; 9] = [
@@ -35,6 +37,7 @@ fn plan() -> (Plan, Schema) {
         },
         not_null: false,
         default: None,
+        generated: false,
     };
     let relation = Relation {
         table: TableName::new("public", "t"),
@@ -310,4 +313,80 @@ fn records_that_lack_what_their_operation_needs_are_refused() {
         "record of operation d without before",
     );
     check("x", None, Some(&row), "read operation");
+}
+
+/// By their options, as the target keeps them.
+fn under(options: &[&str]) -> (Result<Plan, DifferencesError>, Schema) {
+    let (plan, schema) = plan();
+    (plan.under(&differences(options)), schema)
+}
+
+#[test]
+fn the_target_gets_what_its_differences_say() {
+    let (plan, schema) = under(&[
+        "rename public.t=s.u",
+        "rename-column public.t.c-2=b",
+        "leave-out public.t.c-1",
+        "mask public.t.c-3=constant:none",
+        "mask public.t.c-4=hash",
+        "mask public.t.c-5=null",
+        "mask public.t.c-6=hash",
+    ]);
+    let plan = plan.unwrap();
+    assert_eq!(plan.target, TableName::new("s", "u"));
+    let names: Vec<&str> = plan
+        .relation
+        .columns
+        .iter()
+        .map(|it| it.name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["c-0", "b", "c-3", "c-4", "c-5", "c-6", "c-7", "c-8"]
+    );
+    let fixed: Vec<usize> = (0..names.len()).filter(|at| plan.is_fixed(*at)).collect();
+    assert_eq!(fixed, [2, 4]);
+
+    let row = [
+        Cell::Typed(Avro::Long(1), 1_i64.to_be_bytes().into()),
+        Cell::Unchanged,
+        Cell::Null,
+        Cell::Unchanged,
+        Cell::Typed(Avro::String("v".to_owned()), b"v".to_vec()),
+        Cell::Exact(b"secret".to_vec()),
+        Cell::Exact(b"infinity".to_vec()),
+        Cell::Null,
+        Cell::Unchanged,
+    ];
+    let datum = datum(&schema, envelope("u", None, Some(&row)));
+    let Action::Update { row, .. } = action(&plan, &datum, &mut Fields::default()).unwrap() else {
+        panic!("no update");
+    };
+    let key = differences(&[]).mask_key().unwrap();
+    let (text, image) = (key.hash(b"v"), key.hash(b"infinity"));
+    let expected = [
+        Value::Image(&1_i64.to_be_bytes()),
+        Value::Null,
+        Value::Image(b"none"),
+        Value::Image(text.as_bytes()),
+        Value::Null,
+        Value::Image(image.as_bytes()),
+        Value::Null,
+        Value::Unchanged,
+    ];
+    assert!(row.values().eq(expected), "{row:?}");
+}
+
+#[test]
+fn keys_are_neither_left_out_nor_masked_nor_made_of_two_columns() {
+    let check = |option, expected: &str| {
+        let error = under(&[option]).0.unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(
+        "leave-out public.t.c-0",
+        "column c-0 is of the key of table public.t",
+    );
+    check("mask public.t.c-0=hash", "column c-0 is of the key");
+    check("rename-column public.t.c-0=c-1", "go into public.t.c-1");
 }

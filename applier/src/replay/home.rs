@@ -17,6 +17,7 @@ use tokio_postgres::Client;
 
 use super::error::{ReplayError, step};
 use crate::decode::Plan;
+use crate::differences::Differences;
 use crate::statement::{Noting, Touched};
 use crate::target::{Writer, create, find, target_type};
 
@@ -36,6 +37,8 @@ pub(super) enum Kind {
 /// Where the rows of one table are.
 #[derive(Clone, Debug)]
 pub(super) struct HomeTable {
+    /// By its name on the source.
+    pub(super) table: TableName,
     pub(super) live: TableName,
     pub(super) rows: TableName,
     pub(super) keys: TableName,
@@ -58,6 +61,7 @@ impl Home {
         client: &Client,
         schema: &str,
         kind: Kind,
+        differences: &Differences,
     ) -> Result<Self, ReplayError> {
         let mut sql = format!("create schema if not exists {};", quoted(schema));
         if kind == Kind::Stage {
@@ -77,12 +81,16 @@ impl Home {
             known: HashSet::new(),
         };
         if kind == Kind::Stage {
-            home.take_up(client).await?;
+            home.take_up(client, differences).await?;
         }
         Ok(home)
     }
 
-    async fn take_up(&mut self, client: &Client) -> Result<(), ReplayError> {
+    async fn take_up(
+        &mut self,
+        client: &Client,
+        differences: &Differences,
+    ) -> Result<(), ReplayError> {
         let query = format!(
             "select number, table_schema, table_name, key, shared, known, every_row \
              from {}.tables",
@@ -91,17 +99,18 @@ impl Home {
         let rows = client.query(&query, &[]).await;
         for row in rows.map_err(step("read the replay's tables"))? {
             let number: i32 = row.get(0);
-            let live = TableName::new(row.get::<_, String>(1), row.get::<_, String>(2));
+            let name = TableName::new(row.get::<_, String>(1), row.get::<_, String>(2));
             let table = HomeTable {
+                live: differences.table(&name),
+                table: name.clone(),
                 rows: self.name(format!("rows_{number}")),
                 keys: self.name(format!("keys_{number}")),
                 key: row.get(3),
                 shared: row.get(4),
                 known: row.get(5),
                 all: row.get(6),
-                live: live.clone(),
             };
-            self.tables.insert(live, table);
+            self.tables.insert(name, table);
         }
         Ok(())
     }
@@ -143,7 +152,7 @@ impl Home {
     }
 
     async fn copy(&self, client: &Client, plan: &Plan) -> Result<HomeTable, ReplayError> {
-        let live = &plan.relation.table;
+        let live = &plan.target;
         // Of another schema than public, so that two of the same name can stand side by side.
         let name = match live.schema.as_str() {
             "public" => live.name.clone(),
@@ -168,14 +177,11 @@ impl Home {
                     let including = "including storage including compression including generated";
                     like(client, live, &rows, plan, including).await?;
                 }
-                None => {
-                    let mut relation = plan.relation.clone();
-                    relation.table = rows.clone();
-                    create(client, &relation).await?;
-                }
+                None => create(client, &rows, &plan.relation).await?,
             }
         }
         Ok(HomeTable {
+            table: plan.relation.table.clone(),
             live: live.clone(),
             keys: rows.clone(),
             rows,
@@ -188,10 +194,10 @@ impl Home {
 
     async fn stage(&self, client: &Client, plan: &Plan) -> Result<HomeTable, ReplayError> {
         let relation = &plan.relation;
-        let live = &relation.table;
+        let live = &plan.target;
         if !plan.has_key() {
             return Err(ReplayError::Keyless {
-                table: live.clone(),
+                table: relation.table.clone(),
             });
         }
         if find(client, live).await?.is_none() {
@@ -207,7 +213,7 @@ impl Home {
             .map(|column| &column.name)
             .filter(|name| writable.contains(name))
             .collect();
-        let table = match self.tables.get(live) {
+        let table = match self.tables.get(&relation.table) {
             Some(known) => {
                 let mut table = known.clone();
                 table.shared.retain(|name| columns.contains(&name));
@@ -222,6 +228,7 @@ impl Home {
                 let number = self.tables.len() + 1;
                 let columns: Vec<String> = columns.into_iter().cloned().collect();
                 let table = HomeTable {
+                    table: relation.table.clone(),
                     live: live.clone(),
                     rows: self.name(format!("rows_{number}")),
                     keys: self.name(format!("keys_{number}")),
@@ -248,7 +255,7 @@ impl Home {
         );
         let number = table.rows.name.trim_start_matches("rows_");
         let number: i32 = number.parse().unwrap_or_default();
-        let (schema, name) = (&table.live.schema, &table.live.name);
+        let (schema, name) = (&table.table.schema, &table.table.name);
         let written = client
             .execute(
                 &upsert,

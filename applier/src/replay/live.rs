@@ -56,7 +56,8 @@ impl Run<'_> {
         found: &Found,
         schema: &str,
     ) -> Result<Staged, ReplayError> {
-        let mut home = Home::open(self.writer.client(), schema, Kind::Stage).await?;
+        let differences = &self.config.differences;
+        let mut home = Home::open(self.writer.client(), schema, Kind::Stage, differences).await?;
         let mut source = self.source(found).await?;
         let mut numbers = found.numbers.clone();
         let limit = Limit {
@@ -106,9 +107,9 @@ impl Run<'_> {
             staged.outcome.differences.extend(sample);
             numbers.read = staged
                 .numbers
-                .get(&table.live)
+                .get(&table.table)
                 .map_or(0, |known| known.read);
-            staged.outcome.tables.insert(table.live.clone(), numbers);
+            staged.outcome.tables.insert(table.table.clone(), numbers);
         }
         // Reading is done already; a run does what was done until now, and writes besides.
         staged.outcome.takes = self.started.elapsed() + started.elapsed();
@@ -134,7 +135,7 @@ impl Run<'_> {
                 let now = self.stop_apply(&barrier, found, &mut staged).await?;
                 let started = Instant::now();
                 let merged = statements.merge(&barrier, keys_max).await?;
-                *staged.numbers.entry(table.live.clone()).or_default() += merged;
+                *staged.numbers.entry(table.table.clone()).or_default() += merged;
                 if let Some(id) = found.id {
                     ledger::advance(&*barrier, id, None, &staged.numbers).await?;
                 }
@@ -215,7 +216,7 @@ impl Run<'_> {
                 .map(|row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1)));
             Ok::<_, ReplayError>(tables.collect::<BTreeSet<TableName>>())
         };
-        let own: BTreeSet<TableName> = home.tables().map(|table| table.live.clone()).collect();
+        let own: BTreeSet<TableName> = home.tables().map(|table| table.table.clone()).collect();
         if let Some(table) = tables(held).await?.intersection(&own).next() {
             let table = table.clone();
             return Err(ReplayError::Held { table });

@@ -132,7 +132,7 @@ impl<'a> Statements<'a> {
         };
         let key: Vec<&String> = self.table.key.iter().collect();
         Difference {
-            table: self.table.live.clone(),
+            table: self.table.table.clone(),
             key: chosen(whole, &key),
             before: before.as_ref().map(|row| chosen(row, &names)),
             after: after.as_ref().map(|row| chosen(row, &names)),

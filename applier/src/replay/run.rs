@@ -326,7 +326,8 @@ impl<'a> Run<'a> {
 
     /// The tables as they stood at `to`, in a schema of their own.
     async fn copy(&mut self, found: &Found, schema: &str) -> Result<Outcome, ReplayError> {
-        let mut home = Home::open(self.writer.client(), schema, Kind::Copy).await?;
+        let differences = &self.config.differences;
+        let mut home = Home::open(self.writer.client(), schema, Kind::Copy, differences).await?;
         let mut source = self.source(found).await?;
         let mut numbers = found.numbers.clone();
         let limit = Limit {
@@ -339,7 +340,7 @@ impl<'a> Run<'a> {
             let count = format!("select count(*) from {}", table.rows.quoted());
             let row = self.writer.client().query_one(&count, &[]).await;
             let rows: i64 = row.map_err(step("count rows of the copy"))?.get(0);
-            let numbers = numbers.entry(table.live.clone()).or_default();
+            let numbers = numbers.entry(table.table.clone()).or_default();
             numbers.inserted = u64::try_from(rows).unwrap_or_default();
         }
         self.note(found, &numbers).await?;

@@ -117,9 +117,10 @@ struct Folding<'a> {
     /// Nothing was ever before the earliest place.
     earliest_is_beginning: bool,
     chosen: Option<Tally>,
-    /// A snapshot that is not complete yet.
+    /// A snapshot that is not complete yet, if all of it is there.
     opening: Option<Tally>,
-    snapshot_epoch: Option<i64>,
+    /// A snapshot may be open: what comes of one may continue it, whatever its epoch.
+    in_snapshot: bool,
     end: Option<i64>,
 }
 
@@ -139,7 +140,7 @@ impl<'a> Folding<'a> {
             earliest_is_beginning: false,
             chosen: None,
             opening: None,
-            snapshot_epoch: None,
+            in_snapshot: false,
             end: None,
         }
     }
@@ -183,7 +184,7 @@ impl<'a> Folding<'a> {
         self.earliest = None;
         self.chosen = None;
         self.opening = None;
-        self.snapshot_epoch = None;
+        self.in_snapshot = !self.earliest_is_beginning;
     }
 
     fn note(&mut self, record: &CommitRecord, offset: i64, lost: bool) {
@@ -200,8 +201,8 @@ impl<'a> Folding<'a> {
         if record.previous_commit_lsn < self.wanted.to || record.commit_lsn <= self.wanted.to {
             self.end = Some(offset);
         }
-        if record.kind == CommitKind::SnapshotChunk && self.snapshot_epoch != Some(record.epoch) {
-            self.snapshot_epoch = Some(record.epoch);
+        if record.kind == CommitKind::SnapshotChunk && !self.in_snapshot {
+            self.in_snapshot = true;
             if !lost && self.wanted.scope == Scope::FromASnapshot {
                 let reached = self.chosen.is_some() || self.wanted.from(record, offset).is_some();
                 let start = self.start(offset, record.commit_lsn);
@@ -219,6 +220,9 @@ impl<'a> Folding<'a> {
             if record.kind == CommitKind::SnapshotComplete && self.opening.is_some() {
                 self.chosen = self.opening.take();
             }
+        }
+        if record.kind == CommitKind::SnapshotComplete {
+            self.in_snapshot = false;
         }
     }
 
@@ -405,6 +409,7 @@ mod tests {
                 end_offset: 5,
                 records: 5,
             }],
+            sequences: Vec::new(),
         }
     }
 
@@ -517,5 +522,23 @@ mod tests {
         copy(&again, 0, 60, "6 from 0/32, to 8, 15");
         copy(&again, 2, 60, "6 from 0/32, to 8, 15");
         copy(&again, 0, 45, "0 from 0/A, to 6, 35");
+    }
+
+    #[test]
+    fn a_snapshot_that_was_interrupted_is_there_from_its_first_part_on() {
+        let history = [
+            (CHUNK, 1, 0, 10),
+            (STREAM, 2, 10, 20),
+            (CHUNK, 2, 20, 25),
+            (STREAM, 3, 25, 30),
+            (CHUNK, 3, 30, 35),
+            (COMPLETE, 3, 35, 35),
+            (STREAM, 4, 35, 40),
+        ];
+        copy(&history, 0, 40, "0 from 0/A, to 6, 35");
+        copy(&history, 0, 34, "a copy needs");
+        copy(&history, 1, 40, "a copy needs");
+        let middle: Vec<Row> = history.into_iter().skip(2).collect();
+        copy(&middle, 0, 40, "a copy needs");
     }
 }

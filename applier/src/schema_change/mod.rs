@@ -1,11 +1,14 @@
-//! Changes of tables, enums and schemas: what is done with them, and the SQL that makes them here.
+//! Changes of tables, types and schemas: what is done with them, and the SQL that makes them here.
 //!
 //! Definitions come with the topics, so whoever may write there may write SQL here. It is run one
 //! statement at a time, none of a client's statements is run at all, and `--schema-changes hold` runs
 //! nothing.
 
+mod constraints;
+mod types;
+
 mod plan;
-pub(crate) use plan::statements;
+pub(crate) use plan::{attachment, statements};
 
 mod policy;
 pub use policy::{NoSchemaPolicy, SchemaChanges, SchemaPolicy, TagPolicy};

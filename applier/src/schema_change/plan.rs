@@ -4,7 +4,12 @@
 
 use change::quoted;
 use change::schema_change::{
-    Column, Constraint, Definition, Enum, Index, Notice, Schema, Sequence, Table,
+    Column, Composite, Constraint, Definition, Domain, Enum, Index, Notice, Schema, Sequence, Table,
+};
+
+use super::constraints::kept;
+use super::types::{
+    alter_composite, alter_domain, alter_enum, create_composite, create_domain, create_enum,
 };
 
 /// The statements that do here what was done on the source; none when it changed nothing of what is
@@ -19,11 +24,15 @@ pub(crate) fn statements(notice: &Notice) -> Vec<String> {
                     // The schema's own change has moved it.
                     before.schema.clone_from(&after.schema);
                 }
-                alter_table(&before, after, &mut sql);
+                alter_table(&notice.tag, &mut before, after, &mut sql);
             }
-            Some(Definition::Enum(_) | Definition::Schema(_)) | None => {
-                create_table(after, &mut sql);
-            }
+            Some(
+                Definition::Enum(_)
+                | Definition::Domain(_)
+                | Definition::Composite(_)
+                | Definition::Schema(_),
+            )
+            | None => create_table(after, &mut sql),
         },
         (Some(Definition::Table(before)), None) => {
             sql.push(format!("drop table if exists {}", name(before)));
@@ -31,13 +40,19 @@ pub(crate) fn statements(notice: &Notice) -> Vec<String> {
         (Some(Definition::Enum(before)), Some(Definition::Enum(after))) => {
             alter_enum(before, after, &mut sql);
         }
-        (_, Some(Definition::Enum(after))) => {
-            let labels: Vec<String> = after.labels.iter().map(|it| literal(it)).collect();
-            let (name, labels) = (enum_name(after), labels.join(", "));
-            sql.push(format!("create type {name} as enum ({labels})"));
+        (_, Some(Definition::Enum(after))) => sql.push(create_enum(after)),
+        (Some(Definition::Domain(before)), Some(Definition::Domain(after))) => {
+            alter_domain(before, after, &mut sql);
         }
-        (Some(Definition::Enum(before)), None) => {
-            sql.push(format!("drop type if exists {}", enum_name(before)));
+        (_, Some(Definition::Domain(after))) => sql.push(create_domain(after)),
+        (Some(Definition::Composite(before)), Some(Definition::Composite(after))) => {
+            alter_composite(before, after, &mut sql);
+        }
+        (_, Some(Definition::Composite(after))) => sql.push(create_composite(after)),
+        (Some(Definition::Enum(Enum { schema, name, .. })), None)
+        | (Some(Definition::Domain(Domain { schema, name, .. })), None)
+        | (Some(Definition::Composite(Composite { schema, name, .. })), None) => {
+            sql.push(format!("drop type if exists {}", dotted(schema, name)));
         }
         (Some(Definition::Schema(before)), Some(Definition::Schema(after))) => {
             let (from, to) = (quoted(&before.name), quoted(&after.name));
@@ -54,6 +69,19 @@ pub(crate) fn statements(notice: &Notice) -> Vec<String> {
     sql
 }
 
+/// Makes a table a partition where it is one on the source.
+pub(crate) fn attachment(table: &Table) -> Option<String> {
+    let (parent, bound) = (
+        table.partition_of.as_ref()?,
+        table.partition_bound.as_ref()?,
+    );
+    let parent = dotted(&parent.schema, &parent.name);
+    let table = name(table);
+    Some(format!(
+        "alter table {parent} attach partition {table} {bound}"
+    ))
+}
+
 fn create_table(table: &Table, sql: &mut Vec<String>) {
     if let (Some(parent), Some(bound)) = (&table.partition_of, &table.partition_bound) {
         let (name, parent) = (name(table), dotted(&parent.schema, &parent.name));
@@ -61,6 +89,10 @@ fn create_table(table: &Table, sql: &mut Vec<String>) {
         sql.push(format!(
             "create table {name} partition of {parent} {bound}{key}"
         ));
+        for column in &table.columns {
+            // The parent's, or the partition's own.
+            filling(&name, column, None, false, sql);
+        }
         add_rest(&[], &table.constraints, &[], &table.indexes, table, sql);
         return;
     }
@@ -75,7 +107,7 @@ fn create_table(table: &Table, sql: &mut Vec<String>) {
     let (named, columns, key) = (name(table), columns.join(", "), partition_key(table));
     sql.push(format!("create table {named} ({columns}){key}"));
     for sequence in &table.sequences {
-        sql.push(own_sequence(sequence, table));
+        sql.extend(own_sequence(sequence, table));
     }
     add_rest(&[], &table.constraints, &[], &table.indexes, table, sql);
     if table.identity != "d" {
@@ -83,7 +115,7 @@ fn create_table(table: &Table, sql: &mut Vec<String>) {
     }
 }
 
-fn alter_table(before: &Table, after: &Table, sql: &mut Vec<String>) {
+fn alter_table(tag: &str, before: &mut Table, after: &Table, sql: &mut Vec<String>) {
     let table = name(after);
     if before.schema != after.schema {
         let (from, schema) = (name(before), quoted(&after.schema));
@@ -104,11 +136,8 @@ fn alter_table(before: &Table, after: &Table, sql: &mut Vec<String>) {
             let parent = dotted(&parent.schema, &parent.name);
             sql.push(format!("alter table {parent} detach partition {table}"));
         }
-        if let (Some(parent), Some(bound)) = (&after.partition_of, &after.partition_bound) {
-            let parent = dotted(&parent.schema, &parent.name);
-            sql.push(format!(
-                "alter table {parent} attach partition {table} {bound}"
-            ));
+        if let Some(attach) = attachment(after) {
+            sql.push(attach);
             inherits = true;
         }
     }
@@ -124,11 +153,18 @@ fn alter_table(before: &Table, after: &Table, sql: &mut Vec<String>) {
         return;
     }
     if !moves {
-        drop_missing(before, after, sql);
+        let alter = format!("alter table {table}");
+        before.constraints = kept(&alter, &before.constraints, &after.constraints, sql);
+        drop_constraints(before, after, sql);
     }
-    // What a partition has from its parent comes and goes with that.
-    if !inherits {
-        alter_columns(before, after, sql);
+    // Anything else that takes an index from a partition does so here, or has made it a part of its
+    // parent's.
+    if !moves && (!inherits || tag == "DROP INDEX") {
+        drop_indexes(before, after, sql);
+    }
+    match inherits {
+        false => alter_columns(before, after, sql),
+        true => alter_own(before, after, sql),
     }
     // Attaching and detaching make and take constraints and indexes.
     if !moves {
@@ -146,8 +182,8 @@ fn alter_table(before: &Table, after: &Table, sql: &mut Vec<String>) {
     }
 }
 
-/// Constraints and indexes that are gone or others by their names.
-fn drop_missing(before: &Table, after: &Table, sql: &mut Vec<String>) {
+/// Those that are gone, or others by their names.
+fn drop_constraints(before: &Table, after: &Table, sql: &mut Vec<String>) {
     let table = name(after);
     for old in &before.constraints {
         if !after.constraints.contains(old) {
@@ -157,6 +193,10 @@ fn drop_missing(before: &Table, after: &Table, sql: &mut Vec<String>) {
             ));
         }
     }
+}
+
+/// As [`drop_constraints`].
+fn drop_indexes(before: &Table, after: &Table, sql: &mut Vec<String>) {
     for old in &before.indexes {
         if !after.indexes.iter().any(|it| same_index(old, it)) {
             let name = dotted(&after.schema, &old.name);
@@ -203,8 +243,27 @@ fn alter_columns(before: &Table, after: &Table, sql: &mut Vec<String>) {
     }
     for sequence in &after.sequences {
         if !before.sequences.iter().any(|it| it.name == sequence.name) {
-            sql.push(own_sequence(sequence, after));
+            sql.extend(own_sequence(sequence, after));
         }
+    }
+}
+
+/// What a partition has of its own; all else of its columns comes and goes with its parent's.
+fn alter_own(before: &Table, after: &Table, sql: &mut Vec<String>) {
+    let table = name(after);
+    for new in &after.columns {
+        let old = before.columns.iter().find(|it| it.number == new.number);
+        let Some(old) = old else { continue };
+        let mut default = old.default.as_deref();
+        if is_retyped(old, new) && new.generated.is_none() {
+            // Its parent's came with the parent's new type.
+            default = new.default.as_deref();
+            let (column, action) = (quoted(&new.name), setting(default));
+            sql.push(format!(
+                "alter table {table} alter column {column} {action}"
+            ));
+        }
+        filling(&table, new, default, old.not_null, sql);
     }
 }
 
@@ -221,16 +280,15 @@ fn alter_column(table: &str, old: &Column, new: &Column, sql: &mut Vec<String>) 
             "alter table {table} alter column {column} {action}"
         ));
     };
-    let retyped = (&old.type_name, &old.collation) != (&new.type_name, &new.collation);
     let mut default = old.default.as_deref();
-    if retyped {
+    if is_retyped(old, new) {
         // A default is not always one of the new type.
         if default.is_some() && old.generated.is_none() {
             alter("drop default".to_owned());
             default = None;
         }
         let type_name = &new.type_name;
-        let collation = collation(new);
+        let collation = collation(new.collation.as_deref());
         match new.generated.is_some() {
             true => alter(format!("type {type_name}{collation}")),
             false => alter(format!(
@@ -245,20 +303,51 @@ fn alter_column(table: &str, old: &Column, new: &Column, sql: &mut Vec<String>) 
         alter("drop expression if exists".to_owned());
         default = None;
     }
-    if new.generated.is_none() && default != new.default.as_deref() {
-        match &new.default {
-            Some(default) => alter(format!("set default {default}")),
-            None => alter("drop default".to_owned()),
-        }
+    if old.generated.is_some() && new.generated.is_some() && old.default != new.default {
+        let expression = new.default.as_deref().unwrap_or("null");
+        alter(format!("set expression as ({expression})"));
     }
-    match (old.not_null, new.not_null) {
+    filling(table, new, default, old.not_null, sql);
+    // Wants a column without a default and with NOT NULL.
+    if old.identity.is_none() && new.identity.is_some() {
+        sql.push(format!(
+            "alter table {table} alter column {column} add {IDENTITY}"
+        ));
+    }
+}
+
+fn is_retyped(old: &Column, new: &Column) -> bool {
+    (&old.type_name, &old.collation) != (&new.type_name, &new.collation)
+}
+
+fn setting(default: Option<&str>) -> String {
+    match default {
+        Some(default) => format!("set default {default}"),
+        None => "drop default".to_owned(),
+    }
+}
+
+/// Whether a column may be null, and what it is when nobody says, where it is otherwise now.
+fn filling(
+    table: &str,
+    new: &Column,
+    default: Option<&str>,
+    not_null: bool,
+    sql: &mut Vec<String>,
+) {
+    let column = quoted(&new.name);
+    let mut alter = |action: String| {
+        sql.push(format!(
+            "alter table {table} alter column {column} {action}"
+        ));
+    };
+    if new.generated.is_none() && default != new.default.as_deref() {
+        alter(setting(new.default.as_deref()));
+    }
+    match (not_null, new.not_null) {
         (false, true) => alter("set not null".to_owned()),
         (true, false) => alter("drop not null".to_owned()),
         (true, true) | (false, false) => {}
-    }
-    // Wants a column without a default and with NOT NULL.
-    if old.identity.is_none() && new.identity.is_some() {
-        alter(format!("add {IDENTITY}"));
     }
 }
 
@@ -310,7 +399,7 @@ fn column(column: &Column, rows: Rows) -> String {
         "{} {}{}",
         quoted(&column.name),
         column.type_name,
-        collation(column)
+        collation(column.collation.as_deref())
     );
     match (&column.generated, &column.identity, &column.default) {
         (Some(kind), _, Some(expression)) => {
@@ -343,9 +432,8 @@ fn column(column: &Column, rows: Rows) -> String {
 /// source that numbers.
 const IDENTITY: &str = "generated by default as identity";
 
-fn collation(column: &Column) -> String {
-    let collation = column.collation.as_ref();
-    collation.map_or_else(String::new, |name| format!(" collate {name}"))
+pub(super) fn collation(name: Option<&str>) -> String {
+    name.map_or_else(String::new, |name| format!(" collate {name}"))
 }
 
 fn partition_key(table: &Table) -> String {
@@ -384,70 +472,25 @@ fn create_sequence(sequence: &Sequence) -> String {
     )
 }
 
-fn own_sequence(sequence: &Sequence, table: &Table) -> String {
+/// Postgres wants both in one schema: not where the table is in another one here.
+fn own_sequence(sequence: &Sequence, table: &Table) -> Option<String> {
     let (owned, owner) = (dotted(&sequence.schema, &sequence.name), name(table));
-    format!(
-        "alter sequence {owned} owned by {owner}.{}",
-        quoted(&sequence.column)
-    )
-}
-
-/// A label that took another's place was renamed; others were added.
-fn alter_enum(before: &Enum, after: &Enum, sql: &mut Vec<String>) {
-    let name = enum_name(after);
-    if before.schema != after.schema {
-        let (from, schema) = (enum_name(before), quoted(&after.schema));
-        sql.push(format!("alter type {from} set schema {schema}"));
-    }
-    if before.name != after.name {
-        let from = dotted(&after.schema, &before.name);
-        sql.push(format!(
-            "alter type {from} rename to {}",
-            quoted(&after.name)
-        ));
-    }
-    if before.labels.len() == after.labels.len() {
-        for (old, new) in before.labels.iter().zip(&after.labels) {
-            if old != new {
-                let (old, new) = (literal(old), literal(new));
-                sql.push(format!("alter type {name} rename value {old} to {new}"));
-            }
-        }
-        return;
-    }
-    for (at, label) in after.labels.iter().enumerate() {
-        if before.labels.contains(label) {
-            continue;
-        }
-        let place = match at.checked_sub(1).and_then(|at| after.labels.get(at)) {
-            Some(previous) => format!(" after {}", literal(previous)),
-            None => match before.labels.first() {
-                Some(first) => format!(" before {}", literal(first)),
-                None => String::new(),
-            },
-        };
-        let label = literal(label);
-        sql.push(format!(
-            "alter type {name} add value if not exists {label}{place}"
-        ));
-    }
+    let column = quoted(&sequence.column);
+    let is_beside = sequence.schema == table.schema;
+    is_beside.then(|| format!("alter sequence {owned} owned by {owner}.{column}"))
 }
 
 fn name(table: &Table) -> String {
     dotted(&table.schema, &table.name)
 }
 
-fn enum_name(it: &Enum) -> String {
-    dotted(&it.schema, &it.name)
-}
-
-fn dotted(schema: &str, name: &str) -> String {
+pub(super) fn dotted(schema: &str, name: &str) -> String {
     format!("{}.{}", quoted(schema), quoted(name))
 }
 
 /// A string constant, whatever it holds (manual, "String Constants"; the session has
 /// `standard_conforming_strings`).
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 /// A policy, by kind of statement.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct SchemaChanges {
-    /// What to do with a change of a table's, an enum's or a schema's definition: make it here too, at
+    /// What to do with a change of a table's, a type's or a schema's definition: make it here too, at
     /// its place (apply); let the table wait until somebody has (hold); nothing (ignore).
     #[arg(
         long,

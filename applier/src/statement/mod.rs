@@ -37,12 +37,13 @@ pub(crate) enum Storage {
 #[derive(Clone, Debug)]
 pub(crate) struct ShapeColumn {
     pub(crate) name: String,
-    /// The type as the target writes it, without modifier.
+    /// The type as the target writes it; without modifier, unless values have to be given one.
     pub(crate) type_name: String,
     /// Of the columns of the key.
     pub(crate) equality: Option<Equality>,
-    /// Its values are text, because the type takes no binary image.
-    pub(crate) is_text: bool,
+    /// Its values come as another type: as text where its own takes no binary image, or as the source's
+    /// where that is narrower.
+    pub(crate) carried_as: Option<String>,
 }
 
 /// How values are compared with those of the key's index: a bare `=` is looked up in the session's
@@ -117,14 +118,17 @@ impl Shape {
         }
     }
 
-    /// Whether rows can go into the table as they are.
+    /// Whether rows can go into the table as they are. COPY wants a column: a table may have none that
+    /// is published (all are generated, or were dropped).
     pub(crate) fn takes_images(&self) -> bool {
-        !self.columns.iter().any(|column| column.is_text)
+        let is_carried = |column: &ShapeColumn| column.carried_as.is_none();
+        !self.columns.is_empty() && self.columns.iter().all(is_carried)
     }
 
-    /// Whether the stage has room for the table's columns and its own.
+    /// Whether rows can go into a stage, which has room for the table's columns and its own.
     pub(crate) fn has_stage(&self) -> bool {
-        self.has_key || self.columns.len() + 2 <= COLUMNS_MAX
+        let has_room = self.has_key || self.columns.len() + 2 <= COLUMNS_MAX;
+        has_room && !self.columns.is_empty()
     }
 
     fn key(&self) -> impl Iterator<Item = &ShapeColumn> {

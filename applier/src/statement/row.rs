@@ -4,6 +4,9 @@ use super::{Shape, ShapeColumn, list};
 
 impl Shape {
     pub(super) fn insert(&self) -> String {
+        if self.columns.is_empty() {
+            return format!("insert into {} default values", self.table.quoted());
+        }
         let values = (1..).zip(&self.columns).map(|(n, column)| column.bind(n));
         format!(
             "insert into {} ({}) overriding system value values ({})",
@@ -91,9 +94,9 @@ impl Shape {
 
 impl ShapeColumn {
     pub(super) fn bind(&self, n: usize) -> String {
-        match self.is_text {
-            true => format!("${n}::text::{}", self.type_name),
-            false => format!("${n}::{}", self.type_name),
+        match &self.carried_as {
+            Some(carried) => format!("${n}::{carried}::{}", self.type_name),
+            None => format!("${n}::{}", self.type_name),
         }
     }
 }

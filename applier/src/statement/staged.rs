@@ -9,10 +9,7 @@ impl Shape {
     /// Made once per session, outside of the transactions that use it.
     pub(crate) fn create_stage(&self) -> String {
         let columns = self.columns.iter().enumerate().map(|(at, column)| {
-            let type_name = match column.is_text {
-                true => "text",
-                false => &column.type_name,
-            };
+            let type_name = column.carried_as.as_ref().unwrap_or(&column.type_name);
             format!("c{at} {type_name}")
         });
         let counters = ["i bigint".to_owned(), "n bigint".to_owned()];
@@ -124,9 +121,9 @@ impl Shape {
 
 impl ShapeColumn {
     pub(super) fn staged(&self, at: usize) -> String {
-        match self.is_text {
-            true => format!("s.c{at}::{}", self.type_name),
-            false => format!("s.c{at}"),
+        match self.carried_as {
+            Some(_) => format!("s.c{at}::{}", self.type_name),
+            None => format!("s.c{at}"),
         }
     }
 }

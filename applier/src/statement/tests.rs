@@ -8,7 +8,7 @@ fn shape() -> Shape {
             operator: "operator(pg_catalog.=)".to_owned(),
             base_type: type_name.to_owned(),
         }),
-        is_text: type_name == "aclitem",
+        carried_as: (type_name == "aclitem").then(|| "text".to_owned()),
     };
     Shape {
         table: TableName::new("public", "a\"b"),
@@ -41,6 +41,24 @@ fn rows_are_changed_by_their_key() {
     check(
         &TableStatement::Delete,
         r#"delete from only "public"."a""b" as t where t."id" operator(pg_catalog.=) $1::integer"#,
+    );
+}
+
+#[test]
+fn rows_without_values_come_and_go_one_by_one() {
+    let shape = Shape {
+        columns: Vec::new(),
+        has_key: false,
+        ..shape()
+    };
+    assert!(!shape.takes_images() && !shape.has_stage());
+    assert_eq!(
+        shape.sql(&TableStatement::Insert),
+        r#"insert into "public"."a""b" default values"#
+    );
+    assert_eq!(
+        shape.sql(&TableStatement::Delete),
+        r#"delete from only "public"."a""b" where (tableoid, ctid) = (select t.tableoid, t.ctid from only "public"."a""b" as t where pg_catalog.record_image_eq(row(), row()) limit 1)"#
     );
 }
 
@@ -86,5 +104,23 @@ fn written_keys_are_noted_and_their_live_rows_brought() {
     check(
         &TableStatement::SeedMoved(touched),
         r#"insert into "public"."a""b" ("id", "b") select l."id", l."b" from "public"."live" as l where l."id" operator(pg_catalog.=) $2::integer and not exists (select from "r"."keys_1" as k where k."id" operator(pg_catalog.=) $1::integer) on conflict do nothing"#,
+    );
+}
+
+#[test]
+fn values_of_a_narrower_type_are_cast() {
+    let mut shape = shape();
+    shape.columns[0].type_name = "bigint".to_owned();
+    shape.columns[0].carried_as = Some("integer".to_owned());
+    let equality = shape.columns[0].equality.as_mut().unwrap();
+    equality.base_type = "bigint".to_owned();
+    assert!(!shape.takes_images());
+    assert_eq!(
+        shape.sql(&TableStatement::Delete),
+        r#"delete from only "public"."a""b" as t where t."id" operator(pg_catalog.=) $1::integer::bigint"#
+    );
+    assert_eq!(
+        shape.create_stage(),
+        r#"create temp table if not exists "stage 1" (c0 integer, c1 bpchar, c2 text) on commit delete rows"#
     );
 }

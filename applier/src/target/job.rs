@@ -1,4 +1,4 @@
-//! Which statements bring about a stage: few rows one by one, many by COPY.
+//! Which statements bring about a stage: few rows one by one, many or large ones by COPY.
 //!
 //! Does no I/O.
 
@@ -43,6 +43,8 @@ pub(super) struct JobRow<'a> {
 
 /// From here on a COPY and its round trips cost less than the statements.
 const MANY: usize = 100;
+/// And from here on less memory: a statement is held as a whole, what is copied goes in pieces.
+const LARGE_BYTES: usize = 4 << 20;
 /// Without a key every delete reads the whole table.
 const MANY_WITHOUT_KEY: usize = 2;
 
@@ -64,7 +66,7 @@ pub(super) fn jobs<'a>(stage: &'a TableStage<'a>, shape: &Shape) -> Vec<Job<'a>>
             false => (TableStatement::Insert, TableStatement::InsertStaged),
         };
         let mut job = writes(plan, &stage.inserts, each, then);
-        if stage.inserts.len() >= MANY && shape.takes_images() {
+        if are_many(stage.inserts.iter().map(|done| &*done.row)) && shape.takes_images() {
             job.way = Way::Copy;
         } else if !shape.has_stage() {
             job.way = Way::Each(TableStatement::Insert);
@@ -72,6 +74,10 @@ pub(super) fn jobs<'a>(stage: &'a TableStage<'a>, shape: &Shape) -> Vec<Job<'a>>
         jobs.push(job);
     }
     jobs
+}
+
+fn are_many<'a>(rows: impl ExactSizeIterator<Item = &'a Row>) -> bool {
+    rows.len() >= MANY || rows.map(Row::len).sum::<usize>() >= LARGE_BYTES
 }
 
 /// The job for a row that an update moved to another key.
@@ -126,7 +132,7 @@ fn patches<'a>(plan: &'a Plan, rows: &'a [Done<'a>]) -> Vec<Job<'a>> {
     let job = |(marked, rows): (Columns, Vec<JobRow<'a>>)| {
         let with_key = plan.relation.columns.iter().zip(&marked);
         let with_key = with_key.map(|(column, marked)| column.in_key || *marked);
-        let way = match rows.len() >= MANY {
+        let way = match are_many(rows.iter().map(|row| row.row)) {
             true => Way::Stage {
                 columns: Some(with_key.collect()),
                 then: TableStatement::PatchStaged(marked),
@@ -152,7 +158,7 @@ fn writes<'a>(
     let all = plan.relation.columns.iter().map(|_| true);
     Job {
         plan,
-        way: match rows.len() >= MANY {
+        way: match are_many(rows.iter().map(|done| &*done.row)) {
             true => Way::Stage {
                 columns: Some(all.collect()),
                 then,

@@ -10,11 +10,11 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row as SqlRow};
 
 use super::image::Image;
-use super::session::{Session, step};
+use super::session::Session;
 use super::table;
 use crate::batch::Change;
 use crate::decode::{Action, Row, Value};
-use crate::error::{Error, StatementError};
+use crate::error::{Error, StatementError, step};
 use crate::statement::{Element, Filling, Obstacle, ObstacleColumn};
 
 impl Session {
@@ -60,7 +60,7 @@ impl Session {
         let images: Vec<Image<'_>> = values.map(Image::from).collect();
         let failed = |error| Error::Apply {
             change: change.place(),
-            table: shape.table.clone(),
+            table: change.plan.relation.table.clone(),
             source: StatementError(error),
         };
         let statement = client.prepare(&shape.make_room(&obstacle, &marked)).await;

@@ -8,12 +8,12 @@ use tokio_postgres::Client;
 use super::flight::{Failed, Flight, Purpose};
 use super::letters::Refusal;
 use super::rows;
-use super::session::{BEGIN, Outcome, Session, run, step};
+use super::session::{BEGIN, Outcome, Session, run};
 use super::statements::{Statements, Work};
 use crate::batch::{Aside, Change, Form, HeldKeys, Portion, Sifted, stages};
 use crate::conflicts::Policy;
 use crate::control::Control;
-use crate::error::Error;
+use crate::error::{Error, step};
 use crate::progress::Mark;
 
 /// So many keys are held in memory. More of them are no exceptions, and apply stops.
@@ -151,18 +151,30 @@ impl Session {
         portion: &Portion,
         expected: Option<&Mark>,
     ) -> Result<(), Error> {
-        if let Some(mark) = portion.mark() {
-            let (client, pipeline) = (&*self.connection, self.pipeline.as_str());
-            let mut flight = Flight::default();
-            let advance = self.progress.advance(client, pipeline, expected, mark);
-            let sent = flight.send(Purpose::Progress, advance).await;
-            sent.map_err(|failed| failed.into_error(pipeline))?;
-            let landed = flight.land().await;
-            landed.map_err(|failed| failed.into_error(pipeline))?;
-            run(client, "commit").await.map_err(step("commit"))?;
+        let sent = self.send_end(portion, expected).await;
+        sent.map_err(|failed| failed.into_error(&self.pipeline))?;
+        if portion.mark().is_some() {
+            run(&self.connection, "commit")
+                .await
+                .map_err(step("commit"))?;
             self.open = false;
         }
         Ok(())
+    }
+
+    async fn send_end<'a>(
+        &'a self,
+        portion: &'a Portion,
+        expected: Option<&'a Mark>,
+    ) -> Result<u64, Failed<'a>> {
+        let mut flight = Flight::default();
+        self.move_sequences(&mut flight, portion).await?;
+        if let Some(mark) = portion.mark() {
+            let (client, pipeline) = (&*self.connection, self.pipeline.as_str());
+            let advance = self.progress.advance(client, pipeline, expected, mark);
+            flight.send(Purpose::Progress, advance).await?;
+        }
+        flight.land().await
     }
 
     /// What a table's policy says to a change that failed; `None`: stop.

@@ -10,13 +10,13 @@ use tokio_postgres::types::{PgLsn, ToSql};
 
 use super::image::Image;
 use super::letters::Refusal;
-use super::session::{BEGIN, Session, run, step};
+use super::session::{BEGIN, Session, run};
 use super::table;
 use crate::batch::{Change, HeldKeys};
 use crate::control;
 use crate::dead_letters::{Redriven, Side};
 use crate::decode::{self, Action, Fields, Plan, Row, Unreadable, Value};
-use crate::error::{Error, RecordPlace};
+use crate::error::{Error, RecordPlace, step};
 use crate::registry::Registry;
 use crate::schemas::known_text;
 
@@ -236,7 +236,7 @@ impl Session {
         let row = self.connection.query_one(query, &[&schema]).await;
         let text: String = row.map_err(step("read lockstep.schemas"))?.get(0);
         let schema = SchemaId(u32::try_from(schema).unwrap_or_default());
-        compile(schema, topic, &text)
+        Ok(compile(schema, topic, &text)?.under(&self.policies.differences)?)
     }
 
     /// Tries to decode a record that could not be decoded: the registry may know its schema now.
@@ -265,6 +265,7 @@ impl Session {
                     table: plan.relation.table,
                 });
             }
+            let plan = plan.under(&self.policies.differences)?;
             let action = decode::action(&plan, datum, &mut Fields::default());
             let action = action.map_err(|source| Error::Decode {
                 place: place(letter),

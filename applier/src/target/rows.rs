@@ -1,8 +1,10 @@
 //! Doing the jobs: statements with a row's values as parameters, and COPY.
 
+use std::pin::Pin;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::SinkExt;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, CopyInSink};
 
 use super::flight::{Failed, Flight, Purpose};
 use super::image::Image;
@@ -19,9 +21,8 @@ pub(super) async fn send<'a>(
     work: &'a Work<'a>,
 ) -> Result<(), Failed<'a>> {
     match work {
-        Work::Truncate { first, tables } => {
-            let sql = format!("truncate {}", tables.join(", "));
-            let truncate = async move { client.batch_execute(&sql).await.map(|()| 1) };
+        Work::Truncate { first, sql } => {
+            let truncate = async move { client.batch_execute(sql).await.map(|()| 1) };
             flight.send(Purpose::Change(first), truncate).await?;
         }
         Work::Jobs(jobs) => {
@@ -126,58 +127,91 @@ async fn copy<'a>(
     let is_counted = statement == TableStatement::CopyCounted;
     let prepared = statements.get(job.plan, statement);
     let sink = client.copy_in(prepared).await?;
-    let mut sink = std::pin::pin!(sink);
+    let mut copy = CopyIn {
+        sink: Box::pin(sink),
+        out: BytesMut::with_capacity(COPY_MESSAGE_BYTES * 2),
+    };
     let fields = job.rows.first().map_or(0, |row| row.row.values().count());
     // Of a deleted row only the key is known, and it is copied as it is.
     let marked = columns.filter(|columns| columns.len() == fields && columns.contains(&false));
-    let mut out = BytesMut::with_capacity(COPY_MESSAGE_BYTES * 2);
-    out.put_slice(COPY_HEADER);
+    copy.out.put_slice(COPY_HEADER);
     for (number, row) in (0..).zip(&job.rows) {
         if is_counted {
-            put_counted(&mut out, fields, row, number);
+            copy.counted(fields, row, number).await?;
         } else {
             for _ in 0..row.times {
-                put_tuple(&mut out, fields, row, marked);
+                copy.tuple(fields, row, marked).await?;
             }
         }
-        if out.len() >= COPY_MESSAGE_BYTES {
-            sink.send(out.split().freeze()).await?;
-        }
     }
-    out.put_i16(COPY_TRAILER);
-    let last: Bytes = out.freeze();
-    sink.send(last).await?;
-    sink.finish().await?;
+    copy.out.put_i16(COPY_TRAILER);
+    copy.flush().await?;
+    copy.sink.as_mut().finish().await?;
     Ok(())
 }
 
-fn put_tuple(out: &mut BytesMut, fields: usize, row: &JobRow<'_>, marked: Option<&Columns>) {
-    let Some(marked) = marked else {
-        out.put_i16(field_count(fields));
-        out.put_slice(row.row.fields());
-        return;
-    };
-    out.put_i16(field_count(marked.iter().filter(|marked| **marked).count()));
-    let values = row.row.values().zip(marked);
-    for (value, _) in values.filter(|(_, marked)| **marked) {
-        match value {
-            Value::Image(image) => {
-                out.put_i32(i32::try_from(image.len()).expect("no image is longer than 2 GB"));
-                out.put_slice(image);
-            }
-            Value::Null | Value::Unchanged => out.put_i32(-1),
-        }
-    }
+/// Rows on their way in messages of bounded size, however long the rows are.
+struct CopyIn {
+    sink: Pin<Box<CopyInSink<Bytes>>>,
+    out: BytesMut,
 }
 
-/// A whole row, a number that tells it from others, and how many of it.
-fn put_counted(out: &mut BytesMut, fields: usize, row: &JobRow<'_>, number: i64) {
-    out.put_i16(field_count(fields + 2));
-    out.put_slice(row.row.fields());
-    let times = i64::try_from(row.times).unwrap_or(i64::MAX);
-    for long in [number, times] {
-        out.put_i32(8);
-        out.put_i64(long);
+impl CopyIn {
+    async fn tuple(
+        &mut self,
+        fields: usize,
+        row: &JobRow<'_>,
+        marked: Option<&Columns>,
+    ) -> Result<(), tokio_postgres::Error> {
+        let Some(marked) = marked else {
+            self.out.put_i16(field_count(fields));
+            return self.put(row.row.fields()).await;
+        };
+        let count = marked.iter().filter(|marked| **marked).count();
+        self.out.put_i16(field_count(count));
+        let values = row.row.values().zip(marked);
+        for (value, _) in values.filter(|(_, marked)| **marked) {
+            match value {
+                Value::Image(image) => {
+                    let length = i32::try_from(image.len()).expect("no image is longer than 2 GB");
+                    self.out.put_i32(length);
+                    self.put(image).await?;
+                }
+                Value::Null | Value::Unchanged => self.out.put_i32(-1),
+            }
+        }
+        Ok(())
+    }
+
+    /// A whole row, a number that tells it from others, and how many of it.
+    async fn counted(
+        &mut self,
+        fields: usize,
+        row: &JobRow<'_>,
+        number: i64,
+    ) -> Result<(), tokio_postgres::Error> {
+        self.out.put_i16(field_count(fields + 2));
+        self.put(row.row.fields()).await?;
+        let times = i64::try_from(row.times).unwrap_or(i64::MAX);
+        for long in [number, times] {
+            self.out.put_i32(8);
+            self.out.put_i64(long);
+        }
+        Ok(())
+    }
+
+    async fn put(&mut self, bytes: &[u8]) -> Result<(), tokio_postgres::Error> {
+        for piece in bytes.chunks(COPY_MESSAGE_BYTES) {
+            self.out.put_slice(piece);
+            if self.out.len() >= COPY_MESSAGE_BYTES {
+                self.flush().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), tokio_postgres::Error> {
+        self.sink.send(self.out.split().freeze()).await
     }
 }
 

@@ -1,17 +1,21 @@
 //! Changing a table among the changes of rows, or having it wait.
 
-use change::TableName;
+use std::collections::BTreeSet;
+
+use change::schema_change::Notice;
+use change::{TableName, quoted};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::PgLsn;
 use tracing::{info, warn};
 
-use super::session::{Session, run, step};
+use super::session::{Session, run};
 use super::statements::Statements;
 use super::table;
 use crate::control::{self, Control, Hold};
-use crate::error::{Error, StatementError};
-use crate::schema_change::{Placed, SchemaPolicy, statements};
+use crate::differences::{Untranslatable, translated};
+use crate::error::{Error, StatementError, step};
+use crate::schema_change::{Placed, SchemaPolicy, attachment, statements};
 
 /// Readers of a table wait for who waits to change it: they are let through now and then.
 const LOCK_LIMIT: &str = "set local lock_timeout = '5s'";
@@ -28,6 +32,31 @@ impl Session {
             }
             _ => policy,
         }
+    }
+
+    /// Why a change that is to be made cannot be made, where it is of a table that differs here.
+    ///
+    /// # Errors
+    /// When the target does not answer.
+    pub(crate) async fn untranslatable(
+        &self,
+        placed: &Placed,
+    ) -> Result<Option<Untranslatable>, Error> {
+        if self.policy(placed) != SchemaPolicy::Apply {
+            return Ok(None);
+        }
+        let Err(why) = translated(placed.notice(), &self.policies.differences) else {
+            return Ok(None);
+        };
+        // Somebody may have made the table, as it is to be.
+        let made = match placed.notice().table() {
+            Some((None, Some(after))) => {
+                let table = self.policies.differences.table(&after.table_name());
+                table::find(&self.connection, &table).await?
+            }
+            Some(_) | None => None,
+        };
+        Ok(made.is_none().then_some(why))
     }
 
     /// Ends a transaction that failed.
@@ -91,33 +120,71 @@ impl Session {
             info!(tag, object, "schema change not made");
             return Ok(());
         }
-        let client: &Client = &self.connection;
-        let is_there = match notice.table() {
-            Some((None, Some(table))) => table::find(client, &table.table_name()).await?.is_some(),
-            Some(_) | None => false,
-        };
-        if is_there {
-            info!(tag, object, "the table is there already");
+        let Ok(here) = translated(notice, &self.policies.differences) else {
+            info!(
+                tag,
+                object, "schema change not made: the table is there already"
+            );
             return Ok(());
-        }
+        };
+        let client: &Client = &self.connection;
         run(client, LOCK_LIMIT)
             .await
             .map_err(step("set lock_timeout"))?;
-        for sql in statements(notice) {
-            self.run_change(placed, &sql).await?;
+        self.follow_indexes(placed, &here).await?;
+        let changes = self.statements_of(&here).await?;
+        for sql in &changes {
+            if !self.write_down(&here, sql).await? {
+                self.run_change(placed, sql).await?;
+            }
         }
         run(client, NO_LOCK_LIMIT)
             .await
             .map_err(step("set lock_timeout"))?;
+        if changes.is_empty() {
+            info!(tag, object, "schema change: all is there already");
+            return Ok(());
+        }
         self.note_change(placed).await?;
         self.statements.forget();
         info!(tag, object, "schema change made");
         Ok(())
     }
 
+    /// What is to be done, by the target's names. A table that is there already is left as it is, but that it
+    /// may be a partition now; one that comes from a schema that was not replicated may need a schema first.
+    async fn statements_of(&self, notice: &Notice) -> Result<Vec<String>, Error> {
+        let client: &Client = &self.connection;
+        let Some((before, Some(after))) = notice.table() else {
+            return Ok(statements(notice));
+        };
+        if (before.is_none() || notice.is_observed())
+            && let Some((oid, _)) = table::find(client, &after.table_name()).await?
+        {
+            let root = table::partition_root(client, oid).await?;
+            return Ok(match (before, root) {
+                (None, Some(_)) => Vec::new(),
+                (None, None) => attachment(after).into_iter().collect(),
+                // A partition's description is the only one that shows what its root has got.
+                (Some(_), Some(root)) => statements(&notice.of(&root)),
+                (Some(_), None) => statements(notice),
+            });
+        }
+        let mut all = Vec::new();
+        // Sequences stay in the source's.
+        let sequences = after.sequences.iter().map(|it| &it.schema);
+        for schema in BTreeSet::from_iter(sequences.chain([&after.schema])) {
+            if !table::has_schema(client, schema).await? {
+                all.push(format!("create schema {}", quoted(schema)));
+            }
+        }
+        all.extend(statements(notice));
+        Ok(all)
+    }
+
     /// Runs one statement. What somebody has made by hand already is as it should be, and what refers to
     /// a table that is not replicated has nothing to refer to.
-    async fn run_change(&self, placed: &Placed, sql: &str) -> Result<(), Error> {
+    pub(super) async fn run_change(&self, placed: &Placed, sql: &str) -> Result<(), Error> {
         let client: &Client = &self.connection;
         run(client, "savepoint change")
             .await
@@ -187,7 +254,7 @@ fn refers_elsewhere(error: &tokio_postgres::Error, sql: &str) -> bool {
     error.code().is_some_and(|code| codes.contains(code)) && sql.contains(" FOREIGN KEY ")
 }
 
-/// An enum or a schema that no table here has anything to do with, or that is in use here: tables that
+/// A type or a schema that no table here has anything to do with, or that is in use here: tables that
 /// need it otherwise wait, or stop apply, by themselves.
 fn is_left_out(error: &tokio_postgres::Error, placed: &Placed) -> bool {
     placed.notice().table().is_none() && error.code().is_some_and(is_of_the_statement)

@@ -9,12 +9,14 @@ use super::flight::{Failed, Flight, Purpose};
 use super::letters::LetterStatements;
 use super::progress::ProgressStatements;
 use super::rows;
+use super::sequences::SequenceStatement;
 use super::statements::{Statements, Work};
 use crate::batch::{Aside, Form, Portion, Sifted, stages};
 use crate::config::Config;
 use crate::conflicts::Conflicts;
 use crate::control::Control;
-use crate::error::{Error, StatementError};
+use crate::differences::{self, Differences};
+use crate::error::{Error, step};
 use crate::metrics::Metrics;
 use crate::progress::{self, Mark, Progress};
 use crate::schema_change::SchemaChanges;
@@ -24,6 +26,7 @@ pub(crate) struct Session {
     pub(super) pipeline: String,
     pub(super) progress: ProgressStatements,
     pub(super) letters: LetterStatements,
+    pub(super) sequences: SequenceStatement,
     pub(super) policies: Policies,
     pub(super) statements: Statements,
     /// Whether a part of a large transaction is applied but not committed.
@@ -31,11 +34,12 @@ pub(crate) struct Session {
     pub(super) metrics: Metrics,
 }
 
-/// What is done with what the target refuses, and with changes of tables.
+/// What is done with what the target refuses, and with changes of tables, and how its tables differ.
 #[derive(Default)]
 pub(crate) struct Policies {
     pub(crate) conflicts: Conflicts,
     pub(crate) schema_changes: SchemaChanges,
+    pub(crate) differences: Differences,
 }
 
 /// What became of a portion that did not fail.
@@ -47,6 +51,9 @@ pub(crate) enum Outcome {
     /// Nothing was applied: the rules have changed.
     OtherRules,
 }
+
+/// What the target shows of who applies.
+pub(crate) const APPLICATION_NAME: &str = "lockstep applier";
 
 /// The applier is the only writer that may fire no triggers and check no foreign keys, as
 /// Postgres' own apply worker. Rows and progress are lost or kept together, so a commit need not
@@ -69,8 +76,12 @@ impl Session {
         let policies = Policies {
             conflicts: config.conflicts.clone(),
             schema_changes: config.schema_changes.clone(),
+            differences: config.differences.clone(),
         };
-        Self::connect(&config.target, &config.pipeline, policies, metrics).await
+        let session = Self::connect(&config.target, &config.pipeline, policies, metrics).await?;
+        let (client, pipeline) = (&session.connection, &config.pipeline);
+        differences::settle(client, pipeline, &config.differences).await?;
+        Ok(session)
     }
 
     /// As [`Session::open`].
@@ -80,7 +91,7 @@ impl Session {
         policies: Policies,
         metrics: &Metrics,
     ) -> Result<Self, Error> {
-        let connection = connect(target, "lockstep applier").await?;
+        let connection = connect(target, APPLICATION_NAME).await?;
         connection.batch_execute(SETTINGS).await.map_err(step(
             "set up the session (session_replication_role needs a superuser, or: grant set on \
              parameter session_replication_role to the role)",
@@ -88,7 +99,8 @@ impl Session {
         let present = "select to_regclass('lockstep.progress') is not null \
                        and to_regclass('lockstep.schemas') is not null \
                        and to_regprocedure('lockstep.wait_for(pg_lsn, interval, text)') is not null \
-                       and to_regclass('lockstep.audit') is not null \
+                       and to_regclass('lockstep.differences') is not null \
+                       and to_regclass('lockstep.indexes') is not null \
                        and exists (select from pg_catalog.pg_attribute \
                                    where attrelid = to_regclass('lockstep.dead_letters') \
                                      and attname = 'record')";
@@ -102,9 +114,11 @@ impl Session {
         }
         let progress = ProgressStatements::prepare(&connection).await;
         let letters = LetterStatements::prepare(&connection).await;
+        let sequences = SequenceStatement::prepare(&connection).await;
         Ok(Self {
             progress: progress.map_err(step("prepare statements"))?,
             letters: letters.map_err(step("prepare statements"))?,
+            sequences: sequences.map_err(step("prepare statements"))?,
             policies,
             connection,
             pipeline: pipeline.to_owned(),
@@ -277,6 +291,7 @@ impl Session {
             let purpose = Purpose::Step("release a savepoint");
             flight.send(purpose, release).await?;
         }
+        self.move_sequences(&mut flight, portion).await?;
         if let Some(mark) = mark {
             // A commit behind a failure would roll back more than the savepoint.
             if savepoint {
@@ -289,6 +304,20 @@ impl Session {
                 .await?;
         }
         flight.land().await
+    }
+
+    /// Sends how far the source's sequences are, where they have moved.
+    pub(super) async fn move_sequences<'a>(
+        &'a self,
+        flight: &mut Flight<'a>,
+        portion: &'a Portion,
+    ) -> Result<(), Failed<'a>> {
+        let sequences = portion.sequences();
+        if sequences.is_empty() {
+            return Ok(());
+        }
+        let moved = self.sequences.advance(&self.connection, sequences);
+        flight.send(Purpose::Step("move sequences on"), moved).await
     }
 
     /// Takes back what a failed attempt did.
@@ -316,12 +345,5 @@ fn is_conflict(error: &Error) -> bool {
             source.code().is_some_and(|code| conflicts.contains(code))
         }
         _ => false,
-    }
-}
-
-pub(super) fn step(step: &'static str) -> impl FnOnce(tokio_postgres::Error) -> Error {
-    move |error| Error::Target {
-        step,
-        source: StatementError(error),
     }
 }

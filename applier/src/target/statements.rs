@@ -11,7 +11,7 @@ use super::job::{Job, Way, jobs, move_job};
 use super::table;
 use crate::batch::{Change, Stage};
 use crate::decode::Plan;
-use crate::error::{Error, StatementError};
+use crate::error::{Error, StatementError, step};
 use crate::statement::{Shape, TableStatement};
 
 #[derive(Default)]
@@ -27,10 +27,7 @@ pub(super) struct Statements {
 /// What is sent for one stage.
 pub(super) enum Work<'a> {
     Jobs(Vec<Job<'a>>),
-    Truncate {
-        first: &'a Change,
-        tables: Vec<String>,
-    },
+    Truncate { first: &'a Change, sql: String },
 }
 
 impl Statements {
@@ -47,11 +44,11 @@ impl Statements {
                     let mut tables = Vec::with_capacity(changes.len());
                     for change in changes {
                         let shape = self.resolve(client, &change.plan).await?;
-                        tables.push(shape.rows());
+                        tables.push((shape.table.quoted(), shape.rows()));
                     }
                     Work::Truncate {
                         first: changes[0],
-                        tables,
+                        sql: emptying(client, &tables).await?,
                     }
                 }
                 Stage::Move {
@@ -129,3 +126,26 @@ impl Statements {
         Ok(())
     }
 }
+
+/// Takes all rows from tables, each by its name and by that of its rows. What Postgres does not truncate,
+/// since a table that keeps its rows refers to it, loses its rows one by one.
+async fn emptying(client: &Client, tables: &[(String, String)]) -> Result<String, Error> {
+    let names: Vec<&str> = tables.iter().map(|(name, _)| name.as_str()).collect();
+    let referred = client.query_one(REFERRED, &[&names]).await;
+    let referred = referred.map_err(step("look which tables refer to one that is emptied"))?;
+    let rows: Vec<&str> = tables.iter().map(|(_, rows)| rows.as_str()).collect();
+    Ok(match referred.get(0) {
+        true => format!("delete from {}", rows.join("; delete from ")),
+        false => format!("truncate {}", rows.join(", ")),
+    })
+}
+
+const REFERRED: &str = "
+with emptied as (
+    select t.relid from unnest($1::text[]) n (name), pg_partition_tree(n.name::regclass) t
+    union
+    select n.name::regclass from unnest($1::text[]) n (name)
+)
+select exists (select from pg_constraint k
+                where k.contype = 'f' and k.confrelid in (select relid from emptied)
+                  and k.conrelid not in (select relid from emptied))";

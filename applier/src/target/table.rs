@@ -1,12 +1,13 @@
 //! A table on the target: found or made, and checked against what its changes bring.
 
 use change::relation::{Column, Relation};
-use change::{TableName, quoted};
-use tokio_postgres::Client;
+use change::{TableName, identifier, quoted};
+use tokio_postgres::{Client, Row};
 use tracing::info;
 
 use crate::decode::Plan;
-use crate::error::{Drift, Error, StatementError};
+use crate::differences::{rounds, widens};
+use crate::error::{Drift, Error, step};
 use crate::statement::{Equality, Shape, ShapeColumn, Storage};
 
 /// Finds the table of `plan`, or makes it, and matches its columns by name. A table that changes are
@@ -19,31 +20,27 @@ pub(super) async fn resolve(
     plan: &Plan,
     redirect: Option<&TableName>,
 ) -> Result<Shape, Error> {
-    let relation = &plan.relation;
-    let table = redirect.unwrap_or(&relation.table);
+    let table = redirect.unwrap_or(&plan.target);
+    let not_a_table = || Drift::NotATable {
+        table: table.clone(),
+    };
     let (oid, storage) = match find(client, table).await? {
         Some(found) => found,
-        None if redirect.is_some() => {
-            let table = table.clone();
-            return Err(Drift::NotATable { table }.into());
-        }
+        None if redirect.is_some() => return Err(not_a_table().into()),
         None => {
-            create(client, relation).await?;
-            let made = find(client, &relation.table).await?;
-            made.ok_or(Drift::NotATable {
-                table: relation.table.clone(),
-            })?
+            create(client, table, &plan.relation).await?;
+            find(client, table).await?.ok_or_else(not_a_table)?
         }
     };
     let mut shape = Shape {
         table: table.clone(),
         storage,
-        columns: match_columns(client, relation, oid).await?,
+        columns: match_columns(client, plan, table, oid).await?,
         has_key: plan.has_key(),
         stage: format!("lockstep_stage_{}", plan.schema.0),
     };
     if shape.has_key {
-        match_key(client, relation, &mut shape, oid).await?;
+        match_key(client, &plan.relation, &mut shape, oid).await?;
     }
     Ok(shape)
 }
@@ -59,7 +56,7 @@ pub(crate) async fn find(
     let row = client
         .query_opt(query, &[&table.schema, &table.name])
         .await
-        .map_err(failed("look for a table"))?;
+        .map_err(step("look for a table"))?;
     let Some(row) = row else {
         return Ok(None);
     };
@@ -89,7 +86,7 @@ pub(crate) async fn target_type(
     let row = client
         .query_opt(query, &[&column.pg_type.name, &column.pg_type.modifier])
         .await
-        .map_err(failed("look for a type"))?;
+        .map_err(step("look for a type"))?;
     Ok(row.map(|row| TargetType {
         oid: row.get(0),
         full_name: row.get(1),
@@ -98,7 +95,8 @@ pub(crate) async fn target_type(
 
 async fn match_columns(
     client: &Client,
-    relation: &Relation,
+    plan: &Plan,
+    table: &TableName,
     oid: u32,
 ) -> Result<Vec<ShapeColumn>, Error> {
     // With -1, not with null: of char and bit, the bare names mean a length of 1.
@@ -110,57 +108,104 @@ async fn match_columns(
     let found = client
         .query(query, &[&oid])
         .await
-        .map_err(failed("read a table's columns"))?;
-    let mut columns = Vec::with_capacity(relation.columns.len());
-    for column in &relation.columns {
-        let table = || relation.table.clone();
+        .map_err(step("read a table's columns"))?;
+    are_generated(plan, table, &found)?;
+    let columns = &plan.relation.columns;
+    let mut shape = Vec::with_capacity(columns.len());
+    for (at, column) in columns.iter().enumerate() {
         let row = found
             .iter()
             .find(|row| row.get::<_, &str>(0) == column.name);
         let Some(row) = row else {
             return Err(Drift::MissingColumn {
-                table: table(),
+                table: table.clone(),
                 column: column.name.clone(),
                 pg_type: column.pg_type.name.clone(),
             }
             .into());
         };
-        let Some(expected) = target_type(client, column).await? else {
-            return Err(missing_type(relation, column).into());
-        };
-        let type_oid: u32 = row.get(1);
-        if !same_images(expected.oid, type_oid) {
-            return Err(Drift::ColumnType {
-                table: table(),
-                column: column.name.clone(),
-                expected: expected.full_name,
-                found: row.get(3),
-            }
-            .into());
-        }
-        if row.get(4) {
-            return Err(Drift::Generated {
-                table: table(),
-                column: column.name.clone(),
-            }
-            .into());
-        }
-        // An insert may override it, an update cannot.
-        if row.get(5) && !column.in_key {
-            return Err(Drift::AlwaysIdentity {
-                table: table(),
-                column: column.name.clone(),
-            }
-            .into());
-        }
-        columns.push(ShapeColumn {
+        let mut matched = ShapeColumn {
             name: column.name.clone(),
             type_name: row.get(2),
             equality: None,
-            is_text: column.mapping.is_text_form(),
-        });
+            carried_as: Some("text".to_owned()),
+        };
+        if !plan.is_fixed(at) {
+            let found = TargetType {
+                oid: row.get(1),
+                full_name: row.get(3),
+            };
+            match_type(client, table, column, found, &mut matched).await?;
+        }
+        refuse_filled(table, column, (row.get(4), row.get(5)))?;
+        shape.push(matched);
     }
-    Ok(columns)
+    Ok(shape)
+}
+
+/// Finds out how values get into a column whose type on the target is `found`.
+async fn match_type(
+    client: &Client,
+    table: &TableName,
+    column: &Column,
+    found: TargetType,
+    matched: &mut ShapeColumn,
+) -> Result<(), Error> {
+    let Some(expected) = target_type(client, column).await? else {
+        return Err(missing_type(table, column).into());
+    };
+    let (from, to) = (&expected.full_name, &found.full_name);
+    let same = same_images(expected.oid, found.oid);
+    if same && rounds(from, to) || !same && !widens(from, to) {
+        return Err(Drift::ColumnType {
+            table: table.clone(),
+            column: column.name.clone(),
+            expected: expected.full_name,
+            found: found.full_name,
+        }
+        .into());
+    }
+    // A numeric with more digits behind the point has other images.
+    let scaled = expected.oid == NUMERIC && from != to;
+    if !same || scaled {
+        matched.type_name = found.full_name;
+        matched.carried_as = Some(column.pg_type.name.clone());
+    } else if !column.mapping.is_text_form() {
+        matched.carried_as = None;
+    }
+    Ok(())
+}
+
+const NUMERIC: u32 = 1700;
+
+/// Of a column that is generated, and of one that takes no numbers but its own.
+fn refuse_filled(
+    table: &TableName,
+    column: &Column,
+    (generated, identity): (bool, bool),
+) -> Result<(), Drift> {
+    let (table, in_key) = (table.clone(), column.in_key);
+    let column = column.name.clone();
+    match (generated, identity) {
+        (true, _) => Err(Drift::Generated { table, column }),
+        // An insert may override it, an update cannot.
+        (false, true) if !in_key => Err(Drift::AlwaysIdentity { table, column }),
+        (false, _) => Ok(()),
+    }
+}
+
+/// Looks that the target works out what is left out.
+fn are_generated(plan: &Plan, table: &TableName, found: &[Row]) -> Result<(), Drift> {
+    for name in &plan.generated {
+        let mut same = found.iter().filter(|row| row.get::<_, &str>(0) == name);
+        if same.any(|row| !row.get::<_, bool>(4)) {
+            return Err(Drift::NotGenerated {
+                table: table.clone(),
+                column: name.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Whether the binary images of one type are those of the other.
@@ -182,7 +227,7 @@ async fn match_key(
     let rows = client
         .query(KEY, &[&oid, &key])
         .await
-        .map_err(failed("read a table's indexes"))?;
+        .map_err(step("read a table's indexes"))?;
     for row in &rows {
         let name: &str = row.get(0);
         let column = shape.columns.iter_mut().find(|it| it.name == name);
@@ -235,18 +280,22 @@ select b.attname::text, n.nspname::text, o.oprname::text, pg_catalog.format_type
   join pg_catalog.pg_operator o on o.oid = m.amopopr
   join pg_catalog.pg_namespace n on n.oid = o.oprnamespace";
 
-pub(crate) async fn create(client: &Client, relation: &Relation) -> Result<(), Error> {
-    let table = &relation.table;
+/// Makes a table for rows of `relation`.
+pub(crate) async fn create(
+    client: &Client,
+    table: &TableName,
+    relation: &Relation,
+) -> Result<(), Error> {
     create_schema(client, &table.schema).await?;
     let mut parts = Vec::with_capacity(relation.columns.len() + 1);
     for column in &relation.columns {
         let mut found = target_type(client, column).await?;
         if found.is_none() && !column.pg_type.enum_labels.is_empty() {
-            create_enum(client, relation, column).await?;
+            create_enum(client, table, column).await?;
             found = target_type(client, column).await?;
         }
         let Some(found) = found else {
-            return Err(missing_type(relation, column).into());
+            return Err(missing_type(table, column).into());
         };
         let not_null = match column.not_null {
             true => " not null",
@@ -270,31 +319,42 @@ pub(crate) async fn create(client: &Client, relation: &Relation) -> Result<(), E
     client
         .batch_execute(&sql)
         .await
-        .map_err(failed("create a table"))?;
+        .map_err(step("create a table"))?;
     info!(%table, "created the table on the target");
     Ok(())
 }
 
 /// Asks first: `create schema if not exists` demands the right to create it even where it exists.
 async fn create_schema(client: &Client, schema: &str) -> Result<(), Error> {
-    let query = "select exists (select from pg_catalog.pg_namespace where nspname = $1)";
-    let row = client
-        .query_one(query, &[&schema])
-        .await
-        .map_err(failed("look for a schema"))?;
-    if row.get(0) {
+    if has_schema(client, schema).await? {
         return Ok(());
     }
     client
         .batch_execute(&format!("create schema if not exists {}", quoted(schema)))
         .await
-        .map_err(failed("create a schema"))
+        .map_err(step("create a schema"))
 }
 
-async fn create_enum(client: &Client, relation: &Relation, column: &Column) -> Result<(), Error> {
+pub(super) async fn has_schema(client: &Client, schema: &str) -> Result<bool, Error> {
+    let query = "select exists (select from pg_catalog.pg_namespace where nspname = $1)";
+    let row = client.query_one(query, &[&schema]).await;
+    Ok(row.map_err(step("look for a schema"))?.get(0))
+}
+
+/// The root of what a table is a partition of.
+pub(super) async fn partition_root(client: &Client, oid: u32) -> Result<Option<TableName>, Error> {
+    let query = "select n.nspname, c.relname from pg_catalog.pg_class c \
+                 join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+                 where c.oid = pg_catalog.pg_partition_root($1::oid::regclass) and c.oid <> $1::oid";
+    let row = client.query_opt(query, &[&oid]).await;
+    let row = row.map_err(step("look for a partition's root"))?;
+    Ok(row.map(|row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1))))
+}
+
+async fn create_enum(client: &Client, table: &TableName, column: &Column) -> Result<(), Error> {
     let name = column.pg_type.name.trim_end_matches("[]");
     let Some((schema, name)) = qualified(name) else {
-        return Err(missing_type(relation, column).into());
+        return Err(missing_type(table, column).into());
     };
     let schema = schema.unwrap_or_else(|| "public".to_owned());
     create_schema(client, &schema).await?;
@@ -309,7 +369,7 @@ async fn create_enum(client: &Client, relation: &Relation, column: &Column) -> R
     client
         .batch_execute(&sql)
         .await
-        .map_err(failed("create an enum type"))?;
+        .map_err(step("create an enum type"))?;
     info!(type_name = %name, "created the enum type on the target");
     Ok(())
 }
@@ -332,39 +392,11 @@ fn qualified(name: &str) -> Option<(Option<String>, String)> {
     }
 }
 
-/// The identifier that `text` starts with, and what follows it.
-fn identifier(text: &str) -> Option<(String, &str)> {
-    let Some(mut rest) = text.strip_prefix('"') else {
-        let end = text.find('.').unwrap_or(text.len());
-        let (name, rest) = text.split_at(end);
-        return (!name.is_empty()).then(|| (name.to_owned(), rest));
-    };
-    let mut name = String::new();
-    loop {
-        let (part, after) = rest.split_once('"')?;
-        name.push_str(part);
-        match after.strip_prefix('"') {
-            Some(after) => {
-                name.push('"');
-                rest = after;
-            }
-            None => return Some((name, after)),
-        }
-    }
-}
-
-fn missing_type(relation: &Relation, column: &Column) -> Drift {
+fn missing_type(table: &TableName, column: &Column) -> Drift {
     Drift::MissingType {
-        table: relation.table.clone(),
+        table: table.clone(),
         column: column.name.clone(),
         pg_type: column.pg_type.name.clone(),
-    }
-}
-
-fn failed(step: &'static str) -> impl FnOnce(tokio_postgres::Error) -> Error {
-    move |error| Error::Target {
-        step,
-        source: StatementError(error),
     }
 }
 

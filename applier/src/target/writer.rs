@@ -13,7 +13,7 @@ use super::rows;
 use super::statements::{Statements, Work};
 use super::touch::Keys;
 use crate::batch::{Change, Form, stages};
-use crate::error::{Error, StatementError};
+use crate::error::{Error, step};
 use crate::statement::{Noting, Touched};
 use service::postgres::Connection;
 
@@ -174,12 +174,5 @@ fn is_conflict(error: &Error) -> bool {
             source.code().is_some_and(|code| conflicts.contains(code))
         }
         _ => false,
-    }
-}
-
-fn step(step: &'static str) -> impl FnOnce(tokio_postgres::Error) -> Error {
-    move |error| Error::Target {
-        step,
-        source: StatementError(error),
     }
 }

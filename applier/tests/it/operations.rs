@@ -1,6 +1,6 @@
 //! What each operation does to the target.
 
-use change::commit::CommitKind;
+use change::commit::{CommitKind, PartitionRange};
 
 use crate::rig::Rig;
 
@@ -226,5 +226,32 @@ async fn a_snapshot_that_starts_again_starts_from_nothing() {
     let progress = rig.progress().await.unwrap();
     assert_eq!(progress.phase, applier::progress::Phase::Streaming);
     assert_eq!(progress.epoch, 2);
+    applier.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_passed_over() {
+    let mut rig = Rig::start().await;
+    rig.sql("create table t (id int primary key); insert into t values (1)")
+        .await;
+    let table = rig.table("t", 1).await;
+    let rows = rig.creates(&table, "select * from t").await;
+    let lsn = rig.capture.next_lsn();
+    let mut record = rig
+        .capture
+        .data(CommitKind::Stream, &[(lsn, &rows[..])])
+        .await;
+    // There is no such topic: fetching it would not end.
+    record.partitions.push(PartitionRange {
+        topic: format!("{}.messages", rig.capture.prefix()),
+        partition: 0,
+        first_offset: 0,
+        end_offset: 3,
+        records: 3,
+    });
+    rig.capture.announce(&record).await;
+    let applier = rig.apply();
+    rig.caught_up().await;
+    rig.assert_equal(&["public.t"]).await;
     applier.stop().await;
 }

@@ -1,6 +1,6 @@
 //! Dead letters in their topic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use applier::{Conflicts, Policy};
 use testkit::kafka::{self, Record};
@@ -43,6 +43,14 @@ async fn published(rig: &Rig, letters: i64) {
 
 async fn topic(rig: &Rig) -> Vec<Record> {
     records(rig, rig.config.prefix.dead_letters()).await
+}
+
+/// Who was killed may have published some that the next one publishes again.
+fn ids(letters: &[Record]) -> BTreeSet<&String> {
+    letters
+        .iter()
+        .map(|it| &it.headers["lockstep.id"])
+        .collect()
 }
 
 async fn records(rig: &Rig, topic: String) -> Vec<Record> {
@@ -158,7 +166,7 @@ async fn letters_wait_for_a_topic_that_is_away_and_apply_does_not() {
     rig.capture.create_dead_letters().await;
     let applier = apply(rig.config.clone());
     published(&rig, 3).await;
-    assert_eq!(topic(&rig).await.len(), 3);
+    assert_eq!(ids(&topic(&rig).await).len(), 3);
     wait::until("nothing waits", async || {
         match applier.known_metric("applier_dead_letters_unpublished") {
             Some(0.0) => Ok(()),
@@ -171,7 +179,7 @@ async fn letters_wait_for_a_topic_that_is_away_and_apply_does_not() {
     let update = table.update(rig.row("select * from t where id = 7").await);
     rig.capture.commit(&[update]).await;
     published(&rig, 4).await;
-    assert_eq!(topic(&rig).await.len(), 4);
+    assert_eq!(ids(&topic(&rig).await).len(), 4);
     applier.stop().await;
 }
 

@@ -171,7 +171,8 @@ impl Rig {
     pub(crate) async fn redrive(&self, ids: &[i64]) -> Redriven {
         let config = &self.config;
         let (target, pipeline) = (&config.target, &config.pipeline);
-        let redriven = dead_letters::redrive(target, pipeline, ids, "me", &config.registry);
+        let (registry, differences) = (&config.registry, &config.differences);
+        let redriven = dead_letters::redrive(target, pipeline, ids, "me", registry, differences);
         redriven.await.unwrap()
     }
 
@@ -408,6 +409,7 @@ impl Capture {
                 _ => Vec::new(),
             },
             partitions: ranges.into_values().collect(),
+            sequences: Vec::new(),
         }
     }
 

@@ -57,6 +57,7 @@ pub(crate) async fn relation(client: &Client, schema: &str, name: &str) -> Relat
                 },
                 not_null: row.get(9),
                 default: None,
+                generated: false,
             }
         })
         .collect();

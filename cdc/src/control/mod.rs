@@ -8,7 +8,7 @@ pub(crate) use pressure::Pressure;
 
 mod tables;
 pub use tables::SQL;
-pub(crate) use tables::ensure;
+pub(crate) use tables::{Tables, ensure};
 
 mod visibility;
 pub(crate) use visibility::{Hidden, ParseVisibilityError, VISIBLE, Visibility};

@@ -13,7 +13,7 @@ pub const SQL: &str = include_str!("../../../sql/source/capture.sql");
 pub(crate) enum Tables {
     There,
     /// Our role may not make or use them: capture runs, and can neither be paused nor asked to read
-    /// a table again.
+    /// a table again, and a first snapshot that is interrupted begins anew.
     Missing,
 }
 
@@ -40,7 +40,8 @@ pub(crate) async fn ensure(client: &Client) -> Result<Tables, Error> {
         "capture cannot be paused, nor asked for a snapshot of a table: its role may not use the \
          tables for that; let `lockstep setup` make them, then `grant usage on schema lockstep` \
          and `grant select, insert, update, delete on lockstep.capture, lockstep.snapshots, \
-         lockstep.refused_tables` to the role"
+         lockstep.first_snapshots, lockstep.first_snapshot_chunks, lockstep.refused_tables` to the \
+         role"
     );
     Ok(Tables::Missing)
 }
@@ -49,4 +50,6 @@ const USABLE: &str = "
 select coalesce(has_schema_privilege(to_regnamespace('lockstep'), 'usage')
                 and has_table_privilege(to_regclass('lockstep.capture'), 'select')
                 and has_table_privilege(to_regclass('lockstep.snapshots'), 'select')
-                and has_table_privilege(to_regclass('lockstep.snapshots'), 'update'), false)";
+                and has_table_privilege(to_regclass('lockstep.snapshots'), 'update')
+                and has_table_privilege(to_regclass('lockstep.first_snapshots'), 'insert')
+                and has_table_privilege(to_regclass('lockstep.first_snapshot_chunks'), 'insert'), false)";

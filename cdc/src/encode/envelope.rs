@@ -2,13 +2,15 @@
 
 use change::Position;
 use change::avro::{write_bytes, write_long, write_str};
-use change::envelope::Op;
+use change::envelope::{Head, MESSAGE_OP, Op};
 use change::framing::{SchemaId, write_header};
 
+use super::limit::{self, Limit};
 use super::plan::TablePlan;
 use super::row::{self, Aside, EncodeError, Fields};
 use super::steps::Step;
 use crate::wire::Column;
+use crate::wire::pgoutput::LogicalMessage;
 
 /// What a record says besides its rows.
 #[derive(Clone, Copy, Debug)]
@@ -26,21 +28,27 @@ pub(crate) struct Meta {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Origin {
     Snapshot,
-    Transaction { xid: u32, order: Order },
+    Transaction {
+        xid: u32,
+        order: Order,
+    },
+    /// A message that is of no transaction.
+    Alone,
 }
 
 /// A change's place in its transaction, from 1 as Debezium counts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Order {
     pub total: u64,
-    pub in_table: u64,
+    pub in_collection: u64,
 }
 
-/// Names that stand in every record.
+/// Names that stand in every record, and how long one may be.
 #[derive(Clone, Debug)]
 pub(crate) struct Encoder {
     pub pipeline: String,
     pub database: String,
+    pub limit: Limit,
 }
 
 /// A record's bytes, framed.
@@ -49,6 +57,21 @@ pub(crate) struct Record<'k> {
     /// None for a truncation, which is of no key.
     pub key: Option<&'k [u8]>,
     pub value: Vec<u8>,
+}
+
+impl Record<'_> {
+    pub(crate) fn bytes(&self) -> usize {
+        self.key.map_or(0, <[u8]>::len) + self.value.len()
+    }
+}
+
+impl Meta {
+    pub(crate) fn head(&self) -> Head {
+        Head {
+            epoch: self.epoch,
+            position: self.position,
+        }
+    }
 }
 
 /// The rows of a record, encoded before its place is known.
@@ -73,7 +96,7 @@ pub(crate) fn prepare<'a, 'p>(
         Some(row) => Some(key(plan, row)?),
         None => None,
     };
-    let mut rows = Vec::new();
+    let mut rows = Vec::with_capacity(step.room());
     let before = optional_row(plan, step.before.as_deref(), &mut rows)?;
     let after = optional_row(plan, step.after.as_deref(), &mut rows)?;
     Ok(Prepared {
@@ -97,7 +120,7 @@ impl Encoder {
     /// The record of rows that are encoded.
     ///
     /// # Errors
-    /// When its place does not fit the envelope.
+    /// When its place does not fit the envelope, or when it is refused for its length.
     pub(crate) fn encode<'k>(
         &self,
         prepared: &'k Prepared<'_, '_>,
@@ -108,45 +131,72 @@ impl Encoder {
         lockstep(meta, &prepared.before, &prepared.after, &mut value)?;
         write_str(&mut value, prepared.op.code());
         value.extend_from_slice(&prepared.rows);
-        self.source(prepared, meta, &mut value)?;
-        write_long(&mut value, 1);
-        write_long(&mut value, meta.now_ms);
-        transaction(meta, &mut value)?;
-        Ok(Record {
+        let snapshot = match meta.origin {
+            Origin::Snapshot => "true",
+            // As Debezium calls what is read while the stream goes on.
+            Origin::Transaction { .. } if prepared.op == Op::Read => "incremental",
+            Origin::Transaction { .. } | Origin::Alone => "false",
+        };
+        let table = &plan.relation.table;
+        self.source((&table.schema, &table.name), snapshot, meta, &mut value)?;
+        rest(meta, &mut value)?;
+        let record = Record {
             key: prepared.key.as_deref(),
             value,
-        })
+        };
+        self.limit
+            .admit(&record, || limit::named(plan, record.key))?;
+        Ok(record)
+    }
+
+    /// The record of a message. It is of no table, whose names are empty, as Debezium has it.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub(crate) fn message<'k>(
+        &self,
+        schema: SchemaId,
+        key: &'k [u8],
+        message: &LogicalMessage<'_>,
+        meta: &Meta,
+    ) -> Result<Record<'k>, EncodeError> {
+        let mut value = framed(schema, message.content.len() + HEAD_BYTES);
+        lockstep(meta, &Aside::default(), &Aside::default(), &mut value)?;
+        write_str(&mut value, MESSAGE_OP);
+        write_str(&mut value, message.prefix);
+        write_bytes(&mut value, message.content);
+        self.source(("", ""), "false", meta, &mut value)?;
+        rest(meta, &mut value)?;
+        let record = Record {
+            key: Some(key),
+            value,
+        };
+        self.limit
+            .admit(&record, || format!("a message of {}", message.prefix))?;
+        Ok(record)
     }
 
     fn source(
         &self,
-        prepared: &Prepared<'_, '_>,
+        (schema, table): (&str, &str),
+        snapshot: &str,
         meta: &Meta,
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
-        let table = &prepared.plan.relation.table;
         write_str(out, env!("CARGO_PKG_VERSION"));
         write_str(out, "lockstep");
         write_str(out, &self.pipeline);
         write_long(out, meta.commit_time.div_euclid(1000));
-        let (snapshot, xid) = match meta.origin {
-            Origin::Snapshot => ("true", None),
-            // As Debezium calls what is read while the stream goes on.
-            Origin::Transaction { xid, .. } if prepared.op == Op::Read => {
-                ("incremental", Some(xid))
-            }
-            Origin::Transaction { xid, .. } => ("false", Some(xid)),
-        };
         write_str(out, snapshot);
         write_str(out, &self.database);
-        write_str(out, &table.schema);
-        write_str(out, &table.name);
-        match xid {
-            Some(xid) => {
+        write_str(out, schema);
+        write_str(out, table);
+        match meta.origin {
+            Origin::Transaction { xid, .. } => {
                 write_long(out, 1);
                 write_long(out, xid.into());
             }
-            None => write_long(out, 0),
+            Origin::Snapshot | Origin::Alone => write_long(out, 0),
         }
         write_long(out, 1);
         write_long(out, signed(meta.position.commit_lsn.as_u64())?);
@@ -207,7 +257,10 @@ fn lockstep(
     map(&before.exact, out)
 }
 
-fn transaction(meta: &Meta, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+/// `ts_ms` and `transaction`.
+fn rest(meta: &Meta, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    write_long(out, 1);
+    write_long(out, meta.now_ms);
     let Origin::Transaction { xid, order } = meta.origin else {
         write_long(out, 0);
         return Ok(());
@@ -215,7 +268,7 @@ fn transaction(meta: &Meta, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     write_long(out, 1);
     write_str(out, &format!("{xid}:{}", meta.position.commit_lsn.as_u64()));
     write_long(out, signed(order.total)?);
-    write_long(out, signed(order.in_table)?);
+    write_long(out, signed(order.in_collection)?);
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use change::value::{Fit, Mapping, Scalar, ValueError};
 use super::plan::{ColumnPlan, TablePlan};
 use crate::wire::Column;
 
-/// Why a row could not be encoded. Names no value.
+/// Why a row could not be encoded. Names no value, but for the key of a row that is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
     #[error("row of table {table} has {row} columns, its relation {relation}")]
@@ -26,6 +26,16 @@ pub enum EncodeError {
     Text { table: TableName, column: String },
     #[error("key column {column} of table {table} has no value that its key can hold")]
     Key { table: TableName, column: String },
+    #[error(
+        "the record of {row} would have {bytes} bytes, and --record-bytes-max is {bytes_max}: raise it, \
+         let such records travel in parts (--large-records split), or leave the large column out of the \
+         publication"
+    )]
+    TooLarge {
+        row: String,
+        bytes: usize,
+        bytes_max: usize,
+    },
     #[error("position or time does not fit the envelope")]
     Range,
 }

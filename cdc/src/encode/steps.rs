@@ -14,7 +14,20 @@ pub(crate) struct Step<'a> {
     pub after: Option<Vec<Column<'a>>>,
 }
 
+/// For a union's branch, a length, and what numbers take more as Avro.
+const COLUMN_ROOM: usize = 8;
+
 impl<'a> Step<'a> {
+    /// About what its rows take when they are encoded, rather more than less.
+    pub(super) fn room(&self) -> usize {
+        let columns = self.before.iter().chain(&self.after).flatten();
+        let room = |column: &Column<'_>| match column {
+            Column::Binary(image) | Column::Text(image) => image.len() + COLUMN_ROOM,
+            Column::Null | Column::UnchangedToast => COLUMN_ROOM,
+        };
+        columns.map(room).sum::<usize>() + COLUMN_ROOM
+    }
+
     /// The row that the record's key is of.
     pub(super) fn keyed_row(&self) -> Option<&[Column<'a>]> {
         self.after.as_deref().or(self.before.as_deref())
@@ -26,6 +39,24 @@ pub(crate) fn insert<'a>(op: Op, new: &TupleData<'a>) -> Step<'a> {
         op,
         before: None,
         after: Some(new.iter().collect()),
+    }
+}
+
+/// What the stream calls an insert may be an update that moved a row into the publication's filter:
+/// then large values that it did not touch are left out.
+pub(crate) fn inserted<'a>(new: &TupleData<'a>) -> Step<'a> {
+    let row = insert(Op::Create, new);
+    let is_part = row
+        .after
+        .iter()
+        .flatten()
+        .any(|column| *column == Column::UnchangedToast);
+    match is_part {
+        true => Step {
+            op: Op::Update,
+            ..row
+        },
+        false => row,
     }
 }
 

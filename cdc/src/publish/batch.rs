@@ -20,6 +20,15 @@ pub(crate) struct Batch {
     /// What the source may forget once the batch counts.
     pub end_lsn: Lsn,
     pub records: u64,
+    pub shapes: Shapes,
+}
+
+/// Whether tables came with a description.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Shapes {
+    #[default]
+    AsBefore,
+    Described,
 }
 
 /// A commits record names every transaction, so their number bounds its size (about 20 bytes each).
@@ -38,6 +47,7 @@ impl Batch {
             commit_time: 0,
             end_lsn: Lsn::ZERO,
             records: 0,
+            shapes: Shapes::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use change::Lsn;
-use change::commit::{CommitError, CommitKind, CommitRecord, PartitionRange};
+use change::commit::{CommitError, CommitKind, CommitRecord, PartitionRange, SequenceState};
 use change::framing::{SchemaId, write_header};
 
 use super::batch::Batch;
@@ -11,6 +11,7 @@ use super::tracker::{Extent, Tracker};
 use crate::encode::Record;
 use crate::kafka::{Kafka, KafkaFault, Queued};
 use crate::metrics::Metrics;
+use crate::sequences::{Sequences, SequencesError};
 
 /// Who publishes, as every commits record says.
 #[derive(Clone, Debug)]
@@ -39,6 +40,11 @@ pub enum PublishError {
         commit_lsn: Lsn,
         source: CommitError,
     },
+    #[error("read how far sequences are for the batch up to {commit_lsn}")]
+    Sequences {
+        commit_lsn: Lsn,
+        source: SequencesError,
+    },
     #[error("the task that writes commits records ended early")]
     Gone,
 }
@@ -47,6 +53,7 @@ impl PublishError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Kafka { source, .. } => source.is_transient(),
+            Self::Sequences { source, .. } => source.is_transient(),
             Self::Record { .. } | Self::Gone => false,
         }
     }
@@ -58,6 +65,7 @@ pub(crate) struct Chain {
     topic: String,
     schema: SchemaId,
     identity: Identity,
+    sequences: Sequences,
     previous: Lsn,
     metrics: Metrics,
 }
@@ -69,6 +77,7 @@ impl Chain {
         topic: String,
         schema: SchemaId,
         identity: Identity,
+        sequences: Sequences,
         last: Option<&CommitRecord>,
         metrics: Metrics,
     ) -> Self {
@@ -77,6 +86,7 @@ impl Chain {
             topic,
             schema,
             identity,
+            sequences,
             previous: last.map_or(Lsn::ZERO, |last| last.commit_lsn),
             metrics,
         }
@@ -107,20 +117,23 @@ impl Chain {
             commit_time: last.commit_time,
             ..Batch::new(CommitKind::Heartbeat)
         };
-        let (_, offset) = self.write(batch, Vec::new()).await?;
+        let (_, offset) = self.write(batch, Vec::new(), Vec::new()).await?;
         Ok(offset)
     }
 
-    /// Waits until the records of `batch` are acknowledged, and writes its commits record.
+    /// Waits until the records of `batch` are acknowledged, and writes its commits record, with how far
+    /// sequences are.
     ///
     /// # Errors
-    /// When one of them never is.
+    /// When one of them never is, or the source does not answer.
     pub(crate) async fn publish(&mut self, batch: Batch) -> Result<Published, PublishError> {
         let (end_lsn, commit_lsn) = (batch.end_lsn, batch.commit_lsn);
-        let settled = batch.tracker.settled().await;
+        let moved = self.sequences.moved(batch.shapes);
+        let (settled, moved) = tokio::join!(batch.tracker.settled(), moved);
+        let sequences = moved.map_err(|source| PublishError::Sequences { commit_lsn, source })?;
         let extents = settled.map_err(|source| PublishError::Kafka { commit_lsn, source })?;
         let partitions = extents.iter().map(|extent| extent.range.clone()).collect();
-        let (record, _) = self.write(batch, partitions).await?;
+        let (record, _) = self.write(batch, partitions, sequences).await?;
         self.previous = commit_lsn;
         self.count(&record, &extents);
         Ok(Published {
@@ -134,6 +147,7 @@ impl Chain {
         &self,
         batch: Batch,
         partitions: Vec<PartitionRange>,
+        sequences: Vec<SequenceState>,
     ) -> Result<(CommitRecord, i64), PublishError> {
         let commit_lsn = batch.commit_lsn;
         let record = CommitRecord {
@@ -148,6 +162,7 @@ impl Chain {
             kind: batch.kind,
             transactions: batch.transactions,
             partitions,
+            sequences,
         };
         let mut value = Vec::new();
         write_header(&mut value, self.schema);

@@ -4,7 +4,7 @@ mod tracker;
 pub(crate) use tracker::Tracker;
 
 mod batch;
-pub(crate) use batch::Batch;
+pub(crate) use batch::{Batch, Shapes};
 
 mod chain;
 pub(crate) use chain::{Chain, Identity, PublishError, Published};

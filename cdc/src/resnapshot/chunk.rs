@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::request::Strays;
 use super::watermark::Token;
 use crate::catalog::Shape;
 use crate::control::Visibility;
@@ -15,6 +16,7 @@ pub(crate) struct Chunk {
     pub token: Token,
     pub shape: Shape,
     pub visibility: Visibility,
+    pub strays: Strays,
     /// A binary COPY.
     pub data: Vec<Bytes>,
     /// Tells the worker what became of it.
@@ -28,7 +30,7 @@ pub(crate) enum Outcome {
     Published,
     /// It is of no use.
     Repeat(Repeat),
-    /// The table was left out until now, and is emptied in the topics: read it from its start.
+    /// The table was not followed until now, and is emptied in the topics: read it from its start.
     Restart,
     /// Its schema is refused.
     Refused(String),

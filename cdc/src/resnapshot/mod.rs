@@ -23,7 +23,7 @@ pub(crate) use chunk::{Chunk, Desk, Outcome, Repeat};
 mod range;
 
 mod request;
-pub(crate) use request::ask;
+pub(crate) use request::{Strays, ask};
 
 mod watermark;
 pub(crate) use watermark::{PREFIX, Watermark};

@@ -11,6 +11,8 @@ pub(super) struct Keyed<'a> {
     /// In the order of the index: others would have the whole table sorted for each chunk.
     pub key: &'a [String],
     pub storage: Storage,
+    /// The publication's condition for rows.
+    pub filter: Option<&'a str>,
 }
 
 /// Where a table's rows are.
@@ -39,7 +41,7 @@ impl Keyed<'_> {
             "select {} from {}{} order by {} offset {} limit 1",
             texts.join(", "),
             self.from(),
-            self.filter(&Range {
+            self.conditions(&Range {
                 after: after.map(<[String]>::to_vec),
                 to: None
             }),
@@ -54,7 +56,7 @@ impl Keyed<'_> {
             "copy (select {} from {}{}) to stdout (format binary)",
             columns.join(", "),
             self.from(),
-            self.filter(range)
+            self.conditions(range)
         )
     }
 
@@ -66,7 +68,7 @@ impl Keyed<'_> {
         self.key.iter().map(|name| quoted(name))
     }
 
-    fn filter(&self, range: &Range) -> String {
+    fn conditions(&self, range: &Range) -> String {
         let names: Vec<String> = self.names().collect();
         let compare = |operator: &str, key: &Vec<String>| {
             let names = names.join(", ");
@@ -74,7 +76,8 @@ impl Keyed<'_> {
         };
         let after = range.after.as_ref().map(|key| compare(">", key));
         let to = range.to.as_ref().map(|key| compare("<=", key));
-        let terms: Vec<String> = after.into_iter().chain(to).collect();
+        let filter = self.filter.map(|filter| format!("({filter})"));
+        let terms: Vec<String> = after.into_iter().chain(to).chain(filter).collect();
         match terms.is_empty() {
             true => String::new(),
             false => format!(" where {}", terms.join(" and ")),
@@ -120,6 +123,7 @@ mod tests {
             },
             not_null: true,
             default: None,
+            generated: false,
         };
         Relation {
             table: TableName::new("s", "t"),
@@ -142,6 +146,7 @@ mod tests {
             relation: &relation,
             key: &["n".to_owned(), "a\"b".to_owned()],
             storage: Storage::Own,
+            filter: None,
         };
         assert_eq!(
             keyed.bound(None, 10),
@@ -164,8 +169,34 @@ mod tests {
             relation: &relation,
             key: &["n".to_owned()],
             storage: Storage::Partitions,
+            filter: None,
         };
         let all = keyed.copy(&Range::default());
         assert!(all.contains("from \"s\".\"t\")"), "{all}");
+    }
+
+    #[test]
+    fn rows_that_the_publication_leaves_out_are_neither_counted_nor_read() {
+        let relation = relation();
+        let keyed = Keyed {
+            relation: &relation,
+            key: &["n".to_owned()],
+            storage: Storage::Own,
+            filter: Some("(n > 1) OR (n < 0)"),
+        };
+        let bound = keyed.bound(None, 1);
+        assert!(
+            bound.contains(r#" where ((n > 1) OR (n < 0)) order by "n""#),
+            "{bound}"
+        );
+        let range = Range {
+            after: None,
+            to: Some(vec!["x".to_owned()]),
+        };
+        let copy = keyed.copy(&range);
+        assert!(
+            copy.contains(r#" <= ('x'::character varying(9)) and ((n > 1) OR (n < 0)))"#),
+            "{copy}"
+        );
     }
 }

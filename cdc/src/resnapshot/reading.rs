@@ -15,7 +15,7 @@ use super::chunk::{Chunk, Desk, Outcome, Repeat};
 use super::range::{Keyed, Range, Storage, only};
 use super::request::Request;
 use super::watermark::{PREFIX, Token, Watermark};
-use crate::catalog::{self, CatalogError, Shape};
+use crate::catalog::{self, CatalogError, Published, Shape};
 use crate::control::{ParseVisibilityError, VISIBLE};
 use crate::source::SlotName;
 use crate::wire::WireError;
@@ -40,7 +40,7 @@ impl Reading<'_> {
     pub(super) async fn read(&self, token: Token, rows_max: u32) -> Result<Read, ReadError> {
         let (session, request) = (self.session, self.request);
         let table = &request.table;
-        let shape = self.shape().await?;
+        let shape = self.published().await?.shape;
         let storage = storage(session, &shape).await?;
         let low = Watermark::Low {
             token,
@@ -54,7 +54,10 @@ impl Reading<'_> {
             only(table, storage)
         );
         execute(session, table, &begin).await?;
-        let locked = self.shape().await?;
+        let Published {
+            shape: locked,
+            filter,
+        } = self.published().await?;
         if locked.oid != shape.oid {
             execute(session, table, "rollback").await?;
             return Ok(Read::nothing(Repeat::Altered));
@@ -66,6 +69,7 @@ impl Reading<'_> {
             relation: &relation,
             key: &key,
             storage,
+            filter: filter.as_deref(),
         };
         let after = request.after(&key);
         let bound = keyed.bound(after.as_deref(), rows_max);
@@ -78,6 +82,7 @@ impl Reading<'_> {
             token,
             shape: locked,
             visibility,
+            strays: request.strays,
             data: copy.data,
             outcome,
         });
@@ -92,11 +97,11 @@ impl Reading<'_> {
         })
     }
 
-    async fn shape(&self) -> Result<Shape, ReadError> {
+    async fn published(&self) -> Result<Published, ReadError> {
         let table = &self.request.table;
-        let shape = catalog::published_table(self.session, self.publication, table).await;
-        let shape = shape.map_err(no_catalog(table))?;
-        shape.ok_or_else(|| ReadError::NotPublished {
+        let published = catalog::published_table(self.session, self.publication, table).await;
+        let published = published.map_err(no_catalog(table))?;
+        published.ok_or_else(|| ReadError::NotPublished {
             table: table.clone(),
             publication: self.publication.to_owned(),
         })
@@ -141,7 +146,7 @@ async fn look_up(
     shape: &Shape,
 ) -> Result<(Relation, Vec<String>), ReadError> {
     let table = &shape.table;
-    let relation = catalog::describe(session, shape).await;
+    let relation = catalog::describe(session, shape, None).await;
     let relation = relation.map_err(no_catalog(table))?;
     let key = catalog::key_columns(session, shape.oid).await;
     let key = key.map_err(no_catalog(table))?;

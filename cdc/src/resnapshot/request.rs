@@ -5,18 +5,31 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error};
 
 use crate::source::SlotName;
+use crate::wire::Oid;
 
 /// A table to read once more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Request {
     pub id: i64,
+    /// As it was called last.
     pub table: TableName,
+    /// None when there is no table of that name.
+    pub oid: Option<Oid>,
     /// All rows up to this key count in the topics.
     pub after_key: Option<Vec<String>>,
     /// The columns that it is of.
     pub key_columns: Option<Vec<String>>,
     pub rows_read: i64,
     pub rows_estimated: Option<i64>,
+    pub strays: Strays,
+}
+
+/// What becomes of rows in the topics that the source does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Strays {
+    Stay,
+    /// The table was not followed for a while: it is emptied in the topics, and read as a whole.
+    Go,
 }
 
 /// Whether a request is still wanted.
@@ -36,42 +49,74 @@ pub(super) async fn next(client: &Client, slot: &SlotName) -> Result<Option<Requ
             row.get::<_, String>("table_schema"),
             row.get::<_, String>("table_name"),
         ),
+        oid: row.get("table_oid"),
         after_key: row.get("after_key"),
         key_columns: row.get("key_columns"),
         rows_read: row.get("rows_read"),
         rows_estimated: row.get("rows_estimated"),
+        strays: match row.get("anew") {
+            true => Strays::Go,
+            false => Strays::Stay,
+        },
     }))
 }
 
 /// A table of which nothing was counted yet has an estimate of -1.
 const NEXT: &str = "
 update lockstep.snapshots r
-   set state = 'running', started_at = coalesce(started_at, clock_timestamp()),
+   set state = 'running', started_at = coalesce(r.started_at, clock_timestamp()),
        touched_at = clock_timestamp(),
-       rows_estimated = coalesce(rows_estimated,
+       table_oid = coalesce(r.table_oid, named.oid),
+       rows_estimated = coalesce(r.rows_estimated,
            (select case when c.reltuples >= 0 then c.reltuples::int8 end
-              from pg_class c join pg_namespace n on n.oid = c.relnamespace
-             where n.nspname = r.table_schema and c.relname = r.table_name))
- where id = (select id from lockstep.snapshots
-              where slot = $1 and state in ('waiting', 'running') order by id limit 1)
-returning id, table_schema, table_name, after_key, key_columns, rows_read, rows_estimated";
+              from pg_class c where c.oid = coalesce(r.table_oid, named.oid)))
+  from lockstep.snapshots s
+  left join (select c.oid, n.nspname, c.relname
+               from pg_class c join pg_namespace n on n.oid = c.relnamespace) named
+    on named.nspname = s.table_schema and named.relname = s.table_name
+ where s.id = (select id from lockstep.snapshots
+                where slot = $1 and state in ('waiting', 'running') order by id limit 1)
+   and r.id = s.id
+returning r.id, r.table_oid, r.table_schema, r.table_name, r.after_key, r.key_columns,
+          r.rows_read, r.rows_estimated, r.anew";
 
-/// Asks for a table, unless somebody has.
+/// Looks what the table is called now; whether it was called something else.
+pub(super) async fn locate(client: &Client, request: &mut Request) -> Result<bool, Error> {
+    let sql = "select n.nspname::text, c.relname::text from pg_class c \
+                 join pg_namespace n on n.oid = c.relnamespace where c.oid = $1";
+    let row = client.query_opt(sql, &[&request.oid]).await?;
+    let Some(row) = row else {
+        return Ok(false);
+    };
+    let now = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+    let moved = now != request.table;
+    request.table = now;
+    Ok(moved)
+}
+
+/// Asks for a table, unless capture has; one that is gone needs no reading.
 ///
 /// # Errors
 /// When the source does not answer, or our role may not ask.
 pub(crate) async fn ask(
     client: &Client,
     slot: &SlotName,
-    table: &TableName,
+    table: Oid,
     tag: &str,
+    strays: Strays,
 ) -> Result<(), Error> {
-    let sql = "insert into lockstep.snapshots \
-                   (slot, table_schema, table_name, requested_by, reason) \
-               values ($1, $2, $3, 'capture', $4) on conflict do nothing";
-    let parameters: [&(dyn ToSql + Sync); 4] = [&slot.as_str(), &table.schema, &table.name, &tag];
-    client.execute(sql, &parameters).await.map(drop)
+    let anew = strays == Strays::Go;
+    let parameters: [&(dyn ToSql + Sync); 4] = [&slot.as_str(), &table, &tag, &anew];
+    client.execute(ASK, &parameters).await.map(drop)
 }
+
+const ASK: &str = "
+insert into lockstep.snapshots as s
+       (slot, table_oid, table_schema, table_name, requested_by, reason, anew)
+select $1, c.oid, n.nspname, c.relname, 'capture', $3, $4
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = $2
+    on conflict (slot, table_oid) where state = 'waiting'
+    do update set anew = true where excluded.anew and not s.anew";
 
 /// Takes note of what the request waits for, or that it goes on.
 pub(super) async fn wait(
@@ -113,9 +158,10 @@ update lockstep.snapshots
 /// Has the table read from its start.
 pub(super) async fn restart(client: &Client, request: &mut Request) -> Result<(), Error> {
     let sql = "update lockstep.snapshots set after_key = null, key_columns = null, rows_read = 0, \
-               touched_at = clock_timestamp() where id = $1 and state = 'running'";
+               anew = false, touched_at = clock_timestamp() where id = $1 and state = 'running'";
     client.execute(sql, &[&request.id]).await?;
     (request.after_key, request.key_columns, request.rows_read) = (None, None, 0);
+    request.strays = Strays::Stay;
     Ok(())
 }
 

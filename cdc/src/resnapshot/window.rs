@@ -187,6 +187,7 @@ mod tests {
     use crate::catalog::Shape;
     use crate::control::Visibility;
     use crate::encode::truncation;
+    use crate::resnapshot::Strays;
     use crate::wire::pgoutput::ReplicaIdentity;
 
     const TABLE: Oid = 7;
@@ -226,6 +227,7 @@ mod tests {
                 columns: Vec::new(),
             },
             visibility: visibility.parse::<Visibility>().unwrap(),
+            strays: Strays::Stay,
             data: Vec::new(),
             outcome: oneshot::channel().0,
         })

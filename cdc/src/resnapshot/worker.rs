@@ -79,21 +79,25 @@ impl Worker {
         let mut session = open(&self.source).await?;
         loop {
             let next = request::next(&session, &self.slot).await;
-            let Some(request) = next.map_err(request_error("take the next snapshot"))? else {
+            let Some(mut request) = next.map_err(request_error("take the next snapshot"))? else {
                 return Ok(());
             };
+            tracing::info!(table = %request.table, id = request.id, "reading a table once more");
+            let served = self.serve(&mut session, &mut request, readings).await;
             let table = request.table.to_string();
-            tracing::info!(table, id = request.id, "reading a table once more");
-            let served = self.serve(&mut session, request.clone(), readings).await;
             // A table that nothing is asked of has no line.
             let left = &self.metrics.resnapshot_rows_left;
             let _ = left.remove_label_values(&[&table]);
             match served {
                 Ok(()) => {}
                 Err(error) if error.is_for_whoever_asked() => {
+                    session = open(&self.source).await?;
+                    if locate(&session, &mut request).await? {
+                        // It was renamed while it was read: it is the next again.
+                        continue;
+                    }
                     let said = error.to_text();
                     tracing::warn!(table, id = request.id, error = said, "a snapshot failed");
-                    session = open(&self.source).await?;
                     let failed = request::fail(&session, &request, &said).await;
                     failed.map_err(request_error("take note of a failed snapshot"))?;
                 }
@@ -106,15 +110,16 @@ impl Worker {
     async fn serve(
         &mut self,
         session: &mut Connection,
-        mut request: Request,
+        request: &mut Request,
         readings: &mut u64,
     ) -> Result<(), ReadError> {
         let mut rows_max = ROWS_FIRST;
         let mut backoff = Backoff::default();
         loop {
-            if self.wait_for_room(session, &request).await? == Wanted::No {
+            if self.wait_for_room(session, request).await? == Wanted::No {
                 return Ok(());
             }
+            locate(session, request).await?;
             *readings += 1;
             let token = Token {
                 epoch: self.epoch,
@@ -124,7 +129,7 @@ impl Worker {
             let began = Instant::now();
             let reading = Reading {
                 session,
-                request: &request,
+                request,
                 slot: &self.slot,
                 publication: &self.publication,
                 desk: &self.desk,
@@ -147,7 +152,7 @@ impl Worker {
                         forgotten.map_err(request_error("take note of a table that is back"))?;
                     }
                     rows_max = next_rows_max(rows_max, &read);
-                    if self.advance(session, &mut request, read).await? == Wanted::No {
+                    if self.advance(session, request, read).await? == Wanted::No {
                         return Ok(());
                     }
                     if self.sights.borrow().pressure == Pressure::Slow {
@@ -155,7 +160,7 @@ impl Worker {
                     }
                 }
                 Outcome::Restart => {
-                    let restarted = request::restart(session, &mut request).await;
+                    let restarted = request::restart(session, request).await;
                     restarted.map_err(request_error("begin a snapshot anew"))?;
                 }
                 Outcome::Refused(reason) => {
@@ -163,7 +168,7 @@ impl Worker {
                     return Err(ReadError::Refused { table, reason });
                 }
                 Outcome::Repeat(why) => {
-                    self.tell_repeat(session, &request, why).await?;
+                    self.tell_repeat(session, request, why).await?;
                     if why == Repeat::Crowded {
                         rows_max = (rows_max / 2).max(1);
                     }
@@ -247,6 +252,11 @@ impl Worker {
         request.key_columns = Some(read.key);
         Ok(wanted)
     }
+}
+
+async fn locate(session: &Connection, request: &mut Request) -> Result<bool, ReadError> {
+    let located = request::locate(session, request).await;
+    located.map_err(request_error("look a table up"))
 }
 
 /// Why no chunk is read now, if so.

@@ -1,25 +1,30 @@
 //! Where all readers put their rows: one batch at a time.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use change::commit::CommitKind;
 use change::{Lsn, Position};
 use service::Shutdown;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 use super::SnapshotError;
-use crate::encode::{Encoder, Meta, Origin, Step, TablePlan, prepare};
+use super::ledger::Note;
+use crate::encode::{Encoder, Meta, Origin, Record, Step, TablePlan, prepare};
 use crate::kafka::{Kafka, Queued};
 use crate::publish::Batch;
 
 /// Records after which a batch is due: enough that commits records cost nothing, few enough that
 /// the target follows closely.
 const BATCH_RECORDS: u64 = 50_000;
+/// Chunks after which a batch is due, if its rows are few and large: what does not count is read
+/// again after an interruption.
+const BATCH_CHUNKS: usize = 8;
 
 /// The batch that the readers fill together.
 ///
-/// A row gets its ordinal and goes to Kafka under one lock, and so does a batch get its end: in
-/// each partition positions rise, and the ranges of two batches never overlap. Apply relies on both.
+/// A row gets its ordinal and goes to Kafka under one lock, all parts of it, and so does a batch get
+/// its end: in each partition positions rise, and the ranges of two batches never overlap. Apply
+/// relies on both.
 pub(super) struct Sink {
     pub(super) encoder: Arc<Encoder>,
     pub(super) kafka: Arc<Kafka>,
@@ -34,15 +39,31 @@ pub(super) struct Sink {
 
 /// What the lock guards.
 pub(super) struct State {
-    batch: Batch,
+    filled: Filled,
     ordinal: u64,
+}
+
+/// What is published together.
+pub(super) struct Filled {
+    pub(super) batch: Batch,
+    /// The chunks whose last row is in it.
+    pub(super) chunks: Vec<Note>,
 }
 
 impl Default for State {
     fn default() -> Self {
         Self {
-            batch: Batch::new(CommitKind::SnapshotChunk),
+            filled: Filled::new(CommitKind::SnapshotChunk),
             ordinal: 0,
+        }
+    }
+}
+
+impl Filled {
+    fn new(kind: CommitKind) -> Self {
+        Self {
+            batch: Batch::new(kind),
+            chunks: Vec::new(),
         }
     }
 }
@@ -55,27 +76,49 @@ impl Sink {
         step: &Step<'_>,
     ) -> Result<(), SnapshotError> {
         let prepared = prepare(plan, step)?;
-        loop {
-            {
-                let mut state = self.state();
-                let record = self.encoder.encode(&prepared, &self.meta(state.ordinal))?;
-                let time_ms = self.time.div_euclid(1000);
-                let queued =
-                    self.kafka
-                        .send(&plan.topic, &record, time_ms, &state.batch.tracker)?;
-                if queued == Queued::Yes {
-                    state.ordinal += 1;
-                    state.batch.records += 1;
-                    if state.batch.records == BATCH_RECORDS {
-                        self.due.notify_one();
-                    }
-                    return Ok(());
+        let mut guard = self.state.lock().await;
+        let state = &mut *guard;
+        let meta = self.meta(state.ordinal);
+        let record = self.encoder.encode(&prepared, &meta)?;
+        match self.encoder.limit.cut(&record, meta.head())? {
+            None => self.queue(&plan.topic, &record, state).await,
+            Some(cut) => {
+                for part in cut {
+                    self.queue(&plan.topic, &part?, state).await?;
                 }
+                Ok(())
             }
+        }
+    }
+
+    async fn queue(
+        &self,
+        topic: &str,
+        record: &Record<'_>,
+        state: &mut State,
+    ) -> Result<(), SnapshotError> {
+        let batch = &mut state.filled.batch;
+        let time_ms = self.time.div_euclid(1000);
+        while self.kafka.send(topic, record, time_ms, &batch.tracker)? == Queued::Full {
             if self.shutdown.is_requested() {
                 return Err(SnapshotError::Stopped);
             }
             self.kafka.space().await;
+        }
+        state.ordinal += 1;
+        batch.records += 1;
+        if batch.records == BATCH_RECORDS {
+            self.due.notify_one();
+        }
+        Ok(())
+    }
+
+    /// All rows of a chunk were sent.
+    pub(super) async fn ended(&self, chunk: Note) {
+        let chunks = &mut self.state.lock().await.filled.chunks;
+        chunks.push(chunk);
+        if chunks.len() == BATCH_CHUNKS {
+            self.due.notify_one();
         }
     }
 
@@ -85,22 +128,20 @@ impl Sink {
     }
 
     /// What was sent since the last call.
-    pub(super) fn take(&self) -> Batch {
-        let next = Batch::new(CommitKind::SnapshotChunk);
-        self.dated(std::mem::replace(&mut self.state().batch, next))
+    pub(super) async fn take(&self) -> Filled {
+        let next = Filled::new(CommitKind::SnapshotChunk);
+        self.dated(std::mem::replace(&mut self.state.lock().await.filled, next))
     }
 
     /// The batch that says that there is no more.
-    pub(super) fn complete(&self) -> Batch {
-        self.dated(Batch::new(CommitKind::SnapshotComplete))
+    pub(super) fn complete(&self) -> Filled {
+        self.dated(Filled::new(CommitKind::SnapshotComplete))
     }
 
-    fn dated(&self, batch: Batch) -> Batch {
-        Batch {
-            commit_lsn: self.commit_lsn,
-            commit_time: self.time,
-            ..batch
-        }
+    fn dated(&self, mut filled: Filled) -> Filled {
+        filled.batch.commit_lsn = self.commit_lsn;
+        filled.batch.commit_time = self.time;
+        filled
     }
 
     fn meta(&self, ordinal: u64) -> Meta {
@@ -114,10 +155,5 @@ impl Sink {
             now_ms: self.time.div_euclid(1000),
             origin: Origin::Snapshot,
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // No code that holds the lock can panic half-way through a change.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -14,6 +14,9 @@
 mod slot;
 pub use slot::{CreatedSlot, SlotLife, SlotName, SlotNameError};
 
+mod settled;
+pub use settled::has_settled;
+
 mod session;
 pub use session::{Session, SystemIdentity};
 

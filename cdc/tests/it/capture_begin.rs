@@ -5,7 +5,7 @@ use std::time::Duration;
 use change::Lsn;
 use change::commit::{CommitKind, CommitRecord};
 
-use crate::captured::Pipeline;
+use crate::captured::{KILLS, Pipeline};
 
 /// The stream's part of the chain, checked: each record follows the one before.
 #[track_caller]
@@ -122,49 +122,6 @@ async fn commits_records_form_a_chain_over_restarts() {
     assert!(epochs.last() > epochs.first(), "{epochs:?}");
 }
 
-#[tokio::test]
-async fn an_interrupted_snapshot_is_taken_anew() {
-    let pipeline = Pipeline::new().await;
-    let table = "create table t (id int primary key, pad text);
-                 insert into t select n, repeat('x', 300) from generate_series(1, 120000) n";
-    pipeline.execute(table).await;
-    let running = pipeline.start();
-    testkit::wait::until("the first record of the snapshot", async || match pipeline
-        .commits()
-        .await
-        .is_empty()
-    {
-        true => Err("none"),
-        false => Ok(()),
-    })
-    .await;
-    running.kill().await;
-    let interrupted = pipeline.commits().await;
-    assert!(
-        interrupted
-            .iter()
-            .all(|commit| commit.kind == CommitKind::SnapshotChunk)
-    );
-    pipeline.execute("delete from t where id > 10").await;
-    let running = pipeline.start();
-    let commits = testkit::wait::until("a complete snapshot", async || {
-        let commits = pipeline.commits().await;
-        match commits
-            .iter()
-            .any(|commit| commit.kind == CommitKind::SnapshotComplete)
-        {
-            true => Ok(commits),
-            false => Err(commits.len()),
-        }
-    })
-    .await;
-    let again = &commits[interrupted.len()..];
-    assert!(again[0].epoch > interrupted[0].epoch);
-    // The truncation, and what the table holds now.
-    assert_eq!(again.iter().map(CommitRecord::records).sum::<u64>(), 1 + 10);
-    running.stop().await;
-}
-
 /// Killed at random moments, capture neither loses nor repeats a transaction: what counts is, in
 /// commit order, exactly what the source committed.
 #[tokio::test]
@@ -177,8 +134,7 @@ async fn killed_at_any_moment_nothing_is_lost_or_counts_twice() {
     pipeline.changes("t", 1).await;
     let client = pipeline.database.client().await;
     let mut committed = 0;
-    // How much is written before each kill, and how long it then has to travel.
-    for (writes, millis) in [(15, 0), (40, 3), (20, 12), (30, 1), (25, 40), (10, 7)] {
+    for (writes, millis) in KILLS {
         for _ in 0..writes {
             let insert =
                 "insert into t select $1 * 100 + n, repeat('p', 500) from generate_series(1, 20) n";

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::captured::Pipeline;
+use crate::captured::{Pipeline, STREAMED_EARLY};
 
 /// A change without what differs between runs: (op, before, after, unchanged).
 type Told = (String, Value, Value, Value);
@@ -237,10 +237,7 @@ async fn one_key_stays_in_one_partition_and_time_is_commit_time() {
 #[tokio::test]
 async fn a_transaction_that_streams_before_it_commits_comes_whole_and_once() {
     let pipeline = Pipeline::new().await;
-    let table = "create table t (id int primary key, pad text);
-                 do $$ begin execute format('alter database %I set logical_decoding_work_mem = 64',
-                                            current_database()); end $$";
-    pipeline.execute(table).await;
+    pipeline.execute(STREAMED_EARLY).await;
     let running = pipeline.start();
     pipeline.changes("t", 1).await;
     let sql = "begin;

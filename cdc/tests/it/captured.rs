@@ -21,6 +21,17 @@ struct Cli {
     config: cdc::Config,
 }
 
+/// A table, in a database whose transactions soon come while they are in progress.
+pub(crate) const STREAMED_EARLY: &str = "
+    create table t (id int primary key, pad text);
+    do $$ begin execute format('alter database %I set logical_decoding_work_mem = 64',
+                               current_database()); end $$";
+
+/// When capture is killed: how much is written before, and how many milliseconds it then has to
+/// travel.
+pub(crate) const KILLS: [(usize, u64); 6] =
+    [(15, 0), (40, 3), (20, 12), (30, 1), (25, 40), (10, 7)];
+
 /// Names of one test's pipeline.
 pub(crate) struct Pipeline {
     pub database: Database,
@@ -184,7 +195,12 @@ impl Pipeline {
     /// Waits until `count` records of the table count, and answers their values in the order of their
     /// positions.
     pub(crate) async fn changes(&self, table: &str, count: usize) -> Vec<Value> {
-        let topic = format!("{}.public.{table}", self.name);
+        self.counted(&format!("public.{table}"), count).await
+    }
+
+    /// As [`Self::changes`], of a topic without its prefix.
+    pub(crate) async fn counted(&self, topic: &str, count: usize) -> Vec<Value> {
+        let topic = format!("{}.{topic}", self.name);
         testkit::wait::until(&format!("{count} records in {topic}"), async || {
             let covered: u64 = self
                 .commits()

@@ -4,7 +4,11 @@
 mod capture_begin;
 mod capture_changes;
 mod captured;
+mod filters;
+mod first_snapshot;
+mod messages;
 mod operated;
+mod outcome;
 mod source_errors;
 mod source_fixture;
 mod source_login;

@@ -1,6 +1,5 @@
 //! What operators ask of capture: pauses, and tables read once more.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -8,35 +7,7 @@ use testkit::postgres::{Connection, Server};
 use testkit::wait;
 
 use crate::captured::Pipeline;
-
-/// The rows that the topic's records come to, in the order of their positions.
-fn result(changes: &[Value]) -> BTreeMap<i64, Value> {
-    let mut rows = BTreeMap::new();
-    for change in changes {
-        let id = |row: &Value| row["id"].as_i64().unwrap();
-        match change["op"].as_str().unwrap() {
-            "c" | "r" => _ = rows.insert(id(&change["after"]), change["after"].clone()),
-            "u" => {
-                let mut row = change["after"].clone();
-                let before = &change["before"];
-                let old = if before.is_null() { &row } else { before };
-                let known: Option<Value> = rows.get(&id(old)).cloned();
-                let unchanged = change["lockstep"]["unchanged"].as_array().unwrap();
-                for name in unchanged.iter().map(|name| name.as_str().unwrap()) {
-                    // Where the row is not known, the target has nothing to change.
-                    row[name] = known
-                        .as_ref()
-                        .map_or(Value::Null, |known| known[name].clone());
-                }
-                rows.insert(id(&row), row);
-            }
-            "d" => _ = rows.remove(&id(&change["before"])),
-            "t" => rows.clear(),
-            other => panic!("{other}"),
-        }
-    }
-    rows
-}
+use crate::outcome::{compare, records, rows};
 
 async fn ask(client: &Connection, pipeline: &Pipeline, table: &str) -> i64 {
     let sql = "insert into lockstep.snapshots (slot, table_schema, table_name, requested_by) \
@@ -63,15 +34,6 @@ async fn ends(client: &Connection, id: i64, expected: &str) {
     .await;
 }
 
-/// How many records of the table count.
-async fn records(pipeline: &Pipeline, table: &str) -> usize {
-    let topic = format!("{}.public.{table}", pipeline.name);
-    let commits = pipeline.commits().await;
-    let ranges = commits.iter().flat_map(|commit| &commit.partitions);
-    let records = ranges.filter(|range| range.topic == topic);
-    usize::try_from(records.map(|range| range.records).sum::<u64>()).unwrap()
-}
-
 /// Waits until a change that is made now counts, and answers all changes of `t`.
 async fn all_changes(pipeline: &Pipeline, client: &Connection) -> Vec<Value> {
     client
@@ -95,51 +57,6 @@ const TABLES: &str = "
     create table marks (id bigint generated always as identity primary key);
     create table t (id bigint primary key, n int not null default 0, body text);
     alter table t alter body set storage external";
-
-async fn rows(client: &Connection) -> BTreeMap<i64, (i32, Option<i32>)> {
-    let sql = "select id, n, length(body) from t";
-    let rows = client.query(sql, &[]).await.unwrap();
-    rows.iter()
-        .map(|row| (row.get(0), (row.get(1), row.get(2))))
-        .collect()
-}
-
-/// Fails with the history of a row that is not what the changes come to.
-#[track_caller]
-fn compare(changes: &[Value], expected: &BTreeMap<i64, (i32, Option<i32>)>) {
-    let told = told(&result(changes));
-    let ids = told.keys().chain(expected.keys());
-    let Some(id) = ids.into_iter().find(|id| told.get(id) != expected.get(id)) else {
-        return;
-    };
-    let short = |row: &Value| (row["n"].clone(), row["body"].as_str().map(str::len));
-    let is_of = |change: &&Value| change["after"]["id"] == *id || change["before"]["id"] == *id;
-    let history: Vec<_> = changes
-        .iter()
-        .filter(is_of)
-        .map(|it| {
-            let (op, place) = (it["op"].as_str(), &it["lockstep"]);
-            let (lsn, unchanged) = (&place["commit_lsn"], &place["unchanged"]);
-            format!(
-                "{op:?} {lsn} {unchanged} {:?} {} {}",
-                short(&it["after"]),
-                it["before"]["id"],
-                it["after"]["id"]
-            )
-        })
-        .collect();
-    let (told, expected) = (told.get(id), expected.get(id));
-    panic!("row {id}: {told:?}, expected {expected:?}; {history:#?}");
-}
-
-fn told(rows: &BTreeMap<i64, Value>) -> BTreeMap<i64, (i32, Option<i32>)> {
-    let row = |row: &Value| {
-        let length = |body: &str| i32::try_from(body.len()).unwrap();
-        let n = i32::try_from(row["n"].as_i64().unwrap()).unwrap();
-        (n, row["body"].as_str().map(length))
-    };
-    rows.iter().map(|(id, it)| (*id, row(it))).collect()
-}
 
 /// Only what was read once more, and what changed meanwhile, is looked at: as if the target had lost
 /// every row. Rows with long texts that only a small column changes of are the hard ones: their
@@ -269,6 +186,33 @@ async fn what_cannot_be_read_once_more_fails_with_its_reason() {
         why.as_ref().unwrap().contains("not in publication"),
         "{why:?}"
     );
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_table_that_is_to_be_read_is_followed_when_it_is_renamed() {
+    let pipeline = Pipeline::new().await;
+    pipeline.execute(TABLES).await;
+    pipeline
+        .execute("insert into t select n from generate_series(1, 100) n")
+        .await;
+    let running = pipeline.start();
+    pipeline.changes("t", 101).await;
+    let client = pipeline.database.client().await;
+    order(&client, &pipeline, true).await;
+    running.paused(true).await;
+    let asked = ask(&client, &pipeline, "t").await;
+    wait::until("it waits for the end of the pause", async || {
+        match state(&client, asked).await {
+            (state, _, Some(why)) if state == "running" && why.contains("paused") => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    pipeline.execute("alter table t rename to renamed").await;
+    order(&client, &pipeline, false).await;
+    ends(&client, asked, "done").await;
+    pipeline.changes("renamed", 100).await;
     running.stop().await;
 }
 

@@ -30,6 +30,11 @@ impl<'a> Reader<'a> {
         Self { rest: datum }
     }
 
+    /// Whether nothing is left to read.
+    pub fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     pub fn long(&mut self) -> Result<i64, DatumError> {
         let mut value = 0_u64;
         for shift in (0..70).step_by(7) {

@@ -30,15 +30,19 @@
 //!
 //! What Avro cannot say stands in properties, which every Avro library keeps: on the envelope
 //! `pgSchema`, `pgTable`, `pgKey` and `pgWholeRow` (the table has no key: equal rows may exist); on each
-//! column `pgName`, `pgType`, `pgTypmod`, `pgNotNull`, `pgDefault`, `pgEnum`, `pgMapping` and
+//! column `pgName`, `pgType`, `pgTypmod`, `pgNotNull`, `pgDefault`, `pgGenerated`, `pgEnum`, `pgMapping` and
 //! `pgElementOid`.
 
+mod message;
 mod op;
 mod parse;
+mod part;
 mod record;
 mod schema;
 
+pub use message::{MESSAGE_OP, Message, is_own_message, message_key_schema, message_schema};
 pub use op::{Op, UnknownOp};
 pub use parse::{KeyColumns, SchemaError, key_columns, relation_of};
+pub use part::{PART_SUBJECT, Part, is_part_schema, part_schema};
 pub use record::{Envelope, Field, Head, RecordError, head, key};
 pub use schema::{EXACT_KEY_FIELD, key_schema, needs_exact, value_schema};

@@ -152,6 +152,7 @@ fn column(field: &Value, key: &[&str]) -> Result<Column, SchemaError> {
         },
         not_null: field["pgNotNull"] == true,
         default: field["pgDefault"].as_str().map(str::to_owned),
+        generated: field["pgGenerated"] == true,
         name,
     })
 }
@@ -178,6 +179,7 @@ mod tests {
             },
             not_null: in_key,
             default: None,
+            generated: false,
         }
     }
 
@@ -193,6 +195,7 @@ mod tests {
         columns[5].pg_type.enum_labels = vec!["sad".into(), "ok\"".into()];
         columns[5].default = Some("'sad'::mood".into());
         columns[2].pg_type.modifier = (10 << 16 | 2) + 4;
+        columns[4].generated = true;
         Relation {
             table: TableName::new("public", "my table"),
             key: Key::Columns,

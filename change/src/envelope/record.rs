@@ -46,13 +46,15 @@ pub enum RecordError {
     Datum(#[from] DatumError),
     #[error("an LSN or ordinal below zero")]
     Position,
+    #[error("a number of parts that none can have")]
+    Count,
     #[error("read operation")]
     Op(#[from] UnknownOp),
     #[error("convert column {column}")]
     Value { column: String, source: ValueError },
 }
 
-type Images<'a> = Vec<(&'a str, &'a [u8])>;
+pub(super) type Images<'a> = Vec<(&'a str, &'a [u8])>;
 
 impl Envelope {
     /// Reads a datum whose schema [`super::value_schema`] made from `relation`.
@@ -130,7 +132,7 @@ impl Field {
     }
 }
 
-fn read_head(reader: &mut Reader<'_>) -> Result<Head, RecordError> {
+pub(super) fn read_head(reader: &mut Reader<'_>) -> Result<Head, RecordError> {
     let epoch = reader.long()?;
     let natural = |long| u64::try_from(long).map_err(|_| RecordError::Position);
     Ok(Head {
@@ -142,7 +144,7 @@ fn read_head(reader: &mut Reader<'_>) -> Result<Head, RecordError> {
     })
 }
 
-fn read_names<'a>(reader: &mut Reader<'a>) -> Result<Vec<&'a str>, DatumError> {
+pub(super) fn read_names<'a>(reader: &mut Reader<'a>) -> Result<Vec<&'a str>, DatumError> {
     let mut names = Vec::new();
     loop {
         match reader.block()? {
@@ -156,7 +158,7 @@ fn read_names<'a>(reader: &mut Reader<'a>) -> Result<Vec<&'a str>, DatumError> {
     }
 }
 
-fn read_images<'a>(reader: &mut Reader<'a>) -> Result<Images<'a>, DatumError> {
+pub(super) fn read_images<'a>(reader: &mut Reader<'a>) -> Result<Images<'a>, DatumError> {
     let mut images = Vec::new();
     loop {
         match reader.block()? {
@@ -213,7 +215,7 @@ fn image_of(images: &Images<'_>, column: &Column) -> Option<Vec<u8>> {
 }
 
 /// `source`, of which the names repeat what the schema says.
-fn read_source(reader: &mut Reader<'_>) -> Result<(i64, Option<i64>), DatumError> {
+pub(super) fn read_source(reader: &mut Reader<'_>) -> Result<(i64, Option<i64>), DatumError> {
     for _ in 0..3 {
         reader.bytes()?;
     }
@@ -227,7 +229,7 @@ fn read_source(reader: &mut Reader<'_>) -> Result<(i64, Option<i64>), DatumError
 }
 
 /// `ts_ms` and `transaction`; reading them to the end shows that the datum is what its schema says.
-fn read_rest(reader: &mut Reader<'_>) -> Result<(), DatumError> {
+pub(super) fn read_rest(reader: &mut Reader<'_>) -> Result<(), DatumError> {
     read_long(reader)?;
     if reader.some()? {
         reader.bytes()?;

@@ -108,10 +108,11 @@ fn field(relation: &Relation, column: &Column) -> Value {
     property("pgEnum", (!labels.is_empty()).then(|| json!(labels)));
     property("pgNotNull", column.not_null.then_some(Value::Bool(true)));
     property("pgDefault", column.default.as_deref().map(Value::from));
+    property("pgGenerated", column.generated.then_some(Value::Bool(true)));
     Value::Object(field)
 }
 
-fn lockstep() -> Value {
+pub(super) fn lockstep() -> Value {
     let exact = json!({"type": "map", "values": "bytes"});
     json!({
         "type": "record",
@@ -128,7 +129,7 @@ fn lockstep() -> Value {
     })
 }
 
-fn source() -> Value {
+pub(super) fn source() -> Value {
     json!({
         "type": "record",
         "name": "Source",
@@ -148,7 +149,7 @@ fn source() -> Value {
     })
 }
 
-fn transaction() -> Value {
+pub(super) fn transaction() -> Value {
     json!({
         "type": "record",
         "name": "Transaction",

@@ -44,6 +44,7 @@ async fn redriven(request: &Request<'_>, ids: &[i64], command: String) -> Answer
         ids,
         &request.actor(),
         &endpoints.registry,
+        &endpoints.differences,
     )
     .await?;
     let Redriven {

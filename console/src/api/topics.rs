@@ -2,17 +2,16 @@
 
 use operate::topics;
 
-use super::{found, nothing};
+use super::{found, nothing, rows_are_not_shown};
 use crate::http::{Reply, StatusCode, header};
 use crate::pages::Visit;
-use crate::pages::topics::{question, read, slice};
+use crate::pages::topics::{may_read, question, read, slice};
 
 pub(super) async fn get(visit: &Visit<'_>, path: &[&str]) -> Reply {
     match path {
         [] => {
-            let kafka = visit.console.kafka();
             let names = &visit.console.endpoints.names;
-            found(topics::list(&kafka, names, &slice(visit)).await)
+            found(topics::list(&visit.console.kafka, names, &slice(visit)).await)
         }
         [topic, "records"] => records(visit, topic).await,
         _ => nothing(),
@@ -21,6 +20,9 @@ pub(super) async fn get(visit: &Visit<'_>, path: &[&str]) -> Reply {
 
 /// As a file when it is asked for to be kept.
 async fn records(visit: &Visit<'_>, topic: &str) -> Reply {
+    if !may_read(visit, topic) {
+        return rows_are_not_shown();
+    }
     let question = match question(visit, topic) {
         Ok(question) => question,
         Err(error) => return Reply::problem(StatusCode::BAD_REQUEST, &format!("{error:#}")),

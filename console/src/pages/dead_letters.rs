@@ -13,7 +13,7 @@ use crate::users::Role;
 use crate::widgets;
 
 /// Letters on a page.
-pub(crate) const PAGE: i64 = 100;
+pub(crate) const PAGE: i64 = 50;
 
 /// The list, or one letter.
 pub(super) async fn find(visit: &Visit<'_>, path: &[&str]) -> Option<Page> {
@@ -45,7 +45,7 @@ async fn all(visit: &Visit<'_>) -> Page {
             }
             h2 { "One by one" }
             (filters(visit, &selection))
-            (letter_table(visit, &letters))
+            (letter_table(visit, &letters, selection.limit))
             (widgets::command_line("lockstep dead-letters list"))
         },
     };
@@ -119,7 +119,7 @@ fn filters(visit: &Visit<'_>, selection: &Selection) -> Markup {
     }
 }
 
-fn letter_table(visit: &Visit<'_>, letters: &[Letter]) -> Markup {
+fn letter_table(visit: &Visit<'_>, letters: &[Letter], limit: i64) -> Markup {
     if letters.is_empty() {
         return widgets::empty("No letter is like that.");
     }
@@ -138,7 +138,7 @@ fn letter_table(visit: &Visit<'_>, letters: &[Letter]) -> Markup {
             }
         }
     };
-    let full = i64::try_from(letters.len()).is_ok_and(|count| count == PAGE);
+    let full = i64::try_from(letters.len()).is_ok_and(|count| count == limit);
     let last = letters.last().filter(|_| full);
     let link = |letter: &Letter| {
         let query = visit.query.query_with("after", &letter.id.to_string());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use anyhow::Context;
 use maud::{Markup, html};
-use operate::catalog::{self, Identity, PublishedTable};
+use operate::catalog::{self, Identity, Published, Slice};
 use operate::status::StageName;
 use tokio_postgres::Client;
 
@@ -18,7 +18,7 @@ use crate::users::Role;
 use crate::widgets;
 
 /// Tables on a page.
-const PAGE: usize = 100;
+const PAGE: i64 = 50;
 
 /// The list, or one table.
 pub(super) async fn find(visit: &Visit<'_>, path: &[&str]) -> Option<Page> {
@@ -50,17 +50,27 @@ async fn all(visit: &Visit<'_>) -> Page {
             }
         }
         h2 { "Tables" }
-        @match published(visit).await {
-            Ok(tables) => (table_list(visit, look, &tables).await),
+        @match published(visit, &slice(visit)).await {
+            Ok(published) => (table_list(visit, look, &published).await),
             Err(error) => (widgets::failed("The list of tables", &error)),
         }
     };
     Page::new(Section::Replication, "Replication", body)
 }
 
-async fn published(visit: &Visit<'_>) -> anyhow::Result<Vec<PublishedTable>> {
+/// Which tables the query asks for.
+fn slice<'v>(visit: &'v Visit<'_>) -> Slice<'v> {
+    let from = visit.query.one("from").and_then(|from| from.parse().ok());
+    Slice {
+        name: visit.query.one("name").unwrap_or_default(),
+        skip: from.unwrap_or(0).max(0),
+        limit: PAGE,
+    }
+}
+
+async fn published(visit: &Visit<'_>, slice: &Slice<'_>) -> anyhow::Result<Published> {
     let publication = &visit.console.endpoints.names.publication;
-    let ask = async |source: &Client| catalog::published(source, publication).await;
+    let ask = async |source: &Client| catalog::published_slice(source, publication, slice).await;
     visit.console.source.ask(ask).await
 }
 
@@ -158,21 +168,14 @@ fn slot_card(facts: &Facts) -> Markup {
     }
 }
 
-async fn table_list(visit: &Visit<'_>, look: Option<&Look>, all: &[PublishedTable]) -> Markup {
-    if all.is_empty() {
+async fn table_list(visit: &Visit<'_>, look: Option<&Look>, published: &Published) -> Markup {
+    let asked = slice(visit);
+    if published.tables.is_empty() && asked.name.is_empty() && asked.skip == 0 {
         return widgets::empty(
             "The publication has no table. Add one on the source: alter publication … add table …",
         );
     }
-    let sought = visit.query.one("name").unwrap_or_default();
-    let tables: Vec<&PublishedTable> = all
-        .iter()
-        .filter(|table| table.name.to_string().contains(sought))
-        .collect();
-    let first = visit.query.one("from").and_then(|from| from.parse().ok());
-    let first = first.unwrap_or(0).min(tables.len());
-    let end = (first + PAGE).min(tables.len());
-    let shown = tables.get(first..end).unwrap_or_default();
+    let shown = &published.tables;
     let names: Vec<String> = shown.iter().map(|table| table.name.to_string()).collect();
     let counts = counts(visit, &names).await;
     let known = standings(look);
@@ -197,13 +200,16 @@ async fn table_list(visit: &Visit<'_>, look: Option<&Look>, all: &[PublishedTabl
             }
         }
     };
-    let link = |from: usize| {
-        format!(
-            "/replication?{}",
-            visit.query.query_with("from", &from.to_string())
-        )
+    let link = |from: i64| {
+        let query = visit.query.query_with("from", &from.to_string());
+        format!("/replication?{query}")
     };
-    let place = format!("{first} to {end} of {} tables", tables.len());
+    let (first, total) = (asked.skip, published.total);
+    let end = first + i64::try_from(shown.len()).unwrap_or(0);
+    let place = match shown.is_empty() {
+        true => "no table".to_owned(),
+        false => format!("{} to {end} of {total} tables", first + 1),
+    };
     let head = [
         "Table",
         "Replica identity",
@@ -216,14 +222,14 @@ async fn table_list(visit: &Visit<'_>, look: Option<&Look>, all: &[PublishedTabl
     ];
     html! {
         form.filters method="get" action="/replication" role="search" {
-            div.field { label for="name" { "Name contains" } input #name name="name" value=(sought); }
+            div.field { label for="name" { "Name contains" } input #name name="name" value=(asked.name); }
             button { "Find tables" }
         }
         (widgets::table("Tables", &head, rows))
         p.faint { "Inserts, updates and deletes are what the target's statistics have counted." }
         (widgets::pager(
-            (first > 0).then(|| link(first.saturating_sub(PAGE))),
-            (end < tables.len()).then(|| link(end)),
+            (first > 0).then(|| link((first - PAGE).max(0))),
+            (end < total).then(|| link(end)),
             &place,
         ))
     }
@@ -260,8 +266,13 @@ fn identity(identity: &Identity) -> String {
 
 /// One table: how it is, its columns, and what can be done about it.
 async fn one(visit: &Visit<'_>, name: &str) -> Option<Page> {
-    let tables = match published(visit).await {
-        Ok(tables) => tables,
+    let alike = Slice {
+        name,
+        skip: 0,
+        limit: i64::MAX,
+    };
+    let tables = match published(visit, &alike).await {
+        Ok(published) => published.tables,
         Err(error) => {
             let body = widgets::failed("The table", &error);
             return Some(Page::new(Section::Replication, name, body));

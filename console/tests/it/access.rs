@@ -146,6 +146,33 @@ async fn a_session_begins_and_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn viewers_see_no_rows() {
+    let console = Running::start(&users()).await;
+    let ask = async |who: &str, path: &str| {
+        let request = console.get(path).basic_auth(who, Some("secret"));
+        let answer = console.answer(request).await;
+        (answer.status(), answer.text().await.unwrap())
+    };
+    let needs = "needs the role operator";
+    for path in [
+        "/api/v1/topics/lockstep.public.articles/records",
+        "/api/v1/dead-letters/1",
+    ] {
+        let (status, body) = ask("ann", path).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
+        assert!(body.contains(needs), "{body}");
+        let (status, _) = ask("bob", path).await;
+        assert_eq!(status, StatusCode::BAD_GATEWAY, "{path}: all else is away");
+    }
+    let (_, page) = ask("ann", "/topics/lockstep.public.articles").await;
+    assert!(page.contains(needs), "{page}");
+    let (_, page) = ask("bob", "/topics/lockstep.public.articles").await;
+    assert!(!page.contains(needs), "{page}");
+    let (_, page) = ask("ann", "/topics/lockstep.commits").await;
+    assert!(!page.contains(needs), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pages_of_other_sites_get_nothing() {
     let console = Running::start(&[]).await;
     let rebound = console.get("/").header("host", "evil.example");

@@ -36,6 +36,7 @@ fn endpoints() -> Endpoints {
             publication: "lockstep".into(),
             pipeline: "lockstep".into(),
         },
+        differences: applier::Differences::default(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! From one consumer to many subscribers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use change::Lsn;
 use chrono::{DateTime, Utc};
@@ -14,6 +15,8 @@ use super::Change;
 pub(crate) struct Changes {
     changes: broadcast::Sender<Result<Arc<Change>, Lost>>,
     captured: watch::Sender<Option<Captured>>,
+    /// Whether the place in the topics is known from which on all changes are told.
+    begun: Arc<AtomicBool>,
 }
 
 /// The last record of the commits topic.
@@ -46,18 +49,25 @@ impl Changes {
         Self {
             changes: broadcast::Sender::new(CAPACITY),
             captured: watch::Sender::new(None),
+            begun: Arc::default(),
         }
     }
 
-    pub(crate) fn subscribe(&self) -> Subscription {
-        Subscription {
+    /// None before [`Self::begin`]: a change of now might never be told.
+    pub(crate) fn subscribe(&self) -> Option<Subscription> {
+        self.begun.load(Ordering::Acquire).then(|| Subscription {
             changes: self.changes.subscribe(),
             ended: false,
-        }
+        })
     }
 
     pub(crate) fn captured(&self) -> Option<Captured> {
         self.captured.borrow().clone()
+    }
+
+    /// From here on, every change is told.
+    pub(super) fn begin(&self) {
+        self.begun.store(true, Ordering::Release);
     }
 
     pub(super) fn publish(&self, change: Change) {
@@ -105,7 +115,10 @@ mod tests {
     #[tokio::test]
     async fn who_is_too_slow_is_told_and_let_go() {
         let changes = Changes::new();
-        let (mut slow, mut quick) = (changes.subscribe(), changes.subscribe());
+        assert!(changes.subscribe().is_none(), "nobody is told anything yet");
+        changes.begin();
+        let subscribe = || changes.subscribe().expect("it has begun");
+        let (mut slow, mut quick) = (subscribe(), subscribe());
         for _ in 0..=CAPACITY {
             changes.lose(Lost::Truncated);
             assert_eq!(quick.next().await, Some(Err(Lost::Truncated)));

@@ -95,6 +95,7 @@ impl<'a> Follower<'a> {
     async fn run(&mut self, health: &Health, backoff: &mut Backoff) -> Result<String, KafkaError> {
         let consumer = Consumer::new(self.config, self.brokers)?;
         self.find_partitions(&consumer).await?;
+        self.changes.begin();
         consumer.assign(&self.offsets)?;
         health.set(DEPENDENCY, Ok(()));
         backoff.reset();

@@ -44,7 +44,9 @@ impl Subscriptions {
             id,
             status: status.map(Into::into),
         };
-        let subscription = changes.subscribe();
+        let subscription = changes.subscribe().ok_or_else(|| {
+            unavailable("changes are not followed yet (/health says why): subscribe again")
+        })?;
         Ok(stream::unfold(
             (subscription, wanted),
             |(mut subscription, wanted)| async move {

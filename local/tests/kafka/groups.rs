@@ -116,6 +116,10 @@ fn a_member_that_falls_silent_loses_its_partitions() {
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}");
         alive.poll(Duration::from_millis(50));
     }
+    // It does not come back to say goodbye, either. The client would wait for ever now and then if
+    // it were closed: an answer to a rebalance is not heard once the close has ended
+    // (librdkafka's issue 4041).
+    std::mem::forget(silent);
 }
 
 #[test]

@@ -243,8 +243,9 @@ async fn redrive(
     match pipeline {
         Pipeline::Direct(endpoints) => {
             let (target, pipeline) = (&endpoints.target, &endpoints.names.pipeline);
-            let registry = &endpoints.registry;
-            dead_letters::redrive(target, pipeline, ids, &actor.actor(), registry).await
+            let (registry, differences) = (&endpoints.registry, &endpoints.differences);
+            let actor = actor.actor();
+            dead_letters::redrive(target, pipeline, ids, &actor, registry, differences).await
         }
         Pipeline::Remote(console) => {
             let fields = json!({ "id": ids, "reason": actor.reason()? });

@@ -57,6 +57,8 @@ const TABLES: &str = r#"
     alter table by_row_with_key replica identity full;
     create table only_inserts (id int, note text);
     alter table only_inserts replica identity full;
+    create table nothing_given (c text generated always as ('c') stored);
+    alter table nothing_given replica identity full;
     create table toasted (id int primary key, note text, big text, also text);
     alter table toasted alter big set storage external;
     alter table toasted alter also set storage external;"#;
@@ -84,6 +86,7 @@ const ROWS: &str = r#"
     insert into by_row_with_key select $ + g, 'w', repeat('v', g * 10)
         from generate_series(1, 250, 3) g;
     insert into only_inserts select g % 5, 'o' from generate_series($, $ + 20) g;
+    insert into nothing_given select from generate_series(1, 50);
     insert into toasted select $ + g, 't', repeat(chr(65 + g % 26), 3000 + g), repeat('z', 2500)
         from generate_series(1, 150) g;"#;
 
@@ -125,6 +128,7 @@ const CHANGES: &str = r#"
     update by_row_with_key set note = 'changed' where id % 2 = 0;
     update by_row_with_key set id = -id where id % 3 = 0;
     delete from by_row_with_key where id % 5 = 0;
+    delete from nothing_given where ctid in (select ctid from nothing_given limit 7);
     update toasted set note = 'big stays' where id % 2 = 0;
     update toasted set id = -id where id % 3 = 0;
     update toasted set also = 'short', id = id + 50000 where id % 7 = 0;

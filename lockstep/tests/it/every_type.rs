@@ -4,7 +4,7 @@
 //! `LOCKSTEP_TEST_VALUES`, of each type, makes it longer; `LOCKSTEP_TEST_SEED` makes other values.
 
 use std::collections::{BTreeMap, BTreeSet};
-use testkit::{compare, wait};
+use testkit::{compare, setting, wait};
 
 use serde_json::Value;
 use testkit::postgres::Connection;
@@ -56,7 +56,7 @@ async fn every_type_of_the_catalog_arrives_as_value_and_as_key() {
     let pipeline = Pipeline::new().await;
     let source = pipeline.source.client().await;
     source.batch_execute(TYPES).await.expect("make types");
-    let seed = setting("SEED", 15);
+    let seed = setting::number("SEED", 15);
     println!("seed {seed}");
     let mut random = Random::new(seed);
     let types = Types::read(&source).await.expect("read the types");
@@ -115,13 +115,6 @@ async fn check_names_what_would_not_arrive() {
     // Capture says the same.
     let capture = pipeline.cdc();
     capture.printed("cannot be sent in binary").await;
-}
-
-fn setting(name: &str, default: u64) -> u64 {
-    match std::env::var(format!("LOCKSTEP_TEST_{name}")) {
-        Ok(value) => value.parse().expect("a number"),
-        Err(_) => default,
-    }
 }
 
 /// As `lockstep topics` shows values.
@@ -286,7 +279,7 @@ impl<'a> Load<'a> {
 
     /// Rows with values in all columns, and one without any.
     async fn insert(&mut self) {
-        let values = setting("VALUES", 4);
+        let values = setting::number("VALUES", 4);
         for number in 0..self.tables.len() {
             for _ in 0..values {
                 self.rows += 1;

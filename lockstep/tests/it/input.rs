@@ -174,16 +174,16 @@ async fn a_taken_slot_is_refused_with_who_has_it() {
         .await
         .unwrap();
     let first = pipeline.cdc();
-    // The snapshot's session had the slot too; the stream's comes after this line.
     first.printed("publishing after").await;
+    let mut second = pipeline.cdc();
+    assert_eq!(second.exit().await.code(), Some(1));
+    // Sessions before the stream's have had the slot.
     let query = "select active_pid::text from pg_replication_slots where slot_name = $1";
     let pid = wait::until("the slot has a reader", async || {
         let row = client.query_one(query, &[&pipeline.name()]).await.unwrap();
         row.get::<_, Option<String>>(0).ok_or("none")
     })
     .await;
-    let mut second = pipeline.cdc();
-    assert_eq!(second.exit().await.code(), Some(1));
     let said = second.output();
     for word in [pipeline.name(), &pid, "pg_terminate_backend", "error: "] {
         assert!(said.contains(word), "{word:?} is missing: {said}");
@@ -288,6 +288,48 @@ async fn check_names_each_failure_with_its_mend() {
         assert!(named, "{words:?} are missing: {failing:#?}");
     }
     assert_eq!(failing.len(), 5, "{failing:#?}");
+}
+
+#[tokio::test]
+async fn check_names_a_server_that_cannot_lock_all_tables() {
+    let small = [
+        ("max_locks_per_transaction", "10"),
+        ("max_connections", "25"),
+        ("max_wal_senders", "5"),
+        ("max_prepared_transactions", "0"),
+    ];
+    let server = Server::start(&small).await;
+    let (source, target) = (server.database().await, server.database().await);
+    let tables = "do $$ begin for n in 1..70 loop
+        execute format('create table t_%s (id int primary key)', n); end loop; end $$";
+    source.client().await.batch_execute(tables).await.unwrap();
+    let ran = lockstep(
+        &std::env::temp_dir(),
+        &[
+            "check",
+            "--timeout=1",
+            &format!("--source={}", source.dsn()),
+            &format!("--target={}", target.dsn()),
+            &format!("--kafka=127.0.0.1:{}", port::free()),
+            &format!("--registry=http://127.0.0.1:{}", port::free()),
+        ],
+    )
+    .await;
+    let line = |part: &str| {
+        let mut lines = ran.stdout.lines();
+        let found = lines.find(|it| it.contains(part) && it.contains(" locks "));
+        found.unwrap_or_else(|| panic!("{part} is not in {ran:?}"))
+    };
+    assert!(line("source").starts_with("ok"), "{ran:?}");
+    let target = line("target");
+    assert!(
+        target.contains("room for 250, 280 for 70 tables"),
+        "{target}"
+    );
+    assert!(
+        ran.stdout.contains("max_locks_per_transaction = 75"),
+        "{ran:?}"
+    );
 }
 
 /// Starts the command, waits for its complaint, and stops it: it retried until then.

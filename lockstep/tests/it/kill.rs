@@ -3,14 +3,14 @@
 //! `LOCKSTEP_TEST_SCALE`, `_SECONDS`, `_KILLS` and `_SEED` make it longer; `tools/prove` does.
 
 use std::collections::BTreeSet;
-use std::env;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use testkit::postgres::Connection;
 use testkit::process::Process;
-use testkit::{compare, wait};
+use testkit::random::Random;
+use testkit::{compare, setting, wait};
 
 use crate::pipeline::Pipeline;
 
@@ -23,13 +23,13 @@ const TABLES: [&str; 4] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_random_moments_both_sides_end_equal_and_readers_see_only_whole_transactions() {
-    let seconds = setting("SECONDS", 8);
-    let kills = setting("KILLS", 2);
-    let mut random = Random(setting("SEED", 1));
+    let seconds = setting::number("SECONDS", 8);
+    let kills = setting::number("KILLS", 2);
+    let mut random = Random::new(setting::number("SEED", 1));
     let pipeline = Pipeline::new().await;
     pgbench(
         &pipeline,
-        &["-i", "-q", "-s", &setting("SCALE", 1).to_string()],
+        &["-i", "-q", "-s", &setting::number("SCALE", 1).to_string()],
     )
     .wait()
     .expect("wait for pgbench");
@@ -178,27 +178,4 @@ fn pgbench(pipeline: &Pipeline, arguments: &[&str]) -> Child {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     command.spawn().expect("run pgbench")
-}
-
-fn setting(name: &str, default: u64) -> u64 {
-    let name = format!("LOCKSTEP_TEST_{name}");
-    match env::var(&name) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("{name} is not a number")),
-        Err(_) => default,
-    }
-}
-
-/// SplitMix64, so that a seed repeats its moments.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = self.0;
-        let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
+use testkit::compare;
 use testkit::random::Random;
-use testkit::{compare, wait};
 
 use crate::stack::Stack;
 
@@ -198,10 +198,7 @@ async fn after_ten_thousand_operations_both_sides_are_equal() {
     let (source, target) = (stack.source().await, stack.target().await);
     let tables = ["public.articles", "public.articles_migrations"];
     // Views are counted a second later; nothing else is under way.
-    wait::until("both sides are equal", async || {
-        compare::tables(&source, &target, &tables).await
-    })
-    .await;
+    compare::until_tables_are_equal(&source, &target, &tables).await;
     let articles = "select count(*) from articles";
     let left: i64 = target.query_one(articles, &[]).await.unwrap().get(0);
     assert!(left > 1000, "{left} articles are left");

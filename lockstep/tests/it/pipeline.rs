@@ -1,6 +1,6 @@
 //! `lockstep cdc` and `lockstep applier` as two processes between two databases.
 
-use testkit::postgres::{Database, database};
+use testkit::postgres::{Connection, Database, database};
 use testkit::process::Process;
 use testkit::{kafka, name, port, registry, wait};
 
@@ -44,6 +44,10 @@ impl Pipeline {
     }
 
     pub(crate) fn cdc(&self) -> Process {
+        self.cdc_with(&[])
+    }
+
+    pub(crate) fn cdc_with(&self, flags: &[&str]) -> Process {
         let mut arguments = self.chosen(&[
             "source",
             "kafka",
@@ -55,6 +59,7 @@ impl Pipeline {
         arguments.insert(0, "cdc".to_owned());
         arguments.push("--heartbeat-seconds=1".to_owned());
         arguments.push(format!("--metrics-listen=127.0.0.1:{}", port::free()));
+        arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
         Process::start(command::launch("cdc", &borrowed(&arguments)))
     }
 
@@ -103,6 +108,36 @@ impl Pipeline {
             }
         })
         .await;
+    }
+
+    /// Waits until apply has applied every commits record that is in the topic.
+    pub(crate) async fn applied_all(&self) {
+        let commits = format!("{}.commits", self.name);
+        let last = kafka::records(kafka::bootstrap().await, &commits);
+        let last = last.last().map(|record| record.offset);
+        let target = self.target.client().await;
+        let offset = "select commits_offset from lockstep.progress where pipeline = $1";
+        wait::until("all that counts is applied", async || {
+            let row = target.query_one(offset, &[&self.name]).await;
+            match row.map_err(|error| error.to_string())?.get::<_, i64>(0) {
+                applied if Some(applied) == last => Ok(()),
+                applied => Err(format!("{applied} of {last:?}")),
+            }
+        })
+        .await;
+    }
+
+    /// Waits until everything that the source committed by now is on the target.
+    pub(crate) async fn caught_up(&self, source: &Connection, target: &Connection) {
+        let end = "select (pg_current_wal_flush_lsn() - 1)::text";
+        let lsn: String = source.query_one(end, &[]).await.expect("ask").get(0);
+        let wait_for =
+            "select lockstep.wait_for($1::text::pg_lsn, make_interval(secs => $3), $2)::text";
+        let patience = wait::PATIENCE.as_secs_f64();
+        let waited = target
+            .query_one(wait_for, &[&lsn, &self.name, &patience])
+            .await;
+        waited.expect("the target catches up");
     }
 
     fn chosen(&self, names: &[&str]) -> Vec<String> {

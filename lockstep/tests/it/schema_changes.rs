@@ -3,15 +3,18 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use testkit::postgres::{Connection, Database, Server, database};
+use testkit::postgres::{Connection, Database, Server, client_program, database};
 use testkit::process::Process;
 use testkit::{compare, wait};
 
 use crate::pipeline::Pipeline;
 
 /// A server of one's own: what makes roles and event triggers concerns nobody else.
-async fn started(applier: &[&str]) -> (Server, Pipeline, [Process; 2]) {
-    let server = Server::start(&[]).await;
+pub(crate) async fn started(applier: &[&str]) -> (Server, Pipeline, [Process; 2]) {
+    started_on(Server::start(&[]).await, applier).await
+}
+
+async fn started_on(server: Server, applier: &[&str]) -> (Server, Pipeline, [Process; 2]) {
     let pipeline = Pipeline::between(server.database().await, database().await).await;
     let source = pipeline.source.client().await;
     let made = "create table notes (id int primary key, text text)";
@@ -24,7 +27,7 @@ async fn started(applier: &[&str]) -> (Server, Pipeline, [Process; 2]) {
 
 /// The tables, constraints, indexes, sequences and types of a database, as pg_dump writes them.
 fn schema_of(database: &Database) -> Result<String, String> {
-    let dump = Command::new("pg_dump")
+    let dump = Command::new(client_program("pg_dump"))
         .args([
             "--schema-only",
             "--no-owner",
@@ -57,7 +60,7 @@ fn schema_of(database: &Database) -> Result<String, String> {
 }
 
 /// Waits until both sides hold the same, rows and definitions.
-async fn same(pipeline: &Pipeline) {
+pub(crate) async fn same(pipeline: &Pipeline) {
     let (source, target) = (
         pipeline.source.client().await,
         pipeline.target.client().await,
@@ -115,6 +118,13 @@ const CHANGES: &[&str] = &[
     "alter table events rename to happenings",
     "insert into happenings values (7, '2027-05-05', 'z')",
     "alter table happenings rename to events",
+    // Nobody has seen the column when the partition gets its other name.
+    "begin; alter table events add column extra int default 1; alter table events_2027 rename to last;
+     insert into events values (8, '2027-05-05', 'z', 3, 2); commit",
+    // Partitions keep defaults of their own through a new type of their parent's.
+    "alter table events_2026 alter column more drop default",
+    "alter table last alter column more set default 5",
+    "alter table events alter column more type bigint",
     "alter table events detach partition events_2025",
     "insert into events_2025 values (3, '2025-06-06', 'c')",
     "drop table events_2025",
@@ -128,6 +138,9 @@ const CHANGES: &[&str] = &[
     "insert into by_block values (1, 1)",
     "set datestyle = 'German'; alter table people add column since date default '2026-02-01'",
     "reset datestyle",
+    "create table referred (id int primary key, a int); create index referred_by_a on referred (a);
+     create table referring (id int primary key, r int references referred)",
+    "drop table referred cascade",
     "drop index people_by_name",
     "alter table people drop constraint score_is_fine",
     "truncate pair",
@@ -205,6 +218,53 @@ async fn rows_flow_while_their_table_changes_and_everything_is_killed() {
     println!("{rows} rows were written meanwhile");
     same(&pipeline).await;
     pipeline.run(&["verify"]).await.well();
+}
+
+/// Renaming a schema waits for nobody: who was at it then is decoded by the former name.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_follow_a_schema_that_is_renamed_in_the_middle_of_their_transaction() {
+    let (_server, pipeline, _services) = started(&[]).await;
+    let source = pipeline.source.client().await;
+    let open = pipeline.source.client().await;
+    let made = "create schema first; create table first.t (id int primary key);
+                insert into first.t values (0)";
+    source.batch_execute(made).await.expect("make a table");
+    for (former, name) in [("first", "second"), ("second", "third")] {
+        let begin = format!("begin; insert into {former}.t select max(id) + 1 from {former}.t");
+        open.batch_execute(&begin).await.expect("insert");
+        let rename = format!("alter schema {former} rename to {name}");
+        source.batch_execute(&rename).await.expect("rename");
+        let end = format!("insert into {name}.t select max(id) + 1 from {name}.t; commit");
+        open.batch_execute(&end).await.expect("insert");
+    }
+    same(&pipeline).await;
+    let back = "create schema second; alter table third.t set schema second;
+                insert into second.t values (100)";
+    source.batch_execute(back).await.expect("move the table");
+    same(&pipeline).await;
+}
+
+/// Of a transaction that is sent while it is in progress: those of its subtransactions that are kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_in_subtransactions_are_made_where_these_are_kept() {
+    let server = Server::start(&[("logical_decoding_work_mem", "64kB")]).await;
+    let (_server, pipeline, _services) = started_on(server, &[]).await;
+    let source = pipeline.source.client().await;
+    let rows = |first: i32| {
+        format!("insert into notes select i, 'x' from generate_series({first}, {first} + 2999) i")
+    };
+    let sql = format!(
+        "begin; {}; savepoint a; alter table notes drop column text;
+         create table never (id int primary key); alter table notes add column other int;
+         insert into notes select i from generate_series(10000, 12999) i; rollback to a;
+         savepoint b; savepoint c; alter table notes add column kept int default 7; release c;
+         {}; release b; {}; commit",
+        rows(0),
+        rows(3000).replace("'x'", "'x', 8"),
+        rows(6000)
+    );
+    source.batch_execute(&sql).await.expect("change the source");
+    same(&pipeline).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -340,9 +400,19 @@ async fn columns_that_come_and_go_are_noticed_without_being_told() {
     let made = "create table notes (id int primary key, text text, old int);
                 insert into notes select i, i::text, i from generate_series(1, 50) i";
     source.batch_execute(made).await.expect("make a table");
+    let target = pipeline.target.client().await;
+    let parts =
+        "create table parts (id int, part int, primary key (id, part)) partition by list (part);
+                 create table parts_1 partition of parts for values in (1)";
+    for side in [&source, &target] {
+        side.batch_execute(parts).await.expect("make partitions");
+    }
     let _services = [pipeline.cdc(), pipeline.applier()];
     pipeline.streaming().await;
     for change in [
+        "insert into parts values (1, 1)",
+        "alter table parts add column price int default 7",
+        "insert into parts values (2, 1, 8)",
         "alter table notes add column price numeric(10, 2) default 7",
         "alter table notes drop column old",
         "alter table notes rename column text to words",
@@ -353,17 +423,13 @@ async fn columns_that_come_and_go_are_noticed_without_being_told() {
             .await
             .expect("change the source");
     }
-    let target = pipeline.target.client().await;
-    wait::until("both sides are equal", async || {
-        compare::databases(&source, &target)
-            .await
-            .map_err(|error| format!("{error:#}"))
-    })
-    .await;
+    compare::until_databases_are_equal(&source, &target).await;
     let names = "select string_agg(attname, ',' order by attname) from pg_attribute
-                  where attrelid = 'notes'::regclass and attnum > 0 and not attisdropped";
-    let row = target.query_one(names, &[]).await.unwrap();
-    assert_eq!(row.get::<_, &str>(0), "id,price,words");
+                  where attrelid = $1::text::regclass and attnum > 0 and not attisdropped";
+    for (table, expected) in [("notes", "id,price,words"), ("parts", "id,part,price")] {
+        let row = target.query_one(names, &[&table]).await.unwrap();
+        assert_eq!(row.get::<_, &str>(0), expected);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -449,12 +515,7 @@ async fn a_table_joins_and_leaves_the_publication_while_the_others_go_on() {
                 create table unpublished (id int primary key)";
     source.batch_execute(more).await.expect("write");
     let target = pipeline.target.client().await;
-    wait::until("the table is there with all rows", async || {
-        compare::tables(&source, &target, &["public.late", "public.notes"])
-            .await
-            .map_err(|error| format!("{error:#}"))
-    })
-    .await;
+    compare::until_tables_are_equal(&source, &target, &["public.late", "public.notes"]).await;
     let leave = format!("alter publication \"{name}\" drop table late");
     source.batch_execute(&leave).await.expect("drop a table");
     let more = "insert into late values (-1, 'unseen'); insert into notes values (2, 'b')";

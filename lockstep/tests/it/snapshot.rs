@@ -96,7 +96,7 @@ async fn lost_rows_come_back_under_load_and_over_kills() {
         writer.abort();
         let _ = writer.await;
     }
-    caught_up(&pipeline, &source, &target).await;
+    pipeline.caught_up(&source, &target).await;
     let tables = ["public.t", "public.other"];
     compare::tables(&source, &target, &tables).await.unwrap();
     for service in &services {
@@ -179,15 +179,7 @@ async fn a_pause_of_capture_keeps_changes_in_the_slot() {
     let there: i64 = target.query_one(count, &[]).await.expect("count").get(0);
     assert_eq!(there, 0);
     pipeline.run(&["resume", "capture"]).await.well();
-    caught_up(&pipeline, &source, &target).await;
+    pipeline.caught_up(&source, &target).await;
     let tables = ["public.t", "public.other"];
     compare::tables(&source, &target, &tables).await.unwrap();
-}
-
-async fn caught_up(pipeline: &Pipeline, source: &Connection, target: &Connection) {
-    let end = "select (pg_current_wal_flush_lsn() - 1)::text";
-    let lsn: String = source.query_one(end, &[]).await.expect("ask").get(0);
-    let wait_for = "select lockstep.wait_for($1::text::pg_lsn, '60 s', $2)::text";
-    let waited = target.query_one(wait_for, &[&lsn, &pipeline.name()]).await;
-    waited.expect("the target catches up");
 }

@@ -399,3 +399,37 @@ fn shown(value: &Value) -> String {
         other => other.to_string(),
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_shown_and_apply_does_not_wait_for_them() {
+    let running = Running::with(TABLES).await;
+    running
+        .execute(
+            "insert into t values (1);
+             select pg_logical_emit_message(true, 'audit', 'who: me');
+             select pg_logical_emit_message(false, 'audit', '\\x00ff'::bytea)",
+        )
+        .await;
+    let topic = format!("{}.messages", running.pipeline.name());
+    let told = running.counted(&topic, 2).await;
+    // The one that is of no transaction does not wait for the commit of the others.
+    let (alone, of_transaction) = (&told[0], &told[1]);
+    assert_eq!(of_transaction["operation"], "message");
+    assert_eq!(of_transaction["key"], "prefix=audit");
+    assert_eq!(of_transaction["after"]["content"], "who: me");
+    assert!(of_transaction["xid"].is_u64(), "{of_transaction}");
+    assert_eq!(alone["after"]["content"], "\\x00ff");
+    assert!(alone["xid"].is_null(), "{alone}");
+    let found = running
+        .records(&[&topic, "--earliest", "--key=audit", "--limit=100"])
+        .await;
+    assert_eq!(array(&found["records"]).len(), 2, "{found:#}");
+    running.records_reach("public.t", 2).await;
+    let listed = running.pipeline.run(&["topics", "list", "--json"]).await;
+    let listed: Value = serde_json::from_str(&listed.well()).expect("JSON");
+    let topics = array(&listed["topics"]);
+    let messages = topics.iter().find(|it| it["name"] == topic.as_str());
+    let messages = messages.expect("the topic is listed");
+    assert_eq!(messages["kind"], "messages");
+    assert!(messages["lag"].is_null(), "{messages}");
+}

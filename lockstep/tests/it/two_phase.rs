@@ -1,7 +1,5 @@
 //! Transactions that are prepared first and committed later, or never.
 
-use std::time::Duration;
-
 use testkit::postgres::{Server, database};
 use testkit::{compare, wait};
 
@@ -46,15 +44,6 @@ async fn a_prepared_transaction_arrives_when_it_commits() {
     for statement in ended.split(';') {
         source.batch_execute(statement).await.expect("end");
     }
-    wait::within(
-        Duration::from_secs(60),
-        "both sides are equal",
-        async || {
-            compare::databases(&source, &target)
-                .await
-                .map_err(|error| format!("{error:#}"))
-        },
-    )
-    .await;
+    compare::until_databases_are_equal(&source, &target).await;
     assert_eq!(ids().await, Ok(vec![1, 3]));
 }

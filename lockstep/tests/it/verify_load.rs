@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use testkit::postgres::{Connection, Database, Server, database};
 use testkit::process::Process;
-use testkit::{compare, wait};
+use testkit::{compare, setting, wait};
 use tokio::task::JoinSet;
 
 use crate::pipeline::Pipeline;
@@ -43,8 +43,8 @@ impl Load {
             writes: Arc::default(),
             begun: Instant::now(),
         };
-        let interval =
-            Duration::from_secs(ROWS * 4) / u32::try_from(setting("WRITES", 600)).expect("a rate");
+        let interval = Duration::from_secs(ROWS * 4)
+            / u32::try_from(setting::number("WRITES", 600)).expect("a rate");
         for client in 0..CLIENTS {
             let connection = source.client().await;
             let (over, writes) = (Arc::clone(&load.over), Arc::clone(&load.writes));
@@ -98,16 +98,6 @@ fn transaction(client: i32, seq: i32) -> String {
     )
 }
 
-fn setting(name: &str, default: u64) -> u64 {
-    let name = format!("LOCKSTEP_TEST_{name}");
-    match std::env::var(&name) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("{name} is not a number")),
-        Err(_) => default,
-    }
-}
-
 /// A table that the load leaves alone.
 const STILL: &str = "
     create table still (id int primary key, title text, body text);
@@ -130,7 +120,7 @@ async fn loaded() -> (Server, Pipeline, [Process; 2], Load) {
 async fn under_load_equal_is_equal_and_a_changed_row_is_found_and_repaired() {
     let (_server, pipeline, _services, load) = loaded().await;
     let mut held = Vec::new();
-    for _ in 0..setting("VERIFIES", 4) {
+    for _ in 0..setting::number("VERIFIES", 4) {
         let said = pipeline.run(&["verify", "--json"]).await.well();
         let report: Value = serde_json::from_str(&said).unwrap();
         held.push(report["held_ms"].as_f64().unwrap());

@@ -5,21 +5,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::clients::Lease;
 use super::{Kafka, unreachable};
 
 /// A connection for one question that takes several steps; all of them together are given up when
 /// its time is over.
 #[derive(Clone)]
 pub struct Log {
-    kafka: Kafka,
-    consumer: Arc<BaseConsumer>,
+    consumer: Arc<Lease>,
+    /// For one step.
+    limit: Duration,
     deadline: Instant,
 }
 
@@ -69,77 +69,15 @@ pub struct Stretch {
     pub end_offset: i64,
 }
 
-/// Settings of a topic as its brokers have them.
-pub type TopicSettings = HashMap<String, String>;
-
 impl Kafka {
     /// # Errors
     /// When no client can be made.
     pub fn log(&self, patience: Duration) -> anyhow::Result<Log> {
-        let mut client = self.client();
-        client
-            .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "error")
-            // Small questions, many of them: what is read ahead is thrown away.
-            .set("queued.max.messages.kbytes", "4096")
-            .set("max.partition.fetch.bytes", "262144")
-            .set("fetch.max.bytes", "4194304")
-            .set("fetch.wait.max.ms", "20");
         Ok(Log {
-            kafka: self.clone(),
-            consumer: Arc::new(client.create().context("make a Kafka client")?),
+            consumer: Arc::new(self.clients.consumer()?),
+            limit: self.limit,
             deadline: Instant::now() + patience,
         })
-    }
-
-    /// Where a consumer group is in a partition; `None` when it never said.
-    ///
-    /// # Errors
-    /// When no broker answers in time.
-    pub async fn committed(&self, group: &str, at: PartitionName) -> anyhow::Result<Option<i64>> {
-        let mut client = self.client();
-        client.set("group.id", group);
-        let limit = self.limit;
-        let asked = tokio::task::spawn_blocking(move || {
-            let consumer: BaseConsumer = client.create()?;
-            let mut list = TopicPartitionList::new();
-            list.add_partition(&at.topic, at.partition);
-            let committed = consumer.committed_offsets(list, limit);
-            let committed = committed.map_err(unreachable)?;
-            let offset = committed.find_partition(&at.topic, at.partition);
-            Ok(match offset.map(|it| it.offset()) {
-                Some(Offset::Offset(offset)) => Some(offset),
-                _ => None,
-            })
-        });
-        asked.await.context("ask Kafka")?
-    }
-
-    /// The settings of topics, in their order; `None` for a topic that the brokers do not tell about.
-    ///
-    /// # Errors
-    /// When no broker answers in time.
-    pub async fn settings(&self, topics: &[String]) -> anyhow::Result<Vec<Option<TopicSettings>>> {
-        if topics.is_empty() {
-            return Ok(Vec::new());
-        }
-        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
-        let options = AdminOptions::new().request_timeout(Some(self.limit));
-        let resources: Vec<ResourceSpecifier<'_>> = topics
-            .iter()
-            .map(|it| ResourceSpecifier::Topic(it))
-            .collect();
-        let answers = admin.describe_configs(&resources, &options).await;
-        let answers = answers.map_err(unreachable)?;
-        let settings = answers.into_iter().map(|answer| {
-            let entries = answer.ok()?.entries.into_iter();
-            Some(
-                entries
-                    .filter_map(|it| Some((it.name, it.value?)))
-                    .collect(),
-            )
-        });
-        Ok(settings.collect())
     }
 }
 
@@ -282,14 +220,33 @@ impl Log {
         .await
     }
 
+    /// Where the applier's group is in a partition; `None` when it never said.
+    ///
+    /// # Errors
+    /// When no broker answers in time.
+    pub async fn committed(&self, at: PartitionName) -> anyhow::Result<Option<i64>> {
+        self.blocking(move |consumer, left| {
+            let mut list = TopicPartitionList::new();
+            list.add_partition(&at.topic, at.partition);
+            let committed = consumer.committed_offsets(list, left);
+            let committed = committed.map_err(unreachable)?;
+            let offset = committed.find_partition(&at.topic, at.partition);
+            Ok(match offset.map(|it| it.offset()) {
+                Some(Offset::Offset(offset)) => Some(offset),
+                _ => None,
+            })
+        })
+        .await
+    }
+
     /// The client blocks its thread, so each step gets one.
-    async fn blocking<T: Send + 'static>(
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&BaseConsumer, Duration) -> anyhow::Result<T> + Send + 'static,
     ) -> anyhow::Result<T> {
         let consumer = Arc::clone(&self.consumer);
         let left = self.deadline.saturating_duration_since(Instant::now());
-        let left = left.min(self.kafka.limit);
+        let left = left.min(self.limit);
         let asked = tokio::task::spawn_blocking(move || ask(&consumer, left));
         asked.await.context("ask Kafka")?
     }

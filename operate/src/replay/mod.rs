@@ -30,9 +30,14 @@ const PREFETCH_MEGABYTES: u32 = 16;
 /// What the applier's engine wants to know of a pipeline.
 ///
 /// # Errors
-/// When the prefix is none.
-pub fn applier_config(endpoints: &Endpoints) -> anyhow::Result<applier::Config> {
+/// When the prefix is none, the target does not answer, or a key of hashes is missing.
+pub async fn applier_config(endpoints: &Endpoints) -> anyhow::Result<applier::Config> {
+    let client = target(endpoints).await?;
+    let pipeline = &endpoints.names.pipeline;
+    let differences = endpoints.differences.or_stored(&client, pipeline).await?;
+    differences.check()?;
     Ok(applier::Config {
+        differences,
         target: (*endpoints.target).clone(),
         kafka: endpoints.kafka.clone(),
         kafka_option: endpoints.kafka_options.clone(),
@@ -56,7 +61,7 @@ pub async fn dry_run(
     request: &Request,
     report: &mut (dyn FnMut(Event<'_>) + Send + Sync),
 ) -> anyhow::Result<Outcome> {
-    let config = applier_config(endpoints)?;
+    let config = applier_config(endpoints).await?;
     let outcome = Box::pin(replay::dry_run(&config, request, report)).await;
     outcome.map_err(explained)
 }
@@ -72,7 +77,7 @@ pub async fn run(
     report: &mut (dyn FnMut(Event<'_>) + Send + Sync),
 ) -> anyhow::Result<Outcome> {
     require_reason(actor)?;
-    let config = applier_config(endpoints)?;
+    let config = applier_config(endpoints).await?;
     let outcome = Box::pin(replay::run(&config, request, &by(actor), report)).await;
     outcome.map_err(explained)
 }
@@ -94,7 +99,7 @@ pub async fn resume(
     actor: &Actor,
     report: &mut (dyn FnMut(Event<'_>) + Send + Sync),
 ) -> anyhow::Result<Outcome> {
-    let config = applier_config(endpoints)?;
+    let config = applier_config(endpoints).await?;
     let outcome = Box::pin(replay::resume(&config, id, &by(actor), report)).await;
     outcome.map_err(explained)
 }
@@ -119,7 +124,7 @@ pub async fn catch_up(
     actor: &Actor,
     report: impl FnMut(u64, u64),
 ) -> anyhow::Result<CaughtUp> {
-    let config = applier_config(endpoints)?;
+    let config = applier_config(endpoints).await?;
     let caught_up = Box::pin(replay::catch_up(&config, table, &by(actor), report)).await;
     caught_up.map_err(explained)
 }

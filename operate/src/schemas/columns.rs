@@ -171,6 +171,7 @@ mod tests {
             },
             not_null: more.contains("not null"),
             default: more.contains("default").then(|| "0".to_owned()),
+            generated: false,
         };
         let relation = Relation {
             table: TableName::new("public", "t"),

@@ -18,7 +18,7 @@
 mod observation;
 
 mod operations;
-pub use operations::{DeadLetters, HeldTable, Operations, Replay, Verification};
+pub use operations::{DeadLetters, HeldTable, Operations, Replay, Verification, WaitingIndex};
 
 mod exposition;
 pub use exposition::{Exposition, Quantiles};
@@ -41,6 +41,7 @@ use cdc::standing::Trail;
 use tokio::time::{Instant, timeout};
 
 use crate::endpoints::Endpoints;
+use crate::kafka::Kafka;
 
 use observation::Observation;
 use stage::Looks;
@@ -55,6 +56,7 @@ const RETENTION_AGE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Observer {
     endpoints: Endpoints,
+    kafka: Kafka,
     http: Option<reqwest::Client>,
     trail: Trail,
     looks: Looks,
@@ -66,6 +68,7 @@ pub struct Observer {
 impl Observer {
     pub fn new(endpoints: Endpoints) -> Self {
         Self {
+            kafka: Kafka::new(&endpoints, ANSWER_LIMIT),
             endpoints,
             http: reqwest::Client::builder()
                 .timeout(ANSWER_LIMIT * 2)
@@ -87,7 +90,7 @@ impl Observer {
         let asked = Box::pin(async {
             tokio::join!(
                 within("the source", observation::source(&self.endpoints)),
-                within("Kafka", observation::topics(&self.endpoints, ANSWER_LIMIT)),
+                within("Kafka", observation::topics(&self.kafka, &self.endpoints)),
                 within("the target", observation::target(&self.endpoints)),
                 observation::service(http, &monitors.capture),
                 observation::service(http, &monitors.apply),
@@ -123,7 +126,7 @@ impl Observer {
             return known.clone();
         }
         // Kafka's own answer tells when it is away.
-        let asked = observation::retention_ms(&self.endpoints, ANSWER_LIMIT).await;
+        let asked = self.kafka.retention_ms(&self.endpoints.names.prefix).await;
         let Ok(known) = asked else {
             return Vec::new();
         };

@@ -1,7 +1,7 @@
 //! What each part says of itself.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::Context;
 use cdc::standing::{self, Standing};
@@ -82,21 +82,12 @@ pub(super) async fn source(endpoints: &Endpoints) -> anyhow::Result<Source> {
 
 /// The last commits record.
 pub(super) async fn topics(
+    kafka: &Kafka,
     endpoints: &Endpoints,
-    limit: Duration,
 ) -> anyhow::Result<Option<CommitRecord>> {
-    let kafka = Kafka::new(endpoints, limit);
     let topics = Topics::new(&endpoints.names.prefix)?;
     let last = kafka.last_commit(&topics.commits()).await;
     last.with_context(|| format!("ask Kafka at {}", endpoints.kafka))
-}
-
-pub(super) async fn retention_ms(
-    endpoints: &Endpoints,
-    limit: Duration,
-) -> anyhow::Result<Vec<(String, i64)>> {
-    let kafka = Kafka::new(endpoints, limit);
-    kafka.retention_ms(&endpoints.names.prefix).await
 }
 
 pub(super) async fn target(endpoints: &Endpoints) -> anyhow::Result<Target> {
@@ -120,7 +111,7 @@ pub(super) async fn target(endpoints: &Endpoints) -> anyhow::Result<Target> {
 
 const TARGET: &str = "
 select (extract(epoch from clock_timestamp()) * 1000000)::int8 as now,
-       to_regclass('lockstep.audit') is not null as has_operations";
+       to_regclass('lockstep.indexes') is not null as has_operations";
 
 /// What a service says of itself.
 #[derive(Debug, Default)]

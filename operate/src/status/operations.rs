@@ -15,6 +15,19 @@ pub struct Operations {
     /// The replay that runs.
     pub replay: Option<Replay>,
     pub last_verification: Option<Verification>,
+    /// Those that are not built yet.
+    #[serde(default)]
+    pub indexes: Vec<WaitingIndex>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct WaitingIndex {
+    pub table: String,
+    pub index: String,
+    pub waiting_seconds: u64,
+    /// Attempts that failed, and why the last one did.
+    pub attempts: i64,
+    pub error: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -109,4 +122,9 @@ select json_build_object(
             'equal', equal, 'rows_compared', rows_compared, 'rows_different', rows_different,
             'rows_repaired', rows_repaired, 'age_seconds',
                 greatest(extract(epoch from clock_timestamp() - finished_at)::int8, 0))
-        from lockstep.verifications where pipeline = $1 order by id desc limit 1))::text";
+        from lockstep.verifications where pipeline = $1 order by id desc limit 1),
+    'indexes', (select coalesce(json_agg(json_build_object(
+            'table', table_schema || '.' || table_name, 'index', index_name,
+            'waiting_seconds', greatest(extract(epoch from clock_timestamp() - asked_at)::int8, 0),
+            'attempts', attempts, 'error', error) order by asked_at), '[]')
+        from lockstep.indexes where pipeline = $1))::text";

@@ -219,6 +219,17 @@ fn set_aside(operations: &Operations, problems: &mut Vec<Problem>) {
             format!("mend the cause, then `lockstep resume --table {table}`"),
         ));
     }
+    for index in &operations.indexes {
+        if let Some(error) = &index.error {
+            problems.push(degraded(
+                format!(
+                    "index {} of table {} could not be built: {error}",
+                    index.index, index.table
+                ),
+                "mend the cause: it is tried again by itself",
+            ));
+        }
+    }
     let letters = &operations.dead_letters;
     if letters.open > 0 {
         let tables: Vec<&str> = letters.by_table.iter().map(|(it, _)| it.as_str()).collect();

@@ -206,6 +206,13 @@ impl fmt::Display for OperationsText<'_> {
                 replay.started_by
             )?;
         }
+        for index in &operations.indexes {
+            writeln!(
+                f,
+                "index         {} of {} is not built yet, for {} s",
+                index.index, index.table, index.waiting_seconds
+            )?;
+        }
         if let Some(verified) = &operations.last_verification {
             let found = match verified.equal {
                 true => "equal",

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Kind;
 use super::index::Index;
 use crate::endpoints::Names;
-use crate::kafka::{Kafka, Log, PartitionName, Reach, TopicSettings};
+use crate::kafka::{Kafka, Log, PartitionName, Reach, Settings};
 
 /// Some of the topics.
 #[derive(Debug, Deserialize, Serialize)]
@@ -35,7 +35,8 @@ pub struct Topic {
     pub partitions: Vec<Partition>,
     /// Offsets that the partitions hold. What was deleted in between, and markers, count too.
     pub offsets: Option<i64>,
-    /// Records that apply has not applied yet, as far as commits records cover them.
+    /// Records that apply has not applied yet, as far as commits records cover them; none of topics
+    /// that it does not read.
     pub lag: Option<u64>,
     /// Milliseconds since 1970-01-01 UTC.
     pub last_record_ms: Option<i64>,
@@ -72,12 +73,10 @@ pub async fn list(kafka: &Kafka, names: &Names, slice: &Slice) -> anyhow::Result
     let some: Vec<(String, i32)> = all.into_iter().skip(slice.skip).take(slice.limit).collect();
     let partitions: Vec<PartitionName> = some.iter().flat_map(partitions_of).collect();
     let topic_names: Vec<String> = some.iter().map(|(name, _)| name.clone()).collect();
-    // As the applier calls its group, which it reports to for tools like this.
-    let group = format!("{}-applier", names.pipeline);
     let ((reach, times), settings, lags) = tokio::try_join!(
         held(&log, &partitions),
         async { Ok(kafka.settings(&topic_names).await.unwrap_or_default()) },
-        lags(kafka, &topics, &group),
+        lags(kafka, &topics),
     )?;
     let found = Found { reach, times, lags };
     let mut settings = settings.into_iter();
@@ -120,7 +119,7 @@ struct Found {
 }
 
 impl Found {
-    fn topic(&self, topic: &(String, i32), topics: &Topics, settings: &TopicSettings) -> Topic {
+    fn topic(&self, topic: &(String, i32), topics: &Topics, settings: &Settings) -> Topic {
         let kind = Kind::of(&topic.0, topics);
         let number = |name| settings.get(name).and_then(|it: &String| it.parse().ok());
         let partitions: Vec<Partition> = partitions_of(topic)
@@ -137,7 +136,7 @@ impl Found {
             name: topic.0.clone(),
             offsets: partitions.iter().map(held).sum(),
             lag: match kind {
-                Kind::Other => None,
+                Kind::Messages | Kind::Other => None,
                 Kind::Table(_) | Kind::Commits | Kind::SchemaChanges => self
                     .lags
                     .as_ref()
@@ -155,20 +154,16 @@ impl Found {
 
 /// By topic, how many records the commits records cover that the applier's group has not reported as
 /// applied; a topic that is missing has none.
-async fn lags(
-    kafka: &Kafka,
-    topics: &Topics,
-    group: &str,
-) -> anyhow::Result<Option<HashMap<String, u64>>> {
+async fn lags(kafka: &Kafka, topics: &Topics) -> anyhow::Result<Option<HashMap<String, u64>>> {
     let commits = PartitionName {
         topic: topics.commits(),
         partition: 0,
     };
-    let Ok(Some(applied)) = kafka.committed(group, commits).await else {
-        return Ok(None);
-    };
     // One of its own: reading another's would end what that reads.
     let log = kafka.log(PATIENCE)?;
+    let Ok(Some(applied)) = log.committed(commits).await else {
+        return Ok(None);
+    };
     let mut index = Index::open(&log, &topics.commits()).await?;
     let mut lags: HashMap<String, u64> = HashMap::new();
     let mut next = applied;

@@ -39,6 +39,8 @@ pub enum Kind {
     Commits,
     /// What tables were and became.
     SchemaChanges,
+    /// What somebody has written into the source's log.
+    Messages,
     /// Of Lockstep's own, but none of these.
     Other,
 }
@@ -47,6 +49,7 @@ impl Kind {
     fn of(topic: &str, topics: &Topics) -> Self {
         match topics.table(topic) {
             Some(table) => Self::Table(table),
+            None if topic == topics.messages() => Self::Messages,
             None if topic == topics.commits() => Self::Commits,
             None if topic == topics.schema_changes() => Self::SchemaChanges,
             None => Self::Other,

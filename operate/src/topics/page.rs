@@ -153,7 +153,9 @@ pub async fn read(
     }
     let (older, newer) = (merge.around(&ends.0).0, merge.around(&ends.1).1);
     let standings = match kind {
-        Kind::Table(_) | Kind::SchemaChanges => judge(&mut index, question, &taken.records).await?,
+        Kind::Table(_) | Kind::SchemaChanges | Kind::Messages => {
+            judge(&mut index, question, &taken.records).await?
+        }
         Kind::Commits | Kind::Other => vec![None; taken.records.len()],
     };
     let mut records = Vec::with_capacity(taken.records.len());
@@ -242,7 +244,7 @@ async fn start(
         Start::Lsn(lsn) => match (index.find(*lsn).await?, kind) {
             (None, _) => everywhere(&|reach| reach.end_offset),
             (Some(entry), Kind::Commits) => everywhere(&|_| entry.offset),
-            (Some(entry), Kind::Table(_) | Kind::SchemaChanges | Kind::Other) => {
+            (Some(entry), Kind::Table(_) | Kind::SchemaChanges | Kind::Messages | Kind::Other) => {
                 at_transaction(log, &question.topic, reaches, *lsn, &entry).await?
             }
         },
@@ -417,7 +419,7 @@ async fn feed(
 /// A record that tells no position stands where the one before it stands.
 fn ordered(records: Vec<RawRecord>, kind: &Kind) -> Vec<(Order, RawRecord)> {
     let own = |raw: &RawRecord| match kind {
-        Kind::Table(_) | Kind::SchemaChanges => {
+        Kind::Table(_) | Kind::SchemaChanges | Kind::Messages => {
             head(raw).map(|head| Order::Position(head.position))
         }
         Kind::Commits | Kind::Other => None,

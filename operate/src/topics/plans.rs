@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use change::envelope::{KeyColumns, key_columns, relation_of};
+use change::envelope::{KeyColumns, SchemaError, is_part_schema, key_columns, relation_of};
 use change::framing::SchemaId;
 use change::relation::Relation;
 
@@ -16,9 +16,19 @@ pub struct Plans {
     known: Arc<Mutex<Known>>,
 }
 
+/// What the values of a schema are.
+#[derive(Clone)]
+pub(super) enum Holds {
+    Changes(Arc<Relation>),
+    /// Of records that are longer than one may be.
+    Parts,
+    /// No changes, and why not: messages, or what somebody else has written.
+    Other(Arc<SchemaError>),
+}
+
 #[derive(Default)]
 struct Known {
-    values: HashMap<SchemaId, Arc<Relation>>,
+    values: HashMap<SchemaId, Holds>,
     keys: HashMap<SchemaId, Arc<KeyColumns>>,
 }
 
@@ -33,28 +43,35 @@ impl Plans {
         }
     }
 
-    /// The relation whose change records have the schema.
+    /// What the values of a schema are.
     ///
     /// # Errors
-    /// When the registry does not tell, or the schema is none of ours.
-    pub(super) async fn relation(&self, id: SchemaId) -> anyhow::Result<Arc<Relation>> {
-        let known = self.known().values.get(&id).map(Arc::clone);
-        if let Some(relation) = known {
-            return Ok(relation);
+    /// When the registry does not tell.
+    pub(super) async fn holds(&self, id: SchemaId) -> anyhow::Result<Holds> {
+        let known = self.known().values.get(&id).cloned();
+        if let Some(holds) = known {
+            return Ok(holds);
         }
-        let relation = Arc::new(relation_of(&self.registry.schema(id).await?)?);
+        let schema = self.registry.schema(id).await?;
+        let holds = match is_part_schema(&schema) {
+            true => Holds::Parts,
+            false => match relation_of(&schema) {
+                Ok(relation) => Holds::Changes(Arc::new(relation)),
+                Err(error) => Holds::Other(Arc::new(error)),
+            },
+        };
         let mut known = self.known();
         if known.values.len() >= KNOWN_MAX {
             known.values.clear();
         }
-        known.values.insert(id, Arc::clone(&relation));
-        Ok(relation)
+        known.values.insert(id, holds.clone());
+        Ok(holds)
     }
 
     /// The columns of the keys that have the schema.
     ///
     /// # Errors
-    /// As [`Self::relation`].
+    /// When the registry does not tell, or the schema is none of ours.
     pub(super) async fn key(&self, id: SchemaId) -> anyhow::Result<Arc<KeyColumns>> {
         let known = self.known().keys.get(&id).map(Arc::clone);
         if let Some(columns) = known {

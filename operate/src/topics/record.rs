@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use anyhow::Context;
 use change::avro::Reader;
 use change::commit::CommitRecord;
-use change::envelope::{self, Envelope, Field, Op};
+use change::envelope::{self, Envelope, Field, Head, Message, Op, Part};
 use change::framing::{self, SchemaId};
 use change::relation::{Column, Key, Relation};
 use change::schema_change::{Definition, SchemaChange};
@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use super::Kind;
 use super::index::Standing;
 use super::page::Question;
-use super::plans::Plans;
+use super::plans::{Holds, Plans};
 use crate::kafka::RawRecord;
 
 /// A record, decoded as far as it can be.
@@ -30,7 +30,8 @@ pub struct Record {
     /// Whether it counts; of changes only.
     #[serde(flatten)]
     pub standing: Option<Standing>,
-    /// insert, update, delete, snapshot, truncate, tombstone.
+    /// insert, update, delete, snapshot, truncate, tombstone, message; `part 1 of 3` of a record that is
+    /// longer than one may be.
     pub operation: Option<Cow<'static, str>>,
     pub commit_lsn: Option<String>,
     pub ordinal: Option<u64>,
@@ -148,7 +149,7 @@ pub(super) async fn describe(
     };
     let key = match kind {
         Kind::SchemaChanges => object_name(raw),
-        Kind::Table(_) | Kind::Commits | Kind::Other => key_text(raw, plans).await,
+        Kind::Table(_) | Kind::Commits | Kind::Messages | Kind::Other => key_text(raw, plans).await,
     };
     let key = key.map(|key| record.key = key);
     let max = question.value_bytes_max;
@@ -159,6 +160,7 @@ pub(super) async fn describe(
         }
         (Some(value), Kind::Commits) => commit(value).map(|commit| record.commit = Some(commit)),
         (Some(value), Kind::SchemaChanges) => schema_change(value, &mut record),
+        (Some(value), Kind::Messages) => message(value, plans, max, &mut record).await,
         (Some(value), Kind::Table(_) | Kind::Other) => change(value, plans, max, &mut record).await,
     };
     record.error = told.and(key).err().map(|error| format!("{error:#}"));
@@ -224,9 +226,11 @@ fn schema_change(value: &[u8], record: &mut Record) -> anyhow::Result<()> {
     let (_, datum) = framing::split(value)?;
     let change = SchemaChange::decode(datum)?;
     record.operation = Some(change.notice.tag.to_lowercase().into());
-    record.commit_lsn = Some(change.position.commit_lsn.to_string());
-    record.ordinal = Some(change.position.ordinal);
-    record.epoch = Some(change.epoch);
+    let head = Head {
+        epoch: change.epoch,
+        position: change.position,
+    };
+    place(head, record);
     record.xid = Some(change.xid.into());
     let definition = |definition: &Option<Definition>| match serde_json::to_value(definition) {
         Ok(Value::Object(definition)) => Ok(Some(definition)),
@@ -235,6 +239,41 @@ fn schema_change(value: &[u8], record: &mut Record) -> anyhow::Result<()> {
     };
     record.before = definition(&change.notice.before)?;
     record.after = definition(&change.notice.after)?;
+    Ok(())
+}
+
+/// Its content is shown as text where it is that.
+async fn message(
+    value: &[u8],
+    plans: &Plans,
+    max: usize,
+    record: &mut Record,
+) -> anyhow::Result<()> {
+    let (id, datum) = framing::split(value)?;
+    if let Holds::Parts = plans.holds(id).await? {
+        return part(datum, record);
+    }
+    let message = Message::read(datum)?;
+    record.operation = Some("message".into());
+    place(message.head, record);
+    record.xid = message.xid;
+    let content = Field::Image(message.content);
+    let cell = Cell {
+        column: "content".to_owned(),
+        type_name: "bytes".to_owned(),
+        in_key: false,
+        before: Shown::Absent,
+        after: shown(Mapping::Scalar(Scalar::Text), Some(&content), max),
+        changed: false,
+    };
+    note(&cell, record);
+    if let Shown::Text { text, .. } = &cell.after {
+        record.after = Some(Map::from_iter([(
+            "content".to_owned(),
+            text.as_str().into(),
+        )]));
+    }
+    record.cells.push(cell);
     Ok(())
 }
 
@@ -276,16 +315,33 @@ async fn change(
     record: &mut Record,
 ) -> anyhow::Result<()> {
     let (id, datum) = framing::split(value)?;
-    let relation = plans.relation(id).await;
-    let relation = relation.with_context(|| format!("find the meaning of schema {}", id.0))?;
+    let meaning = || format!("find the meaning of schema {}", id.0);
+    let relation = match plans.holds(id).await.with_context(meaning)? {
+        Holds::Changes(relation) => relation,
+        Holds::Parts => return part(datum, record),
+        Holds::Other(error) => return Err(error).with_context(meaning),
+    };
     let envelope = Envelope::read(&relation, datum)?;
     record.operation = Some(operation(envelope.op).into());
-    record.commit_lsn = Some(envelope.head.position.commit_lsn.to_string());
-    record.ordinal = Some(envelope.head.position.ordinal);
-    record.epoch = Some(envelope.head.epoch);
+    place(envelope.head, record);
     record.xid = envelope.xid;
     tell(&relation, &envelope, max, record);
     Ok(())
+}
+
+/// A piece of a record, of which the first part has the place.
+fn part(datum: &[u8], record: &mut Record) -> anyhow::Result<()> {
+    let part = Part::read(datum)?;
+    let number = format!("part {} of {}", part.part + 1, part.parts);
+    record.operation = Some(number.into());
+    place(part.head, record);
+    Ok(())
+}
+
+fn place(head: Head, record: &mut Record) {
+    record.commit_lsn = Some(head.position.commit_lsn.to_string());
+    record.ordinal = Some(head.position.ordinal);
+    record.epoch = Some(head.epoch);
 }
 
 fn operation(op: Op) -> &'static str {

@@ -170,6 +170,7 @@ mod tests {
             value(&Column {
                 name: "a\"b".into(),
                 type_name: type_name.into(),
+                generated: false,
             })
         };
         assert_eq!(column("text"), r#""a""b""#);

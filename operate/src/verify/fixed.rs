@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
-use cdc::source::{Session, SlotLife, SlotName};
+use cdc::source::{Session, SlotLife, SlotName, has_settled};
 use change::Lsn;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::Client;
@@ -52,20 +52,10 @@ impl Fixed {
     }
 }
 
-/// Waits until every transaction that the snapshot takes for committed is known to be so.
-///
-/// The slot knows of a commit from the log. A moment passes between the record and the note that
-/// readers look up; who looks between the two takes the transaction for aborted, and would even
-/// mark its rows so. `snapshot` is what `pg_current_snapshot()` says under it.
+/// Waits until a snapshot of the slot can be read under (see [`cdc::source::has_settled`]).
 pub(super) async fn settle(client: &Client, snapshot: &str, limit: Duration) -> anyhow::Result<()> {
-    let snapshot = in_order(snapshot);
-    let sql = "
-        select pg_snapshot_xmax(s) <= pg_snapshot_xmax(pg_current_snapshot())
-               and not exists (select from pg_snapshot_xip(pg_current_snapshot()) as xid
-                                where pg_visible_in_snapshot(xid, s))
-          from (select $1::text::pg_snapshot as s) as given";
     let end = Instant::now() + limit;
-    while !client.query_one(sql, &[&snapshot]).await?.get::<_, bool>(0) {
+    while !has_settled(client, snapshot).await? {
         ensure!(
             Instant::now() < end,
             "a transaction of the source is in its commit for longer than {} s",
@@ -74,17 +64,6 @@ pub(super) async fn settle(client: &Client, snapshot: &str, limit: Duration) -> 
         sleep(LOOK_INTERVAL).await;
     }
     Ok(())
-}
-
-/// A snapshot made from the log may have its `xmin` behind its `xmax`, since all before `xmin` is
-/// taken for committed. Postgres does not read that as the `pg_snapshot` that it wrote.
-fn in_order(snapshot: &str) -> String {
-    let mut parts = snapshot.splitn(3, ':');
-    let mut number = || parts.next().and_then(|part| part.parse::<u64>().ok());
-    match (number(), number()) {
-        (Some(xmin), Some(xmax)) if xmin > xmax => format!("{xmin}:{xmin}:"),
-        _ => snapshot.to_owned(),
-    }
 }
 
 /// Has the stream pass all that committed so far, however quiet the source is.
@@ -143,16 +122,4 @@ async fn blocked(
         row.get::<_, &str>("application"),
         row.get::<_, &str>("state"),
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::in_order;
-
-    #[test]
-    fn a_snapshot_whose_limits_cross_can_be_read() {
-        assert_eq!(in_order("33167:33163:"), "33167:33167:");
-        assert_eq!(in_order("10:20:12,15"), "10:20:12,15");
-        assert_eq!(in_order("10:10:"), "10:10:");
-    }
 }

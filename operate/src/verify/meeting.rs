@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use cdc::source::Session;
-use change::Lsn;
+use change::{Lsn, TableName};
 use service::postgres::{Connection, connect};
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
@@ -21,7 +21,6 @@ use super::fixed::{self, Fixed};
 use super::hold::{Hold, Limits};
 use super::place;
 use super::side::{Side, session};
-use crate::catalog::PublishedTable;
 use crate::endpoints::Endpoints;
 
 /// Both sides as they were when just what committed before `lsn` was there.
@@ -48,8 +47,15 @@ pub(super) struct Terms<'a> {
     pub(super) endpoints: &'a Endpoints,
     pub(super) limits: Limits,
     pub(super) readers: u16,
-    pub(super) tables: &'a [&'a PublishedTable],
+    /// As each side calls them.
+    pub(super) tables: &'a Names,
     pub(super) guard: Guard,
+}
+
+/// Names of the same tables.
+pub(super) struct Names {
+    pub(super) source: Vec<TableName>,
+    pub(super) target: Vec<TableName>,
 }
 
 /// What is done about tables that are truncated while they are read.
@@ -106,7 +112,7 @@ async fn meet_held(
 ) -> anyhow::Result<(Lsn, Files)> {
     let limits = terms.limits;
     let Guests { session, client } = guests;
-    let source_files = place::files(&client, terms.tables).await?;
+    let source_files = place::files(&client, &terms.tables.source).await?;
     let fixed = Fixed::new(session, &client, limits.hold).await?;
     let lsn = fixed.lsn;
     hold.move_to(lsn).await?;
@@ -115,7 +121,7 @@ async fn meet_held(
     source.share().await?;
     // Not before the slot, which waits for who writes, who may be waiting to truncate.
     if terms.guard == Guard::Locks {
-        let names = names(&client, terms.tables).await?;
+        let names = names(&client, &terms.tables.source).await?;
         source.lock(&names, limits.hold).await?;
     }
     let seen = "select pg_current_snapshot()::text";
@@ -135,18 +141,18 @@ async fn meet_held(
     );
     let files = Files {
         source: source_files,
-        target: place::files(&target.leader, terms.tables).await?,
+        target: place::files(&target.leader, &terms.tables.target).await?,
     };
     if terms.guard == Guard::Locks {
-        let names = names(&target.leader, terms.tables).await?;
+        let names = names(&target.leader, &terms.tables.target).await?;
         target.lock(&names, limits.hold).await?;
     }
     Ok((lsn, files))
 }
 
 /// The tables that are there, as SQL names them.
-async fn names(client: &Client, tables: &[&PublishedTable]) -> anyhow::Result<Vec<String>> {
-    let names: Vec<String> = tables.iter().map(|table| table.name.quoted()).collect();
+async fn names(client: &Client, tables: &[TableName]) -> anyhow::Result<Vec<String>> {
+    let names: Vec<String> = tables.iter().map(TableName::quoted).collect();
     let there = "select name from unnest($1::text[]) as name where to_regclass(name) is not null";
     let rows = client.query(there, &[&names]).await;
     let rows = rows.context("look for the tables")?;

@@ -7,6 +7,7 @@
 //! - `place`, `digest`, `scan`: every table's hash on both sides;
 //! - `narrow`: where hashes differ, down to rows and columns;
 //! - `repair`: rows that differ, made as they are on the source;
+//! - `sequences`: whether those of the target could go on;
 //! - `round`: one comparison from meeting to verdict;
 //! - `verdict`, `history`: what was found, and what was found before.
 
@@ -21,18 +22,22 @@ mod place;
 mod repair;
 mod round;
 mod scan;
+mod sequences;
 mod side;
 mod verdict;
 
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use anyhow::ensure;
+use applier::Treatment;
 use tokio_postgres::Client;
 
 pub use digest::Digest;
 pub use history::{KEPT, Verification, list as history};
 pub use hold::Limits;
 pub use scan::LoadLimit;
+pub use sequences::BehindSequence;
 pub use verdict::{Comparison, Differences, Kind, Repair, Report, RowDifference, Side};
 
 use crate::audit::Actor;
@@ -40,6 +45,7 @@ use crate::catalog::{self, PublishedTable};
 use crate::endpoints::Endpoints;
 use repair::Repairer;
 use round::{Round, Surroundings};
+use sequences::HandedOut;
 use side::session;
 
 /// How to compare.
@@ -97,21 +103,29 @@ pub async fn run(
     mut say: impl FnMut(&str) + Send,
 ) -> anyhow::Result<Report> {
     let started_at = SystemTime::now();
+    let target = session(&endpoints.target).await?;
+    let (given, pipeline) = (&endpoints.differences, &endpoints.names.pipeline);
     let surroundings = Surroundings {
         endpoints,
         options,
+        configured: given.or_stored(&target, pipeline).await?,
         source: session(&endpoints.source).await?,
-        target: session(&endpoints.target).await?,
+        target,
     };
     let publication = &endpoints.names.publication;
-    let tables = tables(&surroundings.source, publication, &options.tables).await?;
+    let mut tables = tables(&surroundings.source, publication, &options.tables).await?;
+    let left_out = leave_out(&mut tables, &surroundings.configured);
     let tables: Vec<&PublishedTable> = tables.iter().collect();
+    let handed_out = HandedOut::read(&surroundings.source, publication).await?;
     let first = surroundings.round(&tables, &mut say).await?;
     let mut report = Report::new(first.lsn, first.held, first.comparisons.clone());
     if options.mend == Mend::Repair && !report.equal {
         report.conclude(mend(&surroundings, &tables, first, &mut say).await?);
     }
-    let (target, pipeline) = (&surroundings.target, &endpoints.names.pipeline);
+    let target = &surroundings.target;
+    let patience = options.limits.hold;
+    report.leave_out(&left_out);
+    report.compare_sequences(handed_out.behind(target, pipeline, patience).await?);
     history::record(target, pipeline, &report, started_at, &options.actor.who).await?;
     Ok(report)
 }
@@ -127,7 +141,7 @@ async fn mend(
     let Surroundings {
         endpoints, options, ..
     } = surroundings;
-    let mut repairer = Repairer::new(endpoints, options).await?;
+    let mut repairer = Repairer::new(endpoints, options, &surroundings.configured).await?;
     let (mut last, mut rows) = (first, 0);
     for _ in 0..REPAIR_ROUNDS_MAX {
         let done = repairer.repair(&last.wrong, say).await?;
@@ -171,4 +185,23 @@ async fn tables(
     let wanted =
         |table: &PublishedTable| named.is_empty() || named.contains(&table.name.to_string());
     Ok(published.into_iter().filter(wanted).collect())
+}
+
+/// Takes out the columns whose values the target does not have; by table, their names.
+fn leave_out(
+    tables: &mut [PublishedTable],
+    configured: &applier::Differences,
+) -> HashMap<String, Vec<String>> {
+    let mut left_out: HashMap<String, Vec<String>> = HashMap::new();
+    for PublishedTable { name, columns, .. } in tables {
+        columns.retain(|column| {
+            let is_carried = configured.treatment(name, &column.name) == Treatment::Carried;
+            if !is_carried {
+                let of_table = left_out.entry(name.to_string()).or_default();
+                of_table.push(column.name.clone());
+            }
+            is_carried
+        });
+    }
+    left_out
 }

@@ -27,7 +27,7 @@ use super::place::Place;
 use super::round::{Shared, Wrong};
 use super::side::session;
 use crate::audit::{self, Deed};
-use crate::catalog::PublishedTable;
+use crate::catalog::{Column, PublishedTable};
 use crate::endpoints::Endpoints;
 
 /// Rows of a meeting: apply is held for as long as reading and writing them takes.
@@ -38,6 +38,7 @@ const STEP_ROWS: usize = 50;
 pub(super) struct Repairer<'a> {
     endpoints: &'a Endpoints,
     options: &'a Options,
+    configured: &'a applier::Differences,
     source: Connection,
     target: Connection,
 }
@@ -60,6 +61,7 @@ impl<'a> Repairer<'a> {
     pub(super) async fn new(
         endpoints: &'a Endpoints,
         options: &'a Options,
+        configured: &'a applier::Differences,
     ) -> anyhow::Result<Self> {
         let target = session(&endpoints.target).await?;
         let role = "set session_replication_role = replica";
@@ -70,6 +72,7 @@ impl<'a> Repairer<'a> {
         Ok(Self {
             endpoints,
             options,
+            configured,
             source: session(&endpoints.source).await?,
             target,
         })
@@ -95,6 +98,12 @@ impl<'a> Repairer<'a> {
                 ));
                 continue;
             }
+            if self.configured.is_masked(table) {
+                done.refused.push(format!(
+                    "table {table} has masked columns: `lockstep snapshot --table {table}` copies it anew"
+                ));
+                continue;
+            }
             let before = done.rows;
             for batch in keys.chunks(BATCH_ROWS) {
                 say(&format!(
@@ -111,9 +120,8 @@ impl<'a> Repairer<'a> {
     }
 
     async fn batch(&mut self, shared: &Shared<'_>, keys: &[Key]) -> anyhow::Result<Done> {
-        for client in [&self.source, &self.target] {
-            find_operators(client, shared.table).await?;
-        }
+        find_operators(&self.source, shared.table, &shared.source).await?;
+        find_operators(&self.target, shared.table, &shared.target).await?;
         let guests = Guests::connect(self.endpoints).await?;
         let pipeline = &self.endpoints.names.pipeline;
         let mut hold = Hold::begin(&mut self.target, pipeline, self.options.limits).await?;
@@ -185,13 +193,11 @@ async fn write(
     let there = there.context("read rows of the source")?;
     let here = images(target.client(), &select(table, &shared.target), keys).await;
     let here = here.context("read rows of the target")?;
-    let delete = format!(
-        "delete from {} where {}",
-        &shared.target.from,
-        is_key(table)
-    );
+    let place = &shared.target;
+    let names = key_here(table, place);
+    let delete = format!("delete from {} where {}", place.rows, is_key(names));
     let delete = target.prepare(&delete).await?;
-    let upsert = upsert(target.client(), table).await?;
+    let upsert = upsert(target.client(), table, place).await?;
     let upsert = target
         .prepare(&upsert)
         .await
@@ -238,34 +244,59 @@ async fn images(
 }
 
 fn select(table: &PublishedTable, place: &Place) -> String {
-    let columns: Vec<String> = table.columns.iter().map(digest::text).collect();
+    let columns: Vec<String> = written(table).map(digest::text).collect();
     let (columns, from) = (columns.join(", "), &place.from);
+    let key = key(table).map(|column| column.name.as_str());
     format!(
         "select array[{columns}]::text[] from {from} where {}",
-        is_key(table)
+        is_key(key)
     )
 }
 
-fn is_key(table: &PublishedTable) -> String {
-    let key = (1..).zip(key(table));
-    let terms = key.map(|(n, column)| format!("{} = ${n}", quoted(&column.name)));
+fn is_key<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let terms = (1..).zip(names);
+    let terms = terms.map(|(n, name)| format!("{} = ${n}", quoted(name)));
     terms.collect::<Vec<_>>().join(" and ")
 }
 
+/// What the target works out by itself follows from the rest.
+fn written(table: &PublishedTable) -> impl Iterator<Item = &Column> {
+    table.columns.iter().filter(|column| !column.generated)
+}
+
+/// What those columns are called at a place.
+fn written_here<'a>(
+    table: &'a PublishedTable,
+    place: &'a Place,
+) -> impl Iterator<Item = &'a String> {
+    let pairs = table.columns.iter().zip(&place.columns);
+    let written = pairs.filter(|(column, _)| !column.generated);
+    written.map(|(_, name)| name)
+}
+
+/// What the key's columns are called at a place.
+fn key_here<'a>(table: &'a PublishedTable, place: &'a Place) -> impl Iterator<Item = &'a str> {
+    let pairs = table.columns.iter().zip(&place.columns);
+    let in_key = |column: &Column| key(table).any(|it| it.name == column.name);
+    let own = pairs.filter(move |(column, _)| in_key(column));
+    own.map(|(_, name)| name.as_str())
+}
+
 /// Sets the key too: one that is equal may yet be written in another way (1.0 and 1.00).
-async fn upsert(client: &Client, table: &PublishedTable) -> anyhow::Result<String> {
+async fn upsert(client: &Client, table: &PublishedTable, place: &Place) -> anyhow::Result<String> {
     let sql = "select array(select attname::text from pg_attribute
                              where attrelid = to_regclass($1) and attidentity = 'a')";
-    let name = table.name.quoted();
+    let name = place.table.quoted();
     let row = client.query_one(sql, &[&name]).await;
     // Postgres lets nobody update these.
     let fixed: Vec<String> = row.context("look for identity columns")?.get(0);
-    let names: Vec<String> = table.columns.iter().map(|it| quoted(&it.name)).collect();
+    let own: Vec<&String> = written_here(table, place).collect();
+    let names: Vec<String> = own.iter().map(|it| quoted(it)).collect();
     let values: Vec<String> = (1..=names.len()).map(|n| format!("${n}")).collect();
-    let key: Vec<String> = key(table).map(|it| quoted(&it.name)).collect();
-    let free = table.columns.iter().filter(|it| !fixed.contains(&it.name));
+    let key: Vec<String> = key_here(table, place).map(quoted).collect();
+    let free = own.into_iter().filter(|it| !fixed.contains(it));
     let sets: Vec<String> = free
-        .map(|it| format!("{0} = excluded.{0}", quoted(&it.name)))
+        .map(|it| format!("{0} = excluded.{0}", quoted(it)))
         .collect();
     let action = match sets.is_empty() {
         true => "nothing".to_owned(),
@@ -280,7 +311,11 @@ async fn upsert(client: &Client, table: &PublishedTable) -> anyhow::Result<Strin
 }
 
 /// Operators of an extension's type stand where the type does.
-async fn find_operators(client: &Client, table: &PublishedTable) -> anyhow::Result<()> {
+async fn find_operators(
+    client: &Client,
+    table: &PublishedTable,
+    place: &Place,
+) -> anyhow::Result<()> {
     let sql = "
         select set_config('search_path',
                           concat_ws(', ', 'pg_catalog', string_agg(distinct quote_ident(n.nspname), ', ')),
@@ -290,8 +325,9 @@ async fn find_operators(client: &Client, table: &PublishedTable) -> anyhow::Resu
           left join pg_type b on b.oid = t.typbasetype
           join pg_namespace n on n.oid in (t.typnamespace, b.typnamespace)
          where a.attrelid = to_regclass($1) and a.attname::text = any($2) and n.nspname <> 'pg_catalog'";
-    let names: Vec<&str> = key(table).map(|it| it.name.as_str()).collect();
-    let row = client.query_one(sql, &[&table.name.quoted(), &names]).await;
+    let names: Vec<&str> = key_here(table, place).collect();
+    let name = place.table.quoted();
+    let row = client.query_one(sql, &[&name, &names]).await;
     row.map(|_| ())
         .map_err(|error| anyhow!(error).context("look for the operators of the key"))
 }

@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use change::Lsn;
+use change::{Lsn, TableName};
 use service::postgres::Connection;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::digest::{Digest, Split};
 use super::held;
-use super::meeting::{self, Files, Guard, Meeting, Terms};
+use super::meeting::{self, Files, Guard, Meeting, Names, Terms};
 use super::narrow::{self, Merge};
 use super::place::{self, Found, Place};
 use super::scan::{self, Task};
@@ -24,6 +24,8 @@ use crate::units;
 pub(super) struct Surroundings<'a> {
     pub(super) endpoints: &'a Endpoints,
     pub(super) options: &'a Options,
+    /// How the target's tables differ by configuration.
+    pub(super) configured: applier::Differences,
     pub(super) source: Connection,
     pub(super) target: Connection,
 }
@@ -95,11 +97,16 @@ impl Surroundings<'_> {
         guard: Guard,
         say: &mut (impl FnMut(&str) + Send),
     ) -> anyhow::Result<(Round<'a>, Vec<usize>)> {
+        let source: Vec<TableName> = tables.iter().map(|it| it.name.clone()).collect();
+        let names = Names {
+            target: source.iter().map(|it| self.configured.table(it)).collect(),
+            source,
+        };
         let terms = Terms {
             endpoints: self.endpoints,
             limits: self.options.limits,
             readers: self.options.readers,
-            tables,
+            tables: &names,
             guard,
         };
         let meeting = meeting::meet(terms, |behind| {
@@ -115,8 +122,8 @@ impl Surroundings<'_> {
         };
         let files = &meeting.files;
         let now = Files {
-            source: place::files(&self.source, tables).await?,
-            target: place::files(&self.target, tables).await?,
+            source: place::files(&self.source, &names.source).await?,
+            target: place::files(&self.target, &names.target).await?,
         };
         let changed = (0..tables.len()).filter(|at| {
             files.source[*at] != now.source[*at] || files.target[*at] != now.target[*at]
@@ -145,10 +152,8 @@ impl Surroundings<'_> {
                 verdicts.push(Some(Comparison::none(&table.name, why.clone())));
                 continue;
             }
-            let (source, target) = tokio::try_join!(
-                place::find(&meeting.source.leader, table),
-                place::find(&meeting.target.leader, table)
-            )?;
+            let (source, target) = (&meeting.source.leader, &meeting.target.leader);
+            let (source, target) = place::on_both(source, target, table, &self.configured).await?;
             match (source, target) {
                 (Found::Here(source), Found::Here(target)) => {
                     shared.push(Shared {

@@ -146,6 +146,7 @@ mod tests {
             name: TableName::new("public", "t"),
             columns: Vec::new(),
             identity: Identity::None,
+            filter: None,
             changes_rows: true,
         };
         let task = Task {

@@ -1,6 +1,6 @@
 //! What a comparison says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use change::{Lsn, TableName};
 use serde::{Serialize, Serializer};
 
 use super::digest::Digest;
+use super::sequences::BehindSequence;
 
 /// What was found at one LSN, and what was done about it.
 #[derive(Clone, Debug, Serialize)]
@@ -20,6 +21,9 @@ pub struct Report {
     #[serde(rename = "held_ms", serialize_with = "as_millis")]
     pub held: Duration,
     pub tables: Vec<Comparison>,
+    /// Sequences of the target that would repeat what the source has handed out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sequences_behind: Vec<BehindSequence>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repair: Option<Repair>,
 }
@@ -51,6 +55,9 @@ pub struct Comparison {
     /// Why it was not compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_compared: Option<String>,
+    /// Columns that the target does not get, or gets masked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub columns_not_compared: Vec<String>,
     pub source: Option<Side>,
     pub target: Option<Side>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,6 +112,7 @@ impl Comparison {
             equal: matches!((&source, &target), (Side::Rows(a), Side::Rows(b)) if a == b),
             lsn: None,
             not_compared: None,
+            columns_not_compared: Vec::new(),
             source: Some(source),
             target: Some(target),
             differences: None,
@@ -117,6 +125,7 @@ impl Comparison {
             equal: false,
             lsn: None,
             not_compared: Some(why),
+            columns_not_compared: Vec::new(),
             source: None,
             target: None,
             differences: None,
@@ -139,8 +148,24 @@ impl Report {
             lsn,
             held,
             tables,
+            sequences_behind: Vec::new(),
             repair: None,
         }
+    }
+
+    /// Says of each table which columns were not compared.
+    pub(super) fn leave_out(&mut self, columns: &HashMap<String, Vec<String>>) {
+        let repaired = self.repair.iter_mut().flat_map(|it| &mut it.tables);
+        for comparison in self.tables.iter_mut().chain(repaired) {
+            if let Some(columns) = columns.get(&comparison.table) {
+                comparison.columns_not_compared.clone_from(columns);
+            }
+        }
+    }
+
+    pub(super) fn compare_sequences(&mut self, behind: Vec<BehindSequence>) {
+        self.equal &= behind.is_empty();
+        self.sequences_behind = behind;
     }
 
     /// What differed was repaired and compared again.
@@ -195,10 +220,13 @@ impl fmt::Display for Report {
             }
             lsn = repair.lsn;
         }
+        for sequence in &self.sequences_behind {
+            writeln!(f, "{sequence}")?;
+        }
         let compared = |table: &Comparison| table.equal || table.not_compared.is_some();
         match self.equal {
             true => write!(f, "equal at {lsn} (apply was held for {held} ms)"),
-            false if self.tables.iter().all(compared) => {
+            false if self.tables.iter().all(compared) && self.sequences_behind.is_empty() => {
                 write!(
                     f,
                     "not all was compared at {lsn} (apply was held for {held} ms)"
@@ -216,7 +244,11 @@ impl fmt::Display for Comparison {
             return write!(f, "{table}: NOT COMPARED, {why}");
         }
         if self.equal {
-            return write!(f, "{table}: equal, {} rows", self.rows());
+            write!(f, "{table}: equal, {} rows", self.rows())?;
+            return match &self.columns_not_compared[..] {
+                [] => Ok(()),
+                columns => write!(f, " (without {})", columns.join(", ")),
+            };
         }
         match (&self.source, &self.target) {
             (Some(Side::Rows(a)), Some(Side::Rows(b))) if a.rows == b.rows => {

@@ -2,7 +2,7 @@
 //!
 //! A [`Dsn`] says where and how; [`dial`] opens the socket and negotiates TLS; [`connect`] starts a
 //! session on it. [`Dsn::tokio_config`] and [`tls_connector`] are the same for a connection
-//! pool. [`describe`] is what of a failed statement may be logged.
+//! pool. [`describe`] is what of a failed statement may be logged, [`passes`] whether to try it again.
 
 mod dsn;
 pub use dsn::{Dsn, DsnError, SslMode};
@@ -25,3 +25,6 @@ pub use watch::{Asking, Watch};
 
 mod describe;
 pub use describe::describe;
+
+mod passes;
+pub use passes::passes;

@@ -1,7 +1,8 @@
 //! What stands in a topic.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
@@ -21,6 +22,21 @@ pub struct Record {
 
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// How far a partition reaches. One that was made just now may have no leader yet.
+fn reach(consumer: &BaseConsumer, topic: &str, partition: i32) -> (i64, i64) {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        match consumer.fetch_watermarks(topic, partition, LIMIT) {
+            Ok(reach) => return reach,
+            Err(error) => assert!(
+                Instant::now() < deadline,
+                "ask how far partition {partition} of {topic} reaches: {error}"
+            ),
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// All that is in a topic now, each partition in its order.
 ///
 /// # Panics
@@ -36,8 +52,7 @@ pub fn records(bootstrap: &str, topic: &str) -> Vec<Record> {
     let mut ends = HashMap::new();
     let mut assignment = TopicPartitionList::new();
     for partition in metadata.topics()[0].partitions() {
-        let reach = consumer.fetch_watermarks(topic, partition.id(), LIMIT);
-        let (low, high) = reach.expect("ask how far the partition reaches");
+        let (low, high) = reach(&consumer, topic, partition.id());
         if low < high {
             ends.insert(partition.id(), high);
             let added = assignment.add_partition_offset(topic, partition.id(), Offset::Offset(low));

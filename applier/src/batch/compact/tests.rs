@@ -23,6 +23,7 @@ fn plan(table: &str, key: Key) -> Arc<Plan> {
         },
         not_null: false,
         default: None,
+        generated: false,
     };
     let all = key == Key::WholeRow;
     let columns = vec![column("id", true), column("a", all), column("b", all)];

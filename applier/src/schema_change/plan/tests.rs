@@ -66,6 +66,90 @@ fn a_constraint_that_changed_is_dropped_and_added() {
 }
 
 #[test]
+fn a_constraint_of_another_name_is_renamed() {
+    let with = |name: &str| {
+        let mut table = table("t", &[id()]);
+        table["constraints"] =
+            json!([{"name": name, "kind": "p", "definition": "PRIMARY KEY (id)"}]);
+        table
+    };
+    assert_eq!(
+        planned(&with("a"), &with("b")),
+        [r#"alter table "public"."t" rename constraint "a" to "b""#]
+    );
+}
+
+fn domain(schema: &str, not_null: bool, constraints: &[(&str, &str)]) -> Value {
+    let constraint = |(name, definition): &(&str, &str)| json!({"name": name, "kind": "c", "definition": definition});
+    let constraints: Vec<Value> = constraints.iter().map(constraint).collect();
+    json!({"object": "domain", "schema": schema, "name": "d", "type": "text",
+        "collation": "pg_catalog.\"C\"", "default": "'x'::text", "not_null": not_null,
+        "constraints": constraints})
+}
+
+#[test]
+fn a_domain_is_made_in_one_statement() {
+    assert_eq!(
+        planned(
+            &Value::Null,
+            &domain("s", true, &[("c", "CHECK (VALUE <> '')")])
+        ),
+        [
+            "create domain \"s\".\"d\" as text collate pg_catalog.\"C\" default 'x'::text not null \
+          constraint \"c\" CHECK (VALUE <> '')"
+        ]
+    );
+}
+
+#[test]
+fn a_domain_becomes_another_by_what_differs() {
+    let before = domain(
+        "s",
+        true,
+        &[
+            ("a", "CHECK (A)"),
+            ("b", "CHECK (B) NOT VALID"),
+            ("c", "CHECK (C)"),
+        ],
+    );
+    let after = domain(
+        "z",
+        false,
+        &[("b", "CHECK (B)"), ("d", "CHECK (D)"), ("e", "CHECK (A)")],
+    );
+    assert_eq!(
+        planned(&before, &after),
+        [
+            r#"alter type "s"."d" set schema "z""#,
+            r#"alter domain "z"."d" rename constraint "a" to "e""#,
+            r#"alter domain "z"."d" validate constraint "b""#,
+            r#"alter domain "z"."d" drop constraint if exists "c""#,
+            r#"alter domain "z"."d" drop not null"#,
+            r#"alter domain "z"."d" add constraint "d" CHECK (D)"#,
+        ]
+    );
+}
+
+#[test]
+fn an_attribute_is_known_by_its_number() {
+    let composite = |attributes: Value| json!({"object": "composite", "schema": "s", "name": "c", "attributes": attributes});
+    let before = composite(json!([
+        {"number": 1, "name": "a", "type": "integer"}, {"number": 2, "name": "b", "type": "text"},
+    ]));
+    let after = composite(json!([
+        {"number": 2, "name": "x", "type": "text"}, {"number": 3, "name": "y", "type": "date"},
+    ]));
+    assert_eq!(
+        planned(&before, &after),
+        [
+            r#"alter type "s"."c" drop attribute if exists "a""#,
+            r#"alter type "s"."c" rename attribute "b" to "x""#,
+            r#"alter type "s"."c" add attribute "y" date"#,
+        ]
+    );
+}
+
+#[test]
 fn names_and_labels_are_quoted() {
     let named = json!({"object": "enum", "schema": "s\"", "name": "e", "labels": ["it's"]});
     assert_eq!(

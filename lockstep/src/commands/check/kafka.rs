@@ -1,13 +1,13 @@
-//! Whether Kafka answers and takes records that are large enough.
+//! Whether Kafka answers, and what records it takes.
 
 use std::time::Duration;
 
-use super::finding::Finding;
+use change::topic::RECORD_BYTES_MAX;
 use operate::endpoints::Endpoints;
 use operate::kafka::Kafka;
+use operate::units::bytes;
 
-/// Kafka's own default. A row that does not fit stops the pipeline, so less is asking for trouble.
-const MESSAGE_BYTES_MIN: u64 = 1_000_000;
+use super::finding::Finding;
 
 pub(super) async fn examine(endpoints: &Endpoints, limit: Duration) -> Vec<Finding> {
     let address = &endpoints.kafka;
@@ -35,23 +35,15 @@ pub(super) async fn examine(endpoints: &Endpoints, limit: Duration) -> Vec<Findi
     ]
 }
 
+/// What the topics take that others have made; those of capture say so themselves.
 fn message_bytes(limit: Option<u64>) -> Finding {
-    const CHECK: &str = "message.max.bytes";
-    match limit {
-        None => Finding::note("kafka", CHECK, "the broker does not say"),
-        Some(limit) if limit < MESSAGE_BYTES_MIN => Finding::fail(
-            "kafka",
-            CHECK,
-            operate::units::bytes(limit),
-            "raise message.max.bytes: a row that does not fit into a record stops the pipeline",
+    let found = match limit {
+        None => "the broker does not say".to_owned(),
+        Some(limit) => format!(
+            "{} (topics that capture makes take {} each; longer changes travel in parts)",
+            bytes(limit),
+            bytes(RECORD_BYTES_MAX as u64)
         ),
-        Some(limit) => Finding::ok(
-            "kafka",
-            CHECK,
-            format!(
-                "{}: a larger row stops the pipeline",
-                operate::units::bytes(limit)
-            ),
-        ),
-    }
+    };
+    Finding::note("kafka", "message.max.bytes", found)
 }

@@ -9,9 +9,12 @@ use super::finding::Finding;
 
 pub(super) async fn examine(
     client: &Client,
+    publication: &str,
     tables: &[PublishedTable],
 ) -> anyhow::Result<Vec<Finding>> {
     let mut findings = unsendable_columns(client, tables).await?;
+    findings.extend(tables.iter().filter_map(filtered_rows));
+    findings.extend(operations(client, publication).await?);
     findings.extend(unlogged_tables(client).await?);
     findings.extend(large_objects(client).await?);
     Ok(findings)
@@ -57,6 +60,33 @@ select a.attname::text as name, t.oid, format_type(t.oid, a.atttypmod) as type
   join pg_type t on t.oid = a.atttypid
  where n.nspname = $1 and c.relname = $2 and (t.typtype <> 'b' or t.typelem <> 0)
  order by a.attnum";
+
+fn filtered_rows(table: &PublishedTable) -> Option<Finding> {
+    let filter = table.filter.as_ref()?;
+    let found = format!("{}: only those where {filter}", table.name);
+    Some(Finding::note("source", "rows", found))
+}
+
+/// The target keeps what such an operation would have changed.
+async fn operations(client: &Client, publication: &str) -> anyhow::Result<Option<Finding>> {
+    let row = client.query_opt(OPERATIONS, &[&publication]).await;
+    let row = row.context("read what the publication publishes")?;
+    let missing: Option<String> = row.and_then(|row| row.get(0));
+    Ok(missing.map(|missing| {
+        let found = format!(
+            "{publication} does not publish {missing}: the target keeps such rows as they were, and \
+             `verify` calls that a difference"
+        );
+        Finding::note("source", "publication", found)
+    }))
+}
+
+const OPERATIONS: &str = "
+select (select string_agg(name, ', ')
+          from (values (pubinsert, 'insert'), (pubupdate, 'update'), (pubdelete, 'delete'),
+                       (pubtruncate, 'truncate')) as o (published, name)
+         where not published)
+  from pg_publication where pubname = $1";
 
 /// Their changes are not in the log, so that nobody can follow them.
 async fn unlogged_tables(client: &Client) -> anyhow::Result<Vec<Finding>> {

@@ -1,8 +1,10 @@
 //! `lockstep check`: what would keep the pipeline from running, each with its mend.
 
+mod differences;
 mod finding;
 mod kafka;
 mod left_out;
+mod locks;
 mod registry;
 mod source;
 mod target;
@@ -70,9 +72,7 @@ async fn examine(endpoints: &Endpoints, limit: Duration) -> Vec<Finding> {
         report_interruption("source", examined, &mut findings);
     }
     if let Some(client) = reach("target", &endpoints.target, "--target", &mut findings).await {
-        let publication = &endpoints.names.publication;
-        let examined =
-            target::examine(&client, source.as_deref(), publication, &mut findings).await;
+        let examined = target::examine(&client, source.as_deref(), endpoints, &mut findings).await;
         report_interruption("target", examined, &mut findings);
     }
     findings.extend(kafka::examine(endpoints, limit).await);

@@ -6,6 +6,7 @@ use tokio_postgres::{Client, Row};
 
 use super::finding::Finding;
 use super::left_out;
+use super::locks::{self, PerTable};
 use operate::catalog::{self, Identity, PublishedTable};
 use operate::endpoints::Names;
 
@@ -35,8 +36,10 @@ pub(super) async fn examine(
     findings.push(publication(client, &names.publication, &server).await?);
     findings.push(schema_changes(client).await?);
     let tables = catalog::published(client, &names.publication).await?;
+    findings.push(locks::examine("source", client, tables.len(), PerTable::Read).await?);
     findings.extend(tables.iter().map(table));
-    findings.extend(left_out::examine(client, &tables).await?);
+    findings.extend(left_out::examine(client, &names.publication, &tables).await?);
+    findings.push(sequences(client, &names.publication, &server).await?);
     if tables.is_empty() {
         let mend = format!(
             "alter publication {} add table …",
@@ -45,6 +48,21 @@ pub(super) async fn examine(
         findings.push(Finding::fail("source", "tables", "none is published", mend));
     }
     Ok(())
+}
+
+/// Those that are not read fall behind on the target, and everything else goes on.
+async fn sequences(client: &Client, publication: &str, server: &Row) -> anyhow::Result<Finding> {
+    let unreadable = cdc::unreadable_sequences(client, publication).await;
+    let unreadable = unreadable.context("look for sequences")?.join(", ");
+    let role = quoted(server.get("role"));
+    Ok(match unreadable.as_str() {
+        "" => Finding::ok("source", "sequences", "can be read"),
+        names => Finding::note(
+            "source",
+            "sequences",
+            format!("on the target these fall behind: grant select on sequence {names} to {role}"),
+        ),
+    })
 }
 
 /// Who runs without them has to change tables on both sides.

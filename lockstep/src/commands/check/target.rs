@@ -1,17 +1,21 @@
 //! Whether the target can take what the source sends.
 
 use anyhow::Context;
-use change::quoted;
+use applier::widens;
+use change::{TableName, quoted};
 use tokio_postgres::{Client, Row};
 
+use super::differences;
 use super::finding::Finding;
+use super::locks::{self, PerTable};
 use super::source::{encoding, version};
-use operate::catalog::{self, Filled, Identity, PublishedTable, TargetTable};
+use operate::catalog::{self, Filled, Identity, PublishedTable, TargetColumn, TargetTable};
+use operate::endpoints::{Endpoints, Names};
 
 pub(super) async fn examine(
     client: &Client,
     source: Option<&Client>,
-    publication: &str,
+    endpoints: &Endpoints,
     findings: &mut Vec<Finding>,
 ) -> anyhow::Result<()> {
     let server = client
@@ -26,9 +30,35 @@ pub(super) async fn examine(
         return Ok(());
     };
     findings.push(another_database(source, client).await?);
-    for table in catalog::published(source, publication).await? {
-        let found = catalog::target_table(client, &table.name).await?;
-        findings.push(target_table(&table, found.as_ref()));
+    let Names {
+        publication,
+        pipeline,
+        ..
+    } = &endpoints.names;
+    findings.push(sequences(source, client, publication, &server).await?);
+    findings.extend(virtual_columns(source, publication, &server).await?);
+    let published = catalog::published(source, publication).await?;
+    findings.push(locks::examine("target", client, published.len(), PerTable::Made).await?);
+    let differences = match endpoints.differences.or_stored(client, pipeline).await {
+        Ok(differences) => differences,
+        Err(error) => {
+            findings.push(differences::refused(&error));
+            return Ok(());
+        }
+    };
+    findings.extend(differences::examine(&published, &differences));
+    for table in &published {
+        let target = differences.table(&table.name);
+        let found = catalog::target_table(client, &target).await?;
+        findings.push(match &found {
+            Some(found) => {
+                let expected = differences::expected(table, found, &differences);
+                let wrong = difference(&expected, found)
+                    .or_else(|| differences::not_nullable(table, found, &differences));
+                target_table(&target, wrong)
+            }
+            None => missing(&target, differences.are_of(&table.name)),
+        });
     }
     Ok(())
 }
@@ -90,6 +120,40 @@ async fn may_replay(client: &Client, server: &Row) -> anyhow::Result<Finding> {
     })
 }
 
+/// The oldest version that has virtual columns.
+const VIRTUAL_SINCE: i32 = 180_000;
+
+async fn virtual_columns(
+    source: &Client,
+    publication: &str,
+    server: &Row,
+) -> anyhow::Result<Option<Finding>> {
+    if server.get::<_, i32>("version_num") >= VIRTUAL_SINCE {
+        return Ok(None);
+    }
+    let row = source.query_one(VIRTUAL_COLUMNS, &[&publication]).await;
+    let found: Option<String> = row.context("look for virtual columns")?.get(0);
+    Ok(found.map(|columns| {
+        Finding::fail(
+            "target",
+            "virtual columns",
+            format!(
+                "Postgres {} has none: {columns}",
+                server.get::<_, &str>("version")
+            ),
+            "make them `stored` on the source, or take Postgres 18 for the target",
+        )
+    }))
+}
+
+const VIRTUAL_COLUMNS: &str = "
+select string_agg(format('%I.%I.%I', n.nspname, c.relname, a.attname), ', ' order by c.oid, a.attnum)
+  from pg_publication_tables t
+  join pg_namespace n on n.nspname = t.schemaname
+  join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename
+  join pg_attribute a on a.attrelid = c.oid and a.attgenerated = 'v'
+ where t.pubname = $1";
+
 /// A database copied into itself would feed on its own changes.
 async fn another_database(source: &Client, target: &Client) -> anyhow::Result<Finding> {
     let query =
@@ -108,28 +172,60 @@ async fn another_database(source: &Client, target: &Client) -> anyhow::Result<Fi
     })
 }
 
-fn target_table(table: &PublishedTable, found: Option<&TargetTable>) -> Finding {
-    const CHECK: &str = "table";
-    let Some(found) = found else {
-        let name = &table.name;
-        return Finding::note(
+/// Those that apply may not set stay where they are, and everything else goes on.
+async fn sequences(
+    source: &Client,
+    target: &Client,
+    publication: &str,
+    server: &Row,
+) -> anyhow::Result<Finding> {
+    let sequences = cdc::sequences(source, publication).await;
+    let sequences = sequences.context("read the source's sequences")?;
+    let schemas: Vec<&str> = sequences.iter().map(|it| it.schema.as_str()).collect();
+    let names: Vec<&str> = sequences.iter().map(|it| it.name.as_str()).collect();
+    let row = target.query_one(NOT_OURS, &[&schemas, &names]).await;
+    let row = row.context("look for sequences that may not be set")?;
+    let role = quoted(server.get("role"));
+    Ok(match row.get::<_, Option<&str>>(0) {
+        None => Finding::ok("target", "sequences", "can be set"),
+        Some(names) => Finding::note(
             "target",
-            CHECK,
-            format!(
-                "{name} is missing: setup makes it as on the source, apply with columns and key only"
-            ),
-        );
+            "sequences",
+            format!("these fall behind: grant select, update on sequence {names} to {role}"),
+        ),
+    })
+}
+
+const NOT_OURS: &str = "
+select string_agg(format('%I.%I', n.nspname, c.relname), ', ')
+  from unnest($1::text[], $2::text[]) v (schema, name)
+  join pg_namespace n on n.nspname = v.schema
+  join pg_class c on c.relnamespace = n.oid and c.relname = v.name
+ where case when c.relkind <> 'S' then false
+            else not (has_sequence_privilege(c.oid, 'select')
+                      and has_sequence_privilege(c.oid, 'update')) end";
+
+fn missing(table: &TableName, differs: bool) -> Finding {
+    let made = match differs {
+        true => "apply makes it with columns and key only",
+        false => "setup makes it as on the source, apply with columns and key only",
     };
-    match difference(table, found) {
-        None => Finding::ok("target", CHECK, &table.name),
-        Some((found, mend)) => Finding::fail("target", CHECK, found, mend),
+    Finding::note("target", TABLE, format!("{table} is missing: {made}"))
+}
+
+fn target_table(table: &TableName, wrong: Option<(String, String)>) -> Finding {
+    match wrong {
+        None => Finding::ok("target", TABLE, table),
+        Some((found, mend)) => Finding::fail("target", TABLE, found, mend),
     }
 }
+
+const TABLE: &str = "table";
 
 /// The first thing that keeps rows from going in, with its mend.
 fn difference(table: &PublishedTable, found: &TargetTable) -> Option<(String, String)> {
     let (name, sql) = (&table.name, table.name.quoted());
-    for column in &table.columns {
+    for column in table.columns.iter().filter(|it| !it.generated) {
         let quoted_column = quoted(&column.name);
         let Some(there) = found.columns.iter().find(|it| it.name == column.name) else {
             return Some((
@@ -140,7 +236,7 @@ fn difference(table: &PublishedTable, found: &TargetTable) -> Option<(String, St
                 ),
             ));
         };
-        if there.type_name != column.type_name {
+        if !widens(&column.type_name, &there.type_name) {
             return Some((
                 format!(
                     "{name}: column {} is {}, on the source {}",
@@ -179,9 +275,17 @@ fn unwritable(table: &PublishedTable, found: &TargetTable) -> Option<(String, St
         Identity::Key(key) => key.contains(name),
         Identity::Full | Identity::None => false,
     };
-    let ours = |name: &str| table.columns.iter().any(|column| column.name == name);
-    for column in found.columns.iter().filter(|it| ours(&it.name)) {
+    let ours = |name: &str| table.columns.iter().find(|column| column.name == name);
+    for (column, ours) in found
+        .columns
+        .iter()
+        .filter_map(|it| Some((it, ours(&it.name)?)))
+    {
+        if ours.generated && column.filled != Filled::ByExpression {
+            return Some(not_generated(table, column));
+        }
         let (what, mend) = match column.filled {
+            Filled::ByExpression if ours.generated => continue,
             Filled::ByExpression => ("is generated", "drop expression"),
             Filled::ByIdentity if !is_key(&column.name) => {
                 ("takes no numbers but its own", "set generated by default")
@@ -198,6 +302,21 @@ fn unwritable(table: &PublishedTable, found: &TargetTable) -> Option<(String, St
         ));
     }
     None
+}
+
+fn not_generated(table: &PublishedTable, column: &TargetColumn) -> (String, String) {
+    let (sql, quoted_column) = (table.name.quoted(), quoted(&column.name));
+    (
+        format!(
+            "{}: column {} is generated on the source and not here, and gets no values",
+            table.name, column.name
+        ),
+        format!(
+            "alter table {sql} drop column {quoted_column}, add column {quoted_column} {} \
+             generated always as (…) stored",
+            column.type_name
+        ),
+    )
 }
 
 /// Without an index that makes the key unique there is no upsert.
@@ -223,16 +342,15 @@ fn missing_key(table: &PublishedTable, found: &TargetTable) -> Option<(String, S
 
 #[cfg(test)]
 mod tests {
-    use change::TableName;
-
     use super::*;
-    use operate::catalog::{Column, TargetColumn};
+    use operate::catalog::Column;
 
     fn published() -> PublishedTable {
         PublishedTable {
             name: TableName::new("public", "a"),
             columns: vec![column("id", "integer"), column("b", "text")],
             identity: Identity::Key(vec!["id".into()]),
+            filter: None,
             changes_rows: true,
         }
     }
@@ -241,6 +359,7 @@ mod tests {
         Column {
             name: name.into(),
             type_name: type_name.into(),
+            generated: false,
         }
     }
 
@@ -248,6 +367,7 @@ mod tests {
         TargetColumn {
             name: name.into(),
             type_name: type_name.into(),
+            not_null: must_be_given,
             must_be_given,
             filled: Filled::ByWriters,
         }
@@ -275,6 +395,7 @@ mod tests {
         let key: &[&[&str]] = &[&["id"]];
         check(vec![id(), b()], key, None);
         check(vec![b(), id(), there("c", "text", false)], key, None);
+        check(vec![there("id", "bigint", true), b()], key, None);
         check(vec![id()], key, Some("public.a has no column b"));
         check(
             vec![id(), there("b", "bigint", false)],
@@ -287,6 +408,16 @@ mod tests {
             Some("public.a: column c is NOT NULL and the source does not have it"),
         );
         let filled = |column, filled| TargetColumn { filled, ..column };
+        let mut generated = published();
+        generated.columns[1].generated = true;
+        let here = |filling| TargetTable {
+            columns: vec![id(), filled(b(), filling)],
+            unique: vec![vec!["id".to_owned()]],
+        };
+        assert_eq!(difference(&generated, &here(Filled::ByExpression)), None);
+        let (found, _) = difference(&generated, &here(Filled::ByWriters)).unwrap();
+        let said = "public.a: column b is generated on the source and not here, and gets no values";
+        assert_eq!(found, said);
         check(
             vec![id(), filled(b(), Filled::ByExpression)],
             key,

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use change::quoted;
+use change::{TableName, quoted};
 use service::postgres::connect;
 use tokio_postgres::Client;
 use tracing::warn;
@@ -127,19 +127,28 @@ async fn steps(
              carried over"
         );
     }
+    let pipeline = &endpoints.names.pipeline;
+    let differences = endpoints.differences.or_stored(target, pipeline).await?;
     let mut missing = Vec::new();
     for table in catalog::published(source, publication).await? {
-        if catalog::target_table(target, &table.name).await?.is_none() {
-            missing.push(table.name);
+        let name = differences.table(&table.name);
+        if catalog::target_table(target, &name).await?.is_some() {
+            continue;
+        }
+        match differences.are_of(&table.name) {
+            true => warn!(
+                table = %name,
+                "differs from the source's and is left to you: apply makes it with columns and key only"
+            ),
+            false => missing.push(table.name),
         }
     }
     if !missing.is_empty() {
         let programs = programs::Programs::find(pg_bin)?;
         let sql = schema::dump(&programs, &endpoints.source, source, target, &missing).await?;
-        let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
         steps.push(Step {
             side: Side::Target,
-            what: format!("create {}", names.join(", ")),
+            what: format!("create {}", some_of(&missing)),
             sql,
         });
     }
@@ -149,4 +158,15 @@ async fn steps(
         sql: applier::progress::SQL.to_owned(),
     });
     Ok(steps)
+}
+
+/// The first names, and how many there are beside them.
+fn some_of(tables: &[TableName]) -> String {
+    const NAMED: usize = 20;
+    let names: Vec<String> = tables.iter().take(NAMED).map(ToString::to_string).collect();
+    let names = names.join(", ");
+    match tables.len().saturating_sub(NAMED) {
+        0 => names,
+        more => format!("{names} and {more} more"),
+    }
 }

@@ -119,7 +119,11 @@ async fn wanted(source: &Client, target: &Client, tables: &[TableName]) -> anyho
             continue;
         }
         wanted.oids.insert(object.get("oids"));
-        wanted.relations.insert(names.join(" "));
+        wanted.relations.insert(match (kind, names.as_slice()) {
+            // As its index is called, which is attached to that of the parent.
+            ("table constraint", [schema, _, name]) => format!("{schema} {name}"),
+            (_, names) => names.join(" "),
+        });
     }
     Ok(wanted)
 }

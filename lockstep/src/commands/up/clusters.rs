@@ -71,7 +71,12 @@ fn target(config: &Config, folder: &Folder) -> ClusterConfig {
 }
 
 fn settings(own: &[(&str, &str)]) -> Vec<(String, String)> {
-    let common = [("timezone", "UTC"), ("log_timezone", "UTC")];
+    let common = [
+        ("timezone", "UTC"),
+        ("log_timezone", "UTC"),
+        // So that ten thousand tables can be made, or emptied, at once.
+        ("max_locks_per_transaction", "512"),
+    ];
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     common.iter().chain(own).map(owned).collect()
 }

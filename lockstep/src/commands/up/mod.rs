@@ -69,6 +69,9 @@ pub(crate) struct Config {
     names: Names,
 
     #[command(flatten)]
+    differences: applier::Differences,
+
+    #[command(flatten)]
     demo: demo::Config,
 }
 
@@ -135,6 +138,7 @@ async fn start(
         registry: services::registry(config, folder, parts).await?,
         monitors: config.ports.monitors(),
         names: config.names.clone(),
+        differences: config.differences.clone(),
     };
     folder.record(&endpoints)?;
     services::prepare(&endpoints, shutdown)

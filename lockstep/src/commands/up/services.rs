@@ -150,13 +150,14 @@ pub(super) fn applier(
     parts: &mut Parts,
 ) -> anyhow::Result<()> {
     let names = &endpoints.names;
-    let settings: applier::Config = settings(&[
+    let mut settings: applier::Config = settings(&[
         ("--target", endpoints.target.text()),
         ("--kafka", &endpoints.kafka),
         ("--registry", &endpoints.registry),
         ("--prefix", &names.prefix),
         ("--pipeline", &names.pipeline),
     ])?;
+    settings.differences = endpoints.differences.clone();
     let listen = loopback(config.ports.applier_metrics_port);
     screen::line(&format!("apply     http://{listen}/metrics"));
     parts.add("apply", move |stop| {

@@ -5,7 +5,7 @@ use cdc::standing::Standing;
 use change::commit::CommitKind;
 
 use super::super::observation::{Applied, Ready, Source};
-use super::super::operations::{DeadLetters, HeldTable, Verification};
+use super::super::operations::{DeadLetters, HeldTable, Verification, WaitingIndex};
 use super::super::problem::Gravity;
 use super::super::stage::StageName;
 use super::*;
@@ -49,6 +49,7 @@ fn last(commit_time: i64) -> Option<CommitRecord> {
         kind: CommitKind::Stream,
         transactions: Vec::new(),
         partitions: Vec::new(),
+        sequences: Vec::new(),
     })
 }
 
@@ -256,6 +257,18 @@ fn what_is_set_aside_is_named_and_not_visible() {
         Gravity::Degraded,
         "public.a is held by ann: a migration",
     );
+    let refused = operated(Operations {
+        indexes: vec![WaitingIndex {
+            table: "public.a".into(),
+            index: "a_by_b".into(),
+            waiting_seconds: 9,
+            attempts: 2,
+            error: Some("SQLSTATE 53100".into()),
+        }],
+        ..Operations::default()
+    });
+    let said = "index a_by_b of table public.a could not be built: SQLSTATE 53100";
+    problem(&refused, Gravity::Degraded, said);
     let stages = report(&held).stages;
     assert_eq!(stages[5].stage, StageName::Visible);
     assert_eq!(stages[4].lsn, Some(Lsn::new(900)));
