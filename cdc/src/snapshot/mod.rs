@@ -254,6 +254,7 @@ impl Copying<'_> {
             time,
             state: tokio::sync::Mutex::default(),
             due: Notify::new(),
+            taken: Notify::new(),
         }
     }
 }

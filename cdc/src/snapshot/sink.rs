@@ -16,8 +16,8 @@ use crate::publish::Batch;
 /// Records after which a batch is due: enough that commits records cost nothing, few enough that
 /// the target follows closely.
 const BATCH_RECORDS: u64 = 50_000;
-/// Chunks after which a batch is due, if its rows are few and large: what does not count is read
-/// again after an interruption.
+/// Chunks after which a batch is due, if its rows are few and large, and the most that it ends: what
+/// does not count is read again after an interruption.
 const BATCH_CHUNKS: usize = 8;
 
 /// The batch that the readers fill together.
@@ -35,6 +35,7 @@ pub(super) struct Sink {
     pub(super) time: i64,
     pub(super) state: Mutex<State>,
     pub(super) due: Notify,
+    pub(super) taken: Notify,
 }
 
 /// What the lock guards.
@@ -113,12 +114,22 @@ impl Sink {
         Ok(())
     }
 
-    /// All rows of a chunk were sent.
+    /// All rows of a chunk were sent. Waits while the batch has as many as it may.
     pub(super) async fn ended(&self, chunk: Note) {
-        let chunks = &mut self.state.lock().await.filled.chunks;
-        chunks.push(chunk);
-        if chunks.len() == BATCH_CHUNKS {
-            self.due.notify_one();
+        loop {
+            // Before the look: whoever takes the batch after it wakes us.
+            let taken = self.taken.notified();
+            {
+                let chunks = &mut self.state.lock().await.filled.chunks;
+                if chunks.len() < BATCH_CHUNKS {
+                    chunks.push(chunk);
+                    if chunks.len() == BATCH_CHUNKS {
+                        self.due.notify_one();
+                    }
+                    return;
+                }
+            }
+            taken.await;
         }
     }
 
@@ -130,7 +141,9 @@ impl Sink {
     /// What was sent since the last call.
     pub(super) async fn take(&self) -> Filled {
         let next = Filled::new(CommitKind::SnapshotChunk);
-        self.dated(std::mem::replace(&mut self.state.lock().await.filled, next))
+        let filled = std::mem::replace(&mut self.state.lock().await.filled, next);
+        self.taken.notify_waiters();
+        self.dated(filled)
     }
 
     /// The batch that says that there is no more.
