@@ -302,7 +302,11 @@ impl Capture {
     /// Takes a mark of a table that is read once more.
     async fn watermark(&mut self, content: &[u8]) -> Result<(), Error> {
         match Watermark::read(content, &self.slot) {
-            Some(Watermark::Low { token, table }) => self.resnapshot.open(token, table),
+            Some(Watermark::Low {
+                token,
+                table,
+                doubt,
+            }) => self.resnapshot.open(token, table, doubt),
             Some(Watermark::High { token }) => {
                 if let Some((window, chunk)) = self.resnapshot.close(token) {
                     self.chunk(&window, chunk).await?;
@@ -352,15 +356,16 @@ impl Capture {
                 self.publish(oid, &plan, &step).await?;
             }
         }
+        let word = Outcome::Published {
+            owing: self.resnapshot.owes_more(chunk.is_last),
+        };
         match self
             .transaction
             .as_ref()
             .is_some_and(OpenTransaction::is_empty)
         {
-            true => answer(chunk.outcome, Outcome::Published),
-            false => self
-                .resnapshot
-                .sent(commit_lsn, Outcome::Published, chunk.outcome),
+            true => answer(chunk.outcome, word),
+            false => self.resnapshot.sent(commit_lsn, word, chunk.outcome),
         }
         Ok(())
     }
@@ -383,6 +388,12 @@ impl Capture {
         let encode_error = |source| Error::Encode { commit_lsn, source };
         let prepared = encode::prepare(plan, step).map_err(encode_error)?;
         self.resnapshot.touch(oid, prepared.key(), step);
+        if self.resnapshot.heeds_moves(oid)
+            && let (Some(before), Some(to)) = (resnapshot::left_behind(step), prepared.key())
+        {
+            let from = encode::key(plan, before).map_err(encode_error)?;
+            self.resnapshot.moved(&from, to);
+        }
         let record = self
             .encoder
             .encode(&prepared, &meta)

@@ -46,6 +46,12 @@ alter table lockstep.snapshots add column if not exists anew boolean not null de
 -- A table is followed when it is renamed. People ask by name: theirs is known once it is served.
 alter table lockstep.snapshots add column if not exists table_oid oid;
 
+-- A row whose key changes may come from where nobody has read yet to where nobody reads again, without
+-- its large values. Then another pass reads the rows that `since` and later transactions have written,
+-- numbers as in pg_snapshot. `horizon`: all before it were shown to the first chunk of this pass.
+alter table lockstep.snapshots add column if not exists since bigint,
+                               add column if not exists horizon bigint;
+
 -- What is asked for while a table is read wants what was read already, too.
 drop index if exists lockstep.snapshots_open, lockstep.snapshots_waiting;
 create unique index if not exists snapshots_waiting_by_name

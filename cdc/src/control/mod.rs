@@ -11,7 +11,7 @@ pub use tables::SQL;
 pub(crate) use tables::{Tables, ensure};
 
 mod visibility;
-pub(crate) use visibility::{Hidden, ParseVisibilityError, VISIBLE, Visibility};
+pub(crate) use visibility::{Hidden, ParseVisibilityError, VISIBLE, Visibility, horizon, short};
 
 mod watch;
 pub(crate) use watch::{Order, Sight, Watch};

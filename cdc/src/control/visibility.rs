@@ -45,8 +45,24 @@ impl FromStr for Visibility {
 }
 
 fn lower_half(xid: &str) -> Result<u32, ParseVisibilityError> {
-    let xid: u64 = xid.parse().map_err(|_| ParseVisibilityError)?;
-    u32::try_from(xid & u64::from(u32::MAX)).map_err(|_| ParseVisibilityError)
+    let xid = xid.parse().map_err(|_| ParseVisibilityError)?;
+    Ok(short(xid).0)
+}
+
+/// The number of a transaction as the stream and tables have it.
+pub(crate) fn short(xid: u64) -> Xid {
+    let [_, _, _, _, lower @ ..] = xid.to_be_bytes();
+    Xid(u32::from_be_bytes(lower))
+}
+
+/// The transaction before which all have ended for who sees this: `xmin` of a `pg_snapshot`'s text.
+///
+/// # Errors
+/// When it is no such text.
+pub(crate) fn horizon(snapshot: &str) -> Result<u64, ParseVisibilityError> {
+    let xmin = snapshot.split(':').next();
+    let xmin = xmin.and_then(|xid| xid.parse().ok());
+    xmin.ok_or(ParseVisibilityError)
 }
 
 impl Visibility {

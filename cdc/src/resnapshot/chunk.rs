@@ -17,6 +17,8 @@ pub(crate) struct Chunk {
     pub shape: Shape,
     pub visibility: Visibility,
     pub strays: Strays,
+    /// Of its pass over the table.
+    pub is_last: bool,
     /// A binary COPY.
     pub data: Vec<Bytes>,
     /// Tells the worker what became of it.
@@ -26,8 +28,9 @@ pub(crate) struct Chunk {
 /// What became of a chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Its rows count in the topics, or the stream has newer ones.
-    Published,
+    /// Its rows count in the topics, or the stream has newer ones. `owing`: since the chunk before,
+    /// rows came where nobody reads them any more, and not all of them.
+    Published { owing: bool },
     /// It is of no use.
     Repeat(Repeat),
     /// The table was not followed until now, and is emptied in the topics: read it from its start.

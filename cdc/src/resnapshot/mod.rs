@@ -14,8 +14,10 @@
 //! are those of any transaction.
 //!
 //! Chunks are ranges of the key, not of blocks: a row that is updated moves to another block, and
-//! would be missed by who has read that one before. Where a chunk cannot be used it is read again:
-//! the request on the source moves only behind what counts in the topics.
+//! would be missed by who has read that one before. A row whose key is updated moves to another range
+//! likewise: where large values of it were left out, another pass reads what was written since. Where
+//! a chunk cannot be used it is read again: the request on the source moves only behind what counts
+//! in the topics.
 
 mod chunk;
 pub(crate) use chunk::{Chunk, Desk, Outcome, Repeat};
@@ -27,6 +29,9 @@ pub(crate) use request::{Strays, ask};
 
 mod watermark;
 pub(crate) use watermark::{PREFIX, Watermark};
+
+mod owed;
+pub(crate) use owed::left_behind;
 
 mod window;
 pub(crate) use window::{Touch, Window};

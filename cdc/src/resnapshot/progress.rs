@@ -4,7 +4,8 @@ use change::Lsn;
 use tokio::sync::oneshot;
 
 use super::chunk::{Chunk, Desk, Outcome, Repeat};
-use super::watermark::Token;
+use super::owed::Owed;
+use super::watermark::{Doubt, Token};
 use super::window::Window;
 use crate::control::{Hidden, Visibility};
 use crate::encode::Step;
@@ -16,6 +17,7 @@ pub(crate) struct Resnapshot {
     desk: Desk,
     hidden: Hidden,
     window: Option<Window>,
+    owed: Option<Owed>,
     settling: Option<Settling>,
 }
 
@@ -34,6 +36,7 @@ impl Resnapshot {
             desk,
             hidden,
             window: None,
+            owed: None,
             settling: None,
         }
     }
@@ -58,6 +61,27 @@ impl Resnapshot {
         }
     }
 
+    /// Whether [`Self::moved`] is to be told of a table's rows.
+    pub(crate) fn heeds_moves(&self, table: Oid) -> bool {
+        self.owed.as_ref().is_some_and(|owed| owed.is_about(table))
+    }
+
+    /// The stream brings a row from one key, to another if it is one, and not all of it.
+    pub(crate) fn moved(&mut self, from: &[u8], to: &[u8]) {
+        if let Some(owed) = &mut self.owed {
+            owed.moved(from, to);
+        }
+    }
+
+    /// Whether rows came to be owed since the chunk before.
+    pub(crate) fn owes_more(&mut self, is_last: bool) -> bool {
+        let grew = self.owed.as_mut().is_some_and(Owed::grew);
+        if is_last && !grew {
+            self.owed = None;
+        }
+        grew
+    }
+
     /// The stream brings another description of a table.
     pub(crate) fn altered(&mut self, table: Oid) {
         if let Some(window) = &mut self.window {
@@ -66,9 +90,14 @@ impl Resnapshot {
     }
 
     /// A chunk is read from here on.
-    pub(crate) fn open(&mut self, token: Token, table: Oid) {
-        if token.epoch == self.epoch {
-            self.window = Some(Window::new(token, table, self.hidden.clone()));
+    pub(crate) fn open(&mut self, token: Token, table: Oid, doubt: Doubt) {
+        if token.epoch != self.epoch {
+            return;
+        }
+        self.window = Some(Window::new(token, table, self.hidden.clone()));
+        match &mut self.owed {
+            Some(owed) if owed.is_of(token.request, table) => owed.doubt(doubt),
+            owed => *owed = Some(Owed::new(token.request, table, doubt)),
         }
     }
 

@@ -3,7 +3,8 @@
 use change::relation::Relation;
 use change::{TableName, quoted};
 
-use crate::snapshot::column;
+use crate::snapshot::{column, written_since};
+use crate::wire::Xid;
 
 /// A table that is read by its key.
 pub(super) struct Keyed<'a> {
@@ -13,6 +14,8 @@ pub(super) struct Keyed<'a> {
     pub storage: Storage,
     /// The publication's condition for rows.
     pub filter: Option<&'a str>,
+    /// Rows that were written by this transaction, or later ones; none are all of them.
+    pub since: Option<Xid>,
 }
 
 /// Where a table's rows are.
@@ -77,7 +80,9 @@ impl Keyed<'_> {
         let after = range.after.as_ref().map(|key| compare(">", key));
         let to = range.to.as_ref().map(|key| compare("<=", key));
         let filter = self.filter.map(|filter| format!("({filter})"));
-        let terms: Vec<String> = after.into_iter().chain(to).chain(filter).collect();
+        let since = self.since.map(written_since);
+        let terms = after.into_iter().chain(to).chain(filter).chain(since);
+        let terms: Vec<String> = terms.collect();
         match terms.is_empty() {
             true => String::new(),
             false => format!(" where {}", terms.join(" and ")),
@@ -147,6 +152,7 @@ mod tests {
             key: &["n".to_owned(), "a\"b".to_owned()],
             storage: Storage::Own,
             filter: None,
+            since: None,
         };
         assert_eq!(
             keyed.bound(None, 10),
@@ -170,6 +176,7 @@ mod tests {
             key: &["n".to_owned()],
             storage: Storage::Partitions,
             filter: None,
+            since: None,
         };
         let all = keyed.copy(&Range::default());
         assert!(all.contains("from \"s\".\"t\")"), "{all}");
@@ -183,6 +190,7 @@ mod tests {
             key: &["n".to_owned()],
             storage: Storage::Own,
             filter: Some("(n > 1) OR (n < 0)"),
+            since: None,
         };
         let bound = keyed.bound(None, 1);
         assert!(
@@ -198,5 +206,20 @@ mod tests {
             copy.contains(r#" <= ('x'::character varying(9)) and ((n > 1) OR (n < 0)))"#),
             "{copy}"
         );
+    }
+
+    #[test]
+    fn another_pass_reads_what_was_written_since() {
+        let relation = relation();
+        let keyed = Keyed {
+            relation: &relation,
+            key: &["n".to_owned()],
+            storage: Storage::Own,
+            filter: None,
+            since: Some(Xid(700)),
+        };
+        let newer = " where age(xmin) <= age('700'::xid)";
+        assert!(keyed.copy(&Range::default()).contains(newer));
+        assert!(keyed.bound(None, 1).contains(newer));
     }
 }

@@ -14,9 +14,9 @@ use tokio_postgres::types::ToSql;
 use super::chunk::{Chunk, Desk, Outcome, Repeat};
 use super::range::{Keyed, Range, Storage, only};
 use super::request::Request;
-use super::watermark::{PREFIX, Token, Watermark};
+use super::watermark::{Doubt, PREFIX, Token, Watermark};
 use crate::catalog::{self, CatalogError, Published, Shape};
-use crate::control::{ParseVisibilityError, VISIBLE};
+use crate::control::{self, ParseVisibilityError, VISIBLE};
 use crate::source::SlotName;
 use crate::wire::WireError;
 use crate::wire::copy::CopyDecoder;
@@ -33,6 +33,7 @@ pub(super) struct Reading<'a> {
     pub slot: &'a SlotName,
     pub publication: &'a str,
     pub desk: &'a Desk,
+    pub doubt: Doubt,
 }
 
 impl Reading<'_> {
@@ -45,6 +46,7 @@ impl Reading<'_> {
         let low = Watermark::Low {
             token,
             table: shape.oid,
+            doubt: self.doubt,
         };
         self.emit(low).await?;
         // Until the end of this transaction nobody can alter the table: the chunk's rows are as the
@@ -63,13 +65,16 @@ impl Reading<'_> {
             return Ok(Read::nothing(Repeat::Altered));
         }
         let visibility = one(session, table, VISIBLE, &[]).await?;
-        let visibility = visibility.get::<_, &str>(0).parse()?;
+        let visibility: &str = visibility.get(0);
+        let horizon = control::horizon(visibility)?;
+        let visibility = visibility.parse()?;
         let (relation, key) = look_up(session, &locked).await?;
         let keyed = Keyed {
             relation: &relation,
             key: &key,
             storage,
             filter: filter.as_deref(),
+            since: request.since.map(control::short),
         };
         let after = request.after(&key);
         let bound = keyed.bound(after.as_deref(), rows_max);
@@ -83,6 +88,7 @@ impl Reading<'_> {
             shape: locked,
             visibility,
             strays: request.strays,
+            is_last: range.to.is_none(),
             data: copy.data,
             outcome,
         });
@@ -90,6 +96,7 @@ impl Reading<'_> {
         execute(session, table, "commit").await?;
         Ok(Read {
             outcome: answer.await.map_err(|_| ReadError::Gone)?,
+            horizon,
             key,
             to: range.to,
             rows: copy.rows,
@@ -266,6 +273,8 @@ pub(super) enum ReadError {
 /// What a reading came to.
 pub(super) struct Read {
     pub(super) outcome: Outcome,
+    /// The transaction before which all were shown.
+    pub(super) horizon: u64,
     /// The key's columns.
     pub(super) key: Vec<String>,
     /// Up to where; none is the end.
@@ -278,6 +287,7 @@ impl Read {
     fn nothing(why: Repeat) -> Self {
         Self {
             outcome: Outcome::Repeat(why),
+            horizon: 0,
             key: Vec::new(),
             to: None,
             rows: 0,

@@ -22,6 +22,9 @@ pub(super) struct Request {
     pub rows_read: i64,
     pub rows_estimated: Option<i64>,
     pub strays: Strays,
+    /// This pass reads what this transaction has written, or later ones; none is the first pass, which
+    /// reads all rows.
+    pub since: Option<u64>,
 }
 
 /// What becomes of rows in the topics that the source does not have.
@@ -58,6 +61,7 @@ pub(super) async fn next(client: &Client, slot: &SlotName) -> Result<Option<Requ
             true => Strays::Go,
             false => Strays::Stay,
         },
+        since: row.get::<_, Option<i64>>("since").map(i64::cast_unsigned),
     }))
 }
 
@@ -78,7 +82,7 @@ update lockstep.snapshots r
                 where slot = $1 and state in ('waiting', 'running') order by id limit 1)
    and r.id = s.id
 returning r.id, r.table_oid, r.table_schema, r.table_name, r.after_key, r.key_columns,
-          r.rows_read, r.rows_estimated, r.anew";
+          r.rows_read, r.rows_estimated, r.anew, r.since";
 
 /// Looks what the table is called now; whether it was called something else.
 pub(super) async fn locate(client: &Client, request: &mut Request) -> Result<bool, Error> {
@@ -135,33 +139,66 @@ pub(super) async fn wanted(client: &Client, request: &Request) -> Result<Wanted,
     Ok(still(client.execute(sql, &[&request.id]).await?))
 }
 
-/// Takes note that a chunk counts, up to the key `to`; none is the end of the table.
+/// A chunk that counts.
+pub(super) struct Counted<'a> {
+    pub key: &'a [String],
+    /// Up to this key; none is the end of the table.
+    pub to: Option<&'a [String]>,
+    pub rows: i64,
+    /// Of the chunk's snapshot.
+    pub horizon: u64,
+}
+
+/// Takes note of it; where it is the last one, that the request is done.
 pub(super) async fn advance(
     client: &Client,
     request: &Request,
-    key: &[String],
-    to: Option<&[String]>,
-    rows: i64,
+    chunk: &Counted<'_>,
 ) -> Result<Wanted, Error> {
-    let parameters: [&(dyn ToSql + Sync); 4] = [&request.id, &to, &rows, &key];
+    let horizon = chunk.horizon.cast_signed();
+    let parameters: [&(dyn ToSql + Sync); 5] =
+        [&request.id, &chunk.to, &chunk.rows, &chunk.key, &horizon];
     Ok(still(client.execute(ADVANCE, &parameters).await?))
 }
 
 const ADVANCE: &str = "
 update lockstep.snapshots
    set after_key = coalesce($2, after_key), key_columns = $4, rows_read = rows_read + $3, chunks = chunks + 1,
-       touched_at = clock_timestamp(), waits_for = null,
+       horizon = coalesce(horizon, $5), touched_at = clock_timestamp(), waits_for = null,
        state = case when $2 is null then 'done' else state end,
        finished_at = case when $2 is null then clock_timestamp() end
  where id = $1 and state = 'running'";
 
+/// Takes note of the last chunk of a pass, behind which there is another.
+pub(super) async fn pass(
+    client: &Client,
+    request: &mut Request,
+    chunk: &Counted<'_>,
+) -> Result<Wanted, Error> {
+    let horizon = chunk.horizon.cast_signed();
+    let parameters: [&(dyn ToSql + Sync); 3] = [&request.id, &chunk.rows, &horizon];
+    let Some(row) = client.query_opt(PASS, &parameters).await? else {
+        return Ok(Wanted::No);
+    };
+    request.since = row.get::<_, Option<i64>>(0).map(i64::cast_unsigned);
+    (request.after_key, request.key_columns) = (None, None);
+    Ok(Wanted::Still)
+}
+
+const PASS: &str = "
+update lockstep.snapshots
+   set since = coalesce(horizon, $3), horizon = null, after_key = null, key_columns = null,
+       rows_read = rows_read + $2, chunks = chunks + 1, touched_at = clock_timestamp(), waits_for = null
+ where id = $1 and state = 'running'
+returning since";
+
 /// Has the table read from its start.
 pub(super) async fn restart(client: &Client, request: &mut Request) -> Result<(), Error> {
     let sql = "update lockstep.snapshots set after_key = null, key_columns = null, rows_read = 0, \
-               anew = false, touched_at = clock_timestamp() where id = $1 and state = 'running'";
+               since = null, horizon = null, anew = false, touched_at = clock_timestamp() where id = $1 and state = 'running'";
     client.execute(sql, &[&request.id]).await?;
     (request.after_key, request.key_columns, request.rows_read) = (None, None, 0);
-    request.strays = Strays::Stay;
+    (request.strays, request.since) = (Strays::Stay, None);
     Ok(())
 }
 

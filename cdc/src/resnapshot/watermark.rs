@@ -18,10 +18,22 @@ pub(crate) struct Token {
     pub reading: u64,
 }
 
+/// Of which rows the topics may not have every value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    AllRows,
+    /// Those that the stream's side knows of.
+    KnownRows,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Watermark {
     /// The chunk is read after this.
-    Low { token: Token, table: Oid },
+    Low {
+        token: Token,
+        table: Oid,
+        doubt: Doubt,
+    },
     /// The chunk was read before this.
     High { token: Token },
 }
@@ -30,7 +42,11 @@ impl Watermark {
     /// The content of its message.
     pub(crate) fn text(self, slot: &SlotName) -> String {
         match self {
-            Self::Low { token, table } => format!("{slot} low {} {table}", token.text()),
+            Self::Low {
+                token,
+                table,
+                doubt,
+            } => format!("{slot} low {} {table} {}", token.text(), doubt.name()),
             Self::High { token } => format!("{slot} high {}", token.text()),
         }
     }
@@ -51,10 +67,25 @@ impl Watermark {
             "low" => Some(Self::Low {
                 token,
                 table: number(&mut words)?,
+                doubt: Doubt::of(words.next()?)?,
             }),
             "high" => Some(Self::High { token }),
             _ => None,
         }
+    }
+}
+
+impl Doubt {
+    fn name(self) -> &'static str {
+        match self {
+            Self::AllRows => "all",
+            Self::KnownRows => "known",
+        }
+    }
+
+    fn of(name: &str) -> Option<Self> {
+        let both = [Self::AllRows, Self::KnownRows];
+        both.into_iter().find(|doubt| doubt.name() == name)
     }
 }
 
@@ -80,11 +111,14 @@ mod tests {
             request: 12,
             reading: 1,
         };
+        let low = |doubt| Watermark::Low {
+            token,
+            table: 16_384,
+            doubt,
+        };
         for mark in [
-            Watermark::Low {
-                token,
-                table: 16_384,
-            },
+            low(Doubt::AllRows),
+            low(Doubt::KnownRows),
             Watermark::High { token },
         ] {
             let text = mark.text(&ours);
@@ -95,6 +129,7 @@ mod tests {
             "",
             "ours",
             "ours low 1 2",
+            "ours low 1 2 3 4 some",
             "ours mid 1 2 3",
             "ours high 1 x 3",
         ] {

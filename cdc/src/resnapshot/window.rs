@@ -228,6 +228,7 @@ mod tests {
             },
             visibility: visibility.parse::<Visibility>().unwrap(),
             strays: Strays::Stay,
+            is_last: false,
             data: Vec::new(),
             outcome: oneshot::channel().0,
         })

@@ -9,8 +9,8 @@ use tokio::task::JoinHandle;
 
 use super::chunk::{Desk, Outcome, Repeat};
 use super::reading::{BYTES_AIM, Read, ReadError, Reading, open, request_error};
-use super::request::{self, Request, Wanted};
-use super::watermark::Token;
+use super::request::{self, Counted, Request, Wanted};
+use super::watermark::{Doubt, Token};
 use crate::control::{Order, Pressure, Sight};
 use crate::metrics::Metrics;
 use crate::refusals;
@@ -115,6 +115,7 @@ impl Worker {
     ) -> Result<(), ReadError> {
         let mut rows_max = ROWS_FIRST;
         let mut backoff = Backoff::default();
+        let mut pass = Pass::taken_up(request);
         loop {
             if self.wait_for_room(session, request).await? == Wanted::No {
                 return Ok(());
@@ -133,6 +134,7 @@ impl Worker {
                 slot: &self.slot,
                 publication: &self.publication,
                 desk: &self.desk,
+                doubt: pass.doubt,
             };
             let read = match reading.read(token, rows_max).await {
                 Err(ReadError::TooLarge { rows, .. }) => {
@@ -144,7 +146,8 @@ impl Worker {
                 read => read?,
             };
             match read.outcome {
-                Outcome::Published => {
+                Outcome::Published { owing } => {
+                    pass.owing |= owing;
                     backoff.reset();
                     if request.after_key.is_none() {
                         // Before the request moves on: until then the table is emptied once more.
@@ -152,7 +155,7 @@ impl Worker {
                         forgotten.map_err(request_error("take note of a table that is back"))?;
                     }
                     rows_max = next_rows_max(rows_max, &read);
-                    if self.advance(session, request, read).await? == Wanted::No {
+                    if self.advance(session, request, &mut pass, read).await? == Wanted::No {
                         return Ok(());
                     }
                     if self.sights.borrow().pressure == Pressure::Slow {
@@ -162,6 +165,7 @@ impl Worker {
                 Outcome::Restart => {
                     let restarted = request::restart(session, request).await;
                     restarted.map_err(request_error("begin a snapshot anew"))?;
+                    pass = Pass::taken_up(request);
                 }
                 Outcome::Refused(reason) => {
                     let table = request.table.clone();
@@ -222,22 +226,40 @@ impl Worker {
         &self,
         session: &Connection,
         request: &mut Request,
+        pass: &mut Pass,
         read: Read,
     ) -> Result<Wanted, ReadError> {
-        let rows = i64::from(read.rows);
-        let to = read.to.as_deref();
-        let wanted = request::advance(session, request, &read.key, to, rows).await;
+        let chunk = Counted {
+            key: &read.key,
+            to: read.to.as_deref(),
+            rows: i64::from(read.rows),
+            horizon: read.horizon,
+        };
+        let goes_on = read.to.is_none() && pass.owing;
+        let wanted = match goes_on {
+            true => request::pass(session, request, &chunk).await,
+            false => request::advance(session, request, &chunk).await,
+        };
         let wanted = wanted.map_err(request_error("take note of a chunk"))?;
         let table = request.table.to_string();
         let count = self.metrics.snapshot_rows.with_label_values(&[&table]);
         count.inc_by(u64::from(read.rows));
-        request.rows_read += rows;
+        request.rows_read += chunk.rows;
         if let Some(estimated) = request.rows_estimated {
             let left = self
                 .metrics
                 .resnapshot_rows_left
                 .with_label_values(&[&table]);
             left.set(estimated.saturating_sub(request.rows_read).max(0));
+        }
+        if goes_on {
+            tracing::info!(
+                table,
+                id = request.id,
+                "rows changed their key meanwhile: reading what was written since"
+            );
+            *pass = pass.next();
+            return Ok(wanted);
         }
         if read.to.is_none() {
             tracing::info!(
@@ -251,6 +273,40 @@ impl Worker {
         request.after_key = read.to;
         request.key_columns = Some(read.key);
         Ok(wanted)
+    }
+}
+
+/// One reading of a table from its first key to its last.
+#[derive(Debug, PartialEq, Eq)]
+struct Pass {
+    doubt: Doubt,
+    /// Whether rows came where it does not read any more, and not all of them.
+    owing: bool,
+    /// Whether all of it was read by this capture, which knows what is owed.
+    is_whole: bool,
+}
+
+impl Pass {
+    /// The request is taken up where it stands: of what came before this nothing is known.
+    fn taken_up(request: &Request) -> Self {
+        let is_whole = request.after_key.is_none();
+        Self {
+            doubt: Doubt::AllRows,
+            owing: !is_whole,
+            is_whole,
+        }
+    }
+
+    /// What was not owed is whole by now.
+    fn next(&self) -> Self {
+        Self {
+            doubt: match self.is_whole {
+                true => Doubt::KnownRows,
+                false => Doubt::AllRows,
+            },
+            owing: false,
+            is_whole: true,
+        }
     }
 }
 
@@ -282,7 +338,8 @@ mod tests {
     #[track_caller]
     fn check(rows_max: u32, rows: u32, bytes: usize, expected: u32) {
         let read = Read {
-            outcome: Outcome::Published,
+            outcome: Outcome::Published { owing: false },
+            horizon: 0,
             key: Vec::new(),
             to: None,
             rows,

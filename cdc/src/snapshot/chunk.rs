@@ -9,7 +9,7 @@ use change::{TableName, quoted};
 use super::ledger::{Done, Place};
 use super::reader::{Blocks, Survey};
 use crate::encode::TablePlan;
-use crate::wire::Oid;
+use crate::wire::{Oid, Xid};
 
 /// Blocks in a chunk: 8 MiB of a table, some 60,000 rows of a hundred bytes.
 const CHUNK_BLOCKS: u32 = 1_024;
@@ -87,7 +87,7 @@ impl Table {
                 ));
             }
             terms.extend(self.filter.as_ref().map(|filter| format!("({filter})")));
-            terms.extend(horizon.map(|xid| format!("age(xmin) <= age('{xid}'::xid)")));
+            terms.extend(horizon.map(written_since));
             let condition = match terms.is_empty() {
                 true => String::new(),
                 false => format!(" where {}", terms.join(" and ")),
@@ -122,6 +122,11 @@ fn places(relation: Oid, blocks: Blocks) -> impl Iterator<Item = Place> {
 /// Without the rows of tables that inherit from it: they are published on their own.
 fn only(table: &TableName) -> String {
     format!("only {}", table.quoted())
+}
+
+/// The condition for rows that this transaction has written, or later ones.
+pub(crate) fn written_since(xid: Xid) -> String {
+    format!("age(xmin) <= age('{}'::xid)", xid.0)
 }
 
 /// Types without a send function are read in their text form, as the stream has them.

@@ -8,8 +8,9 @@ use std::collections::HashMap;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error};
 
+use crate::control;
 use crate::source::SlotName;
-use crate::wire::Oid;
+use crate::wire::{Oid, Xid};
 
 /// The ledger of a slot's first snapshot.
 #[derive(Clone, Copy)]
@@ -148,11 +149,11 @@ select owner.slot, n.relation, n.block, n.form, n.rows, $7::bigint
        noted_at = clock_timestamp()";
 
 impl Done {
-    /// The transaction since which rows of the chunk may be missing; its number as tables have it.
+    /// The transaction since which rows of the chunk may be missing.
     /// None when nothing of a table of this form was read.
-    pub(super) fn horizon(&self, place: Place, form: &str) -> Option<u32> {
+    pub(super) fn horizon(&self, place: Place, form: &str) -> Option<Xid> {
         let (_, horizon) = self.0.get(&place).filter(|(of, _)| of == form)?;
-        u32::try_from(horizon & u64::from(u32::MAX)).ok()
+        Some(control::short(*horizon))
     }
 
     pub(super) fn len(&self) -> usize {

@@ -13,7 +13,7 @@
 //! rows that moved from such a chunk into one that was (of their large values the log has nothing).
 
 mod chunk;
-pub(crate) use chunk::{Table, column};
+pub(crate) use chunk::{Table, column, written_since};
 
 mod reader;
 
@@ -42,7 +42,7 @@ use outbox::Outbox;
 use reader::Reader;
 use sink::Sink;
 
-use crate::control::ParseVisibilityError;
+use crate::control::{self, ParseVisibilityError};
 use crate::encode::{EncodeError, Encoder, truncation};
 use crate::goal::Goal;
 use crate::kafka::{Kafka, KafkaFault};
@@ -146,7 +146,7 @@ impl Snapshot {
         while !settled().await.map_err(reader::read("the source"))? {
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
-        let horizon = seen.split(':').next().and_then(|xid| xid.parse().ok());
+        let horizon = control::horizon(&seen)?;
         let mut all = vec![leader];
         for _ in 1..readers {
             all.push(Reader::connect(source, &slot.snapshot_name).await?);
@@ -154,7 +154,7 @@ impl Snapshot {
         Ok(Self {
             readers: all,
             consistent_point: slot.consistent_point,
-            horizon: horizon.ok_or(ParseVisibilityError)?,
+            horizon,
         })
     }
 
