@@ -35,7 +35,7 @@ impl Messages {
     ) -> Result<Self, Error> {
         let topic = config.prefix.messages();
         kafka
-            .ensure_topic(&TopicSpec::in_order(&topic, config))
+            .ensure_topics(&[TopicSpec::in_order(&topic, config)])
             .await?;
         let (key, value) = (message_key_schema(), message_schema());
         Ok(Self {

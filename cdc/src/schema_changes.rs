@@ -59,7 +59,7 @@ impl SchemaChanges {
     ) -> Result<Self, Error> {
         let topic = config.prefix.schema_changes();
         kafka
-            .ensure_topic(&TopicSpec::in_order(&topic, config))
+            .ensure_topics(&[TopicSpec::in_order(&topic, config)])
             .await?;
         Ok(Self {
             key: registry.register(&key_subject(&topic), KEY_SCHEMA).await?,

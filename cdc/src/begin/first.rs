@@ -1,7 +1,9 @@
 //! The first snapshot: taken where there is none, continued where one was interrupted.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use change::TableName;
 use service::Shutdown;
 
 use super::Context;
@@ -15,6 +17,7 @@ use crate::publish::Committer;
 use crate::snapshot::{Copying, Snapshot, SnapshotError, State, Table};
 use crate::source::{Session, SlotLife, SlotName, SystemIdentity};
 use crate::tables::Acceptance;
+use crate::wire::Oid;
 
 /// What is left to do once a stream has reached the snapshot that continues an interrupted one.
 pub(crate) struct Rest {
@@ -115,11 +118,12 @@ async fn copy(
 ) -> Result<(), Error> {
     let config = context.config;
     let mut tables = Vec::new();
-    for published in seen(&snapshot, ground, config).await? {
+    let mut seen = seen(&snapshot, ground, config).await?;
+    seen.retain(|it| ground.tables.refusal_of(&it.shape.table).is_none());
+    let names: Vec<&TableName> = seen.iter().map(|it| &it.shape.table).collect();
+    ground.tables.make_topics(&names).await?;
+    for published in seen {
         let oid = published.shape.oid;
-        if ground.tables.refusal_of(&published.shape.table).is_some() {
-            continue;
-        }
         let learned = ground
             .tables
             .learn(&ground.client, published.shape, Acceptance::Compatible)
@@ -155,7 +159,9 @@ async fn seen(
         snapshot.lock(&published.shape.table).await?;
     }
     let now = catalog::published(&ground.client, &config.publication).await?;
-    match seen.iter().find(|published| !now.contains(published)) {
+    let now: HashMap<Oid, &Published> = now.iter().map(|it| (it.shape.oid, it)).collect();
+    let is_same = |it: &&Published| now.get(&it.shape.oid) == Some(it);
+    match seen.iter().find(|it| !is_same(it)) {
         Some(changed) => Err(Error::Snapshot(SnapshotError::Changed {
             table: changed.shape.table.to_string(),
         })),

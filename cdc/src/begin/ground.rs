@@ -1,7 +1,6 @@
 //! What is there before the first message.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use change::commit::{CommitRecord, SCHEMA};
 use change::envelope::{PART_SUBJECT, part_schema};
@@ -51,16 +50,12 @@ impl Ground {
         let topic = config.prefix.commits();
         // Apply writes to the second one. All topics are made here, with the same settings.
         let dead_letters = config.prefix.dead_letters();
-        for (name, partitions) in [(&topic, 1), (&dead_letters, config.partitions)] {
-            kafka
-                .ensure_topic(&TopicSpec {
-                    name,
-                    partitions,
-                    replication_factor: config.replication_factor,
-                    retention: Duration::from_secs(u64::from(config.retention_hours) * 3600),
-                })
-                .await?;
-        }
+        let dead_letters = TopicSpec {
+            partitions: config.partitions,
+            ..TopicSpec::in_order(&dead_letters, config)
+        };
+        let specs = [TopicSpec::in_order(&topic, config), dead_letters];
+        kafka.ensure_topics(&specs).await?;
         monitor.health.set(kafka::DEPENDENCY, Ok(()));
         let registry = Registry::new(&config.registry)?;
         let schema = registry.register(&value_subject(&topic), SCHEMA).await?;

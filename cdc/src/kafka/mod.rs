@@ -1,20 +1,23 @@
 //! Kafka: the one module that names its client.
 
+mod tail;
+
+mod topics;
+pub(crate) use topics::TopicSpec;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use change::topic::RECORD_BYTES_MAX;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer};
-use rdkafka::{Offset, TopicPartitionList};
 use service::Health;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
+use topics::Maker;
 
 use crate::config::Config;
 use crate::encode::Record;
@@ -70,26 +73,6 @@ impl KafkaFault {
     }
 }
 
-/// A topic as it should be when it is made.
-pub(crate) struct TopicSpec<'a> {
-    pub name: &'a str,
-    pub partitions: i32,
-    pub replication_factor: i32,
-    pub retention: Duration,
-}
-
-impl<'a> TopicSpec<'a> {
-    /// One whose records stand in one order.
-    pub(crate) fn in_order(name: &'a str, config: &Config) -> Self {
-        Self {
-            name,
-            partitions: 1,
-            replication_factor: config.replication_factor,
-            retention: Duration::from_secs(u64::from(config.retention_hours) * 3600),
-        }
-    }
-}
-
 /// Whether a record was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Queued {
@@ -104,6 +87,7 @@ pub(crate) struct Kafka {
     settings: ClientConfig,
     producer: ThreadedProducer<Deliveries>,
     space: Arc<Notify>,
+    maker: OnceCell<Arc<Maker>>,
 }
 
 impl Kafka {
@@ -150,6 +134,7 @@ impl Kafka {
             settings,
             producer,
             space,
+            maker: OnceCell::new(),
         })
     }
 
@@ -197,59 +182,6 @@ impl Kafka {
         let _ = tokio::time::timeout(Duration::from_millis(10), self.space.notified()).await;
     }
 
-    /// Makes the topic unless it exists.
-    ///
-    /// # Errors
-    /// When Kafka is away or refuses.
-    pub(crate) async fn ensure_topic(&self, spec: &TopicSpec<'_>) -> Result<(), KafkaFault> {
-        let admin: AdminClient<_> = self.settings.create().map_err(KafkaFault::Setting)?;
-        let retention = spec.retention.as_millis().to_string();
-        let record_bytes_max = RECORD_BYTES_MAX.to_string();
-        let replication = TopicReplication::Fixed(spec.replication_factor);
-        let topic = NewTopic::new(spec.name, spec.partitions, replication)
-            .set("retention.ms", &retention)
-            .set("max.message.bytes", &record_bytes_max);
-        let options = AdminOptions::new()
-            .request_timeout(Some(REQUEST_LIMIT))
-            .operation_timeout(Some(REQUEST_LIMIT));
-        let step = "create a topic";
-        let answers = admin
-            .create_topics([&topic], &options)
-            .await
-            .map_err(|source| self.unavailable(step, source))?;
-        match answers.into_iter().next() {
-            None | Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(()),
-            Some(Err((name, code))) => {
-                let source = KafkaError::AdminOp(code);
-                match is_transient(code) {
-                    true => Err(self.unavailable(step, source)),
-                    false => Err(KafkaFault::Refused {
-                        brokers: self.brokers.clone(),
-                        step: format!("create topic {name}"),
-                        source,
-                    }),
-                }
-            }
-        }
-    }
-
-    /// The values of the last records in the topic's partition 0, or of the last before `end`: up to
-    /// [`TAIL_RECORDS`], none where there is none at all.
-    ///
-    /// # Errors
-    /// When Kafka does not answer.
-    pub(crate) async fn tail(
-        &self,
-        topic: &str,
-        end: Option<i64>,
-    ) -> Result<Vec<Vec<u8>>, KafkaFault> {
-        let settings = self.settings.clone();
-        let (topic, brokers) = (topic.to_owned(), self.brokers.clone());
-        tokio::task::spawn_blocking(move || tail(settings, &topic, end, &brokers))
-            .await
-            .map_err(KafkaFault::Task)?
-    }
-
     fn unavailable(&self, step: &'static str, source: KafkaError) -> KafkaFault {
         KafkaFault::Unavailable {
             brokers: self.brokers.clone(),
@@ -257,81 +189,6 @@ impl Kafka {
             source,
         }
     }
-}
-
-/// How many records the end of a topic is judged by.
-pub(crate) const TAIL_RECORDS: i64 = 100;
-
-/// Blocks. Offsets may have gaps (compaction, control records), so it steps back until there is a
-/// record.
-fn tail(
-    mut settings: ClientConfig,
-    topic: &str,
-    end: Option<i64>,
-    brokers: &str,
-) -> Result<Vec<Vec<u8>>, KafkaFault> {
-    let fault = |source| KafkaFault::Unavailable {
-        brokers: brokers.to_owned(),
-        step: "answer a read of the commits topic",
-        source,
-    };
-    let consumer: BaseConsumer = settings
-        .set("group.id", "lockstep-cdc")
-        .set("enable.auto.commit", "false")
-        .set("enable.partition.eof", "true")
-        .set("fetch.message.max.bytes", RECORD_BYTES_MAX.to_string())
-        .create()
-        .map_err(KafkaFault::Setting)?;
-    let (low, high) = consumer
-        .fetch_watermarks(topic, 0, REQUEST_LIMIT)
-        .map_err(fault)?;
-    let end = end.unwrap_or(high);
-    let mut start = end;
-    while start > low {
-        start = (start - TAIL_RECORDS).max(low);
-        let mut assignment = TopicPartitionList::new();
-        assignment
-            .add_partition_offset(topic, 0, Offset::Offset(start))
-            .map_err(KafkaFault::Setting)?;
-        consumer.assign(&assignment).map_err(fault)?;
-        let values = read_to(&consumer, end).map_err(fault)?;
-        if !values.is_empty() {
-            return Ok(values);
-        }
-    }
-    Ok(Vec::new())
-}
-
-/// The values from where the consumer stands to before `end`.
-fn read_to(consumer: &BaseConsumer, end: i64) -> Result<Vec<Vec<u8>>, KafkaError> {
-    let mut values = Vec::new();
-    loop {
-        match consumer.poll(REQUEST_LIMIT) {
-            Some(Ok(message)) if message.offset() >= end => return Ok(values),
-            Some(Ok(message)) => {
-                values.extend(message.payload().map(<[u8]>::to_vec));
-                if message.offset() + 1 >= end {
-                    return Ok(values);
-                }
-            }
-            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(values),
-            Some(Err(error)) => return Err(error),
-            None => return Err(KafkaError::NoMessageReceived),
-        }
-    }
-}
-
-fn is_transient(code: RDKafkaErrorCode) -> bool {
-    matches!(
-        code,
-        RDKafkaErrorCode::RequestTimedOut
-            | RDKafkaErrorCode::OperationTimedOut
-            | RDKafkaErrorCode::NotController
-            | RDKafkaErrorCode::BrokerNotAvailable
-            | RDKafkaErrorCode::BrokerTransportFailure
-            | RDKafkaErrorCode::AllBrokersDown
-            | RDKafkaErrorCode::CoordinatorLoadInProgress
-    )
 }
 
 fn refusal(error: &KafkaError, message: &impl Message) -> KafkaFault {
