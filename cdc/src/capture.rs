@@ -357,7 +357,7 @@ impl Capture {
             }
         }
         let word = Outcome::Published {
-            owing: self.resnapshot.owes_more(chunk.is_last),
+            owing: self.resnapshot.owes(chunk.is_last),
         };
         match self
             .transaction

@@ -28,8 +28,8 @@ pub(crate) struct Chunk {
 /// What became of a chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Its rows count in the topics, or the stream has newer ones. `owing`: since the chunk before,
-    /// rows came where nobody reads them any more, and not all of them.
+    /// Its rows count in the topics, or the stream has newer ones. `owing`: in this pass rows came where
+    /// nobody reads them any more, and not all of them.
     Published { owing: bool },
     /// It is of no use.
     Repeat(Repeat),

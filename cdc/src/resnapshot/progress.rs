@@ -73,11 +73,14 @@ impl Resnapshot {
         }
     }
 
-    /// Whether rows came to be owed since the chunk before.
-    pub(crate) fn owes_more(&mut self, is_last: bool) -> bool {
-        let grew = self.owed.as_mut().is_some_and(Owed::grew);
-        if is_last && !grew {
-            self.owed = None;
+    /// Whether rows came to be owed in the pass that a chunk is of; with its last one another begins,
+    /// if so.
+    pub(crate) fn owes(&mut self, is_last: bool) -> bool {
+        let grew = self.owed.as_ref().is_some_and(Owed::grew);
+        match &mut self.owed {
+            Some(owed) if is_last && grew => owed.next_pass(),
+            owed if is_last => *owed = None,
+            _ => {}
         }
         grew
     }
@@ -141,5 +144,50 @@ pub(crate) fn answer(outcome: oneshot::Sender<Outcome>, word: Outcome) {
 impl From<Repeat> for Outcome {
     fn from(why: Repeat) -> Self {
         Self::Repeat(why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: Oid = 7;
+    const TOKEN: Token = Token {
+        epoch: 1,
+        request: 1,
+        reading: 1,
+    };
+
+    #[test]
+    fn what_a_pass_leaves_owed_is_known_to_the_next() {
+        let mut resnapshot = Resnapshot::new(1, Desk::default(), Hidden::default());
+        assert!(!resnapshot.heeds_moves(TABLE));
+        resnapshot.open(TOKEN, TABLE, Doubt::AllRows);
+        resnapshot.moved(b"a", b"b");
+        assert!(resnapshot.owes(false));
+        // Not since the chunk before, but in the pass.
+        assert!(resnapshot.owes(true));
+        resnapshot.open(TOKEN, TABLE, Doubt::KnownRows);
+        resnapshot.moved(b"c", b"d");
+        assert!(!resnapshot.owes(false));
+        resnapshot.moved(b"b", b"e");
+        assert!(resnapshot.owes(true));
+        resnapshot.open(TOKEN, TABLE, Doubt::KnownRows);
+        assert!(!resnapshot.owes(true));
+        assert!(!resnapshot.heeds_moves(TABLE));
+    }
+
+    #[test]
+    fn of_another_request_nothing_is_known() {
+        let mut resnapshot = Resnapshot::new(1, Desk::default(), Hidden::default());
+        resnapshot.open(TOKEN, TABLE, Doubt::AllRows);
+        resnapshot.moved(b"a", b"b");
+        let next = Token {
+            request: 2,
+            ..TOKEN
+        };
+        resnapshot.open(next, TABLE, Doubt::KnownRows);
+        resnapshot.moved(b"b", b"c");
+        assert!(!resnapshot.owes(true));
     }
 }

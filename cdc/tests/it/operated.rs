@@ -97,13 +97,18 @@ async fn a_table_read_once_more_under_load_is_whole_again() {
     running.stop().await;
 }
 
+const INSERT: &str = "insert into t values ($1, 1, repeat('y', 2500)) on conflict do nothing";
+/// To where nobody has read yet, and to where nobody reads again.
+const MOVE: &str = "update t set id = (abs(id) + 30000 + (random() * 1e9)::int)
+  * (case when random() < 0.5 then -1 else 1 end) where id = $1 returning id";
+
 /// Writers that insert, delete, move and update until they are aborted.
 fn load(pipeline: &Pipeline, writers: u64) -> Vec<tokio::task::JoinHandle<()>> {
     let start = |writer: u64| {
         let dsn = pipeline.database.dsn().to_owned();
         tokio::spawn(async move {
             let client = testkit::postgres::connect(&dsn).await.unwrap();
-            let mut random = writer;
+            let (mut random, mut moved) = (writer, 0_i64);
             // As fast as capture can be sure to follow, in a build for tests.
             let mut pace = tokio::time::interval(Duration::from_millis(2));
             loop {
@@ -112,19 +117,18 @@ fn load(pipeline: &Pipeline, writers: u64) -> Vec<tokio::task::JoinHandle<()>> {
                     .wrapping_mul(6_364_136_223_846_793_005)
                     .wrapping_add(1);
                 let id = i64::try_from((random >> 33) % 21_000).unwrap();
-                let sql = match (random >> 20) % 8 {
-                    0 => "delete from t where id = $1",
-                    1 => "insert into t values ($1, 1, repeat('y', 2500)) on conflict do nothing",
-                    2 => {
-                        // To where nobody has read yet, and to where nobody reads again.
-                        "update t set id = (id + 30000 + (random() * 1e9)::int)
-                           * (case when random() < 0.5 then -1 else 1 end) where id = $1"
-                    }
-                    3 => "update t set body = repeat('z', 2200) where id = $1",
-                    _ => "update t set n = n + 1 where id = $1",
+                let (sql, id) = match (random >> 20) % 8 {
+                    0 => ("delete from t where id = $1", id),
+                    1 => (INSERT, id),
+                    // One that moved moves again, too.
+                    2 if random >> 63 == 1 => (MOVE, moved),
+                    2 => (MOVE, id),
+                    3 => ("update t set body = repeat('z', 2200) where id = $1", id),
+                    _ => ("update t set n = n + 1 where id = $1", id),
                 };
                 // A conflict of two writers' keys is no matter.
-                let _ = client.execute(sql, &[&id]).await;
+                let rows = client.query(sql, &[&id]).await.unwrap_or_default();
+                moved = rows.first().map_or(moved, |row| row.get(0));
             }
         })
     };

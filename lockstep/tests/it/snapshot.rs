@@ -28,7 +28,11 @@ async fn write(dsn: String, mut random: u64) {
         let sql = match (random >> 20) % 8 {
             0 => "delete from t where id = $1",
             1 => "insert into t values ($1, 1, repeat('y', 2500)) on conflict do nothing",
-            2 => "update t set id = id + 20000 + (random() * 1e9)::int where id = $1",
+            2 => {
+                // To where nobody has read yet, and to where nobody reads again.
+                "update t set id = (id + 20000 + (random() * 1e9)::int)
+                   * (case when random() < 0.5 then -1 else 1 end) where id = $1"
+            }
             3 => "update t set body = repeat('z', 2200) where id = $1",
             4 => {
                 "with w as (insert into other (n) values (1)) update t set n = n + 1 where id = $1"
