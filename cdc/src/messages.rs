@@ -12,7 +12,6 @@ use change::topic::{key_subject, value_subject};
 use crate::capture::Capture;
 use crate::config::Config;
 use crate::error::Error;
-use crate::kafka::{Kafka, TopicSpec};
 use crate::registry::Registry;
 use crate::transaction::{Collection, Novelty};
 use crate::wire::PgTimestamp;
@@ -27,16 +26,9 @@ pub(crate) struct Messages {
 
 impl Messages {
     /// # Errors
-    /// When Kafka or the registry is away or refuses.
-    pub(crate) async fn open(
-        config: &Config,
-        kafka: &Kafka,
-        registry: &Registry,
-    ) -> Result<Self, Error> {
+    /// When the registry is away or refuses.
+    pub(crate) async fn open(config: &Config, registry: &Registry) -> Result<Self, Error> {
         let topic = config.prefix.messages();
-        kafka
-            .ensure_topics(&[TopicSpec::in_order(&topic, config)])
-            .await?;
         let (key, value) = (message_key_schema(), message_schema());
         Ok(Self {
             key: registry.register(&key_subject(&topic), &key).await?,

@@ -18,7 +18,6 @@ use crate::catalog;
 use crate::config::Config;
 use crate::encode::Record;
 use crate::error::Error;
-use crate::kafka::{Kafka, TopicSpec};
 use crate::registry::Registry;
 use crate::resnapshot::{self, Strays};
 use crate::tables::Learned;
@@ -51,16 +50,9 @@ enum Meaning {
 
 impl SchemaChanges {
     /// # Errors
-    /// When Kafka or the registry is away or refuses.
-    pub(crate) async fn open(
-        config: &Config,
-        kafka: &Kafka,
-        registry: &Registry,
-    ) -> Result<Self, Error> {
+    /// When the registry is away or refuses.
+    pub(crate) async fn open(config: &Config, registry: &Registry) -> Result<Self, Error> {
         let topic = config.prefix.schema_changes();
-        kafka
-            .ensure_topics(&[TopicSpec::in_order(&topic, config)])
-            .await?;
         Ok(Self {
             key: registry.register(&key_subject(&topic), KEY_SCHEMA).await?,
             value: registry.register(&value_subject(&topic), SCHEMA).await?,

@@ -48,19 +48,23 @@ impl Ground {
         } = context;
         let kafka = Arc::new(Kafka::new(config, &monitor.health)?);
         let topic = config.prefix.commits();
-        // Apply writes to the second one. All topics are made here, with the same settings.
+        let schema_changes = config.prefix.schema_changes();
+        let messages = config.prefix.messages();
         let dead_letters = config.prefix.dead_letters();
+        // Apply writes to the last one. All topics are made here, with the same settings.
         let dead_letters = TopicSpec {
             partitions: config.partitions,
             ..TopicSpec::in_order(&dead_letters, config)
         };
-        let specs = [TopicSpec::in_order(&topic, config), dead_letters];
+        let in_order = [&topic, &schema_changes, &messages];
+        let in_order = in_order.map(|name| TopicSpec::in_order(name, config));
+        let specs: Vec<_> = in_order.into_iter().chain([dead_letters]).collect();
         kafka.ensure_topics(&specs).await?;
         monitor.health.set(kafka::DEPENDENCY, Ok(()));
         let registry = Registry::new(&config.registry)?;
         let schema = registry.register(&value_subject(&topic), SCHEMA).await?;
-        let schema_changes = SchemaChanges::open(config, &kafka, &registry).await?;
-        let messages = Messages::open(config, &kafka, &registry).await?;
+        let schema_changes = SchemaChanges::open(config, &registry).await?;
+        let messages = Messages::open(config, &registry).await?;
         let parts = registry.register(PART_SUBJECT, &part_schema()).await?;
         monitor.health.set(REGISTRY, Ok(()));
         let client = connect(&config.source, "lockstep cdc").await?;

@@ -43,3 +43,8 @@ mod reading;
 
 mod worker;
 pub(crate) use worker::{Worker, WorkerTask};
+
+/// Keys and values that are kept in mind: of what changed in a window, and of what is owed.
+const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What an entry takes beside its bytes, about.
+const ENTRY_BYTES: usize = 64;

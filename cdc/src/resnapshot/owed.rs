@@ -10,13 +10,9 @@ use std::collections::HashSet;
 use change::envelope::Op;
 
 use super::watermark::Doubt;
+use super::{ENTRY_BYTES, KEPT_BYTES_MAX};
 use crate::encode::Step;
 use crate::wire::{Column, Oid};
-
-/// Keys that are kept in mind for one table.
-const BYTES_MAX: usize = 16 * 1024 * 1024;
-/// What an entry takes beside its bytes, about.
-const ENTRY_BYTES: usize = 64;
 
 /// What is owed of the table that is read.
 #[derive(Debug)]
@@ -72,7 +68,7 @@ impl Owed {
         if keys.insert(to.to_vec()) {
             self.bytes += to.len() + ENTRY_BYTES;
         }
-        if self.bytes > BYTES_MAX {
+        if self.bytes > KEPT_BYTES_MAX {
             self.keys = None;
         }
     }

@@ -6,14 +6,10 @@ use change::envelope::Op;
 
 use super::chunk::{Chunk, Repeat};
 use super::watermark::Token;
+use super::{ENTRY_BYTES, KEPT_BYTES_MAX};
 use crate::control::Hidden;
 use crate::encode::Step;
 use crate::wire::{Column, Oid, Xid};
-
-/// Keys and values that are kept in mind for one chunk.
-const BYTES_MAX: usize = 16 * 1024 * 1024;
-/// What an entry takes beside its bytes, about.
-const ENTRY_BYTES: usize = 64;
 
 /// The window between the watermarks, and what changed in it.
 #[derive(Debug)]
@@ -91,7 +87,7 @@ impl Window {
                 self.touched.insert(key.to_vec(), news);
             }
         }
-        if self.bytes > BYTES_MAX {
+        if self.bytes > KEPT_BYTES_MAX {
             self.spoil(Repeat::Crowded);
         }
     }
