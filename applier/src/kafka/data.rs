@@ -1,6 +1,6 @@
 //! Reading data partitions in the order in which the merge asks for them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use change::commit::PartitionRange;
@@ -11,6 +11,7 @@ use service::Health;
 use tokio::time::timeout;
 use tracing::warn;
 
+use super::prefetch::{Fetched, Flow, Prefetch};
 use super::probe::{Finding, probe};
 use super::{Consumer, Context, Trouble, Watermarking, check_reach};
 use crate::config::Config;
@@ -20,17 +21,14 @@ use crate::metrics::{KAFKA, Metrics};
 /// All data partitions that commits records have named so far.
 ///
 /// One queue of the client feeds all partitions, and they differ in speed: what comes before its
-/// turn waits here. When that is more than the limit, the partitions that have something waiting
-/// are paused, all but the one that is asked for. So what is held does not grow with the number of
-/// partitions, and the one that everything waits for is never held up.
+/// turn waits in a [`Prefetch`], which says which of them are paused. The one that everything waits
+/// for never is.
 pub(crate) struct DataConsumer {
     config: Config,
     consumer: Consumer,
     lanes: Vec<Lane>,
     by_topic: HashMap<String, HashMap<i32, usize>>,
-    waiting_bytes: usize,
-    limit_bytes: usize,
-    any_paused: bool,
+    prefetch: Prefetch,
     metrics: Metrics,
     health: Health,
 }
@@ -44,24 +42,12 @@ struct Lane {
     partition: i32,
     /// One past the last record given out.
     read: i64,
-    waiting: VecDeque<Fetched>,
-    paused: bool,
-}
-
-/// A record as it was fetched.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Fetched {
-    pub(crate) offset: i64,
-    /// `None` for a tombstone.
-    pub(crate) value: Option<Box<[u8]>>,
 }
 
 /// When nothing comes for so long although it is covered, the brokers are asked why.
 const STALL_LIMIT: Duration = Duration::from_secs(5);
 /// librdkafka takes no less than its `message.max.bytes`.
 const FETCH_BYTES_MIN: u64 = 1 << 20;
-/// What a record costs beyond its bytes.
-const RECORD_OVERHEAD: usize = 64;
 
 impl DataConsumer {
     pub(crate) fn new(config: &Config, metrics: &Metrics, health: &Health) -> Result<Self, Error> {
@@ -87,9 +73,7 @@ impl DataConsumer {
             consumer: Consumer::new(config, &options, context)?,
             lanes: Vec::new(),
             by_topic: HashMap::new(),
-            waiting_bytes: 0,
-            limit_bytes: usize::try_from(kilobytes * 512).unwrap_or(usize::MAX),
-            any_paused: false,
+            prefetch: Prefetch::new(usize::try_from(kilobytes * 512).unwrap_or(usize::MAX)),
             metrics: metrics.clone(),
             health: health.clone(),
         })
@@ -143,9 +127,8 @@ impl DataConsumer {
             topic: range.topic.clone(),
             partition: range.partition,
             read: range.first_offset,
-            waiting: VecDeque::new(),
-            paused: false,
         });
+        self.prefetch.add_lane();
         self.by_topic
             .entry(range.topic.clone())
             .or_default()
@@ -163,12 +146,16 @@ impl DataConsumer {
         range: &PartitionRange,
     ) -> Result<Fetched, Error> {
         loop {
-            if let Some(fetched) = self.lanes[at].waiting.pop_front() {
-                self.waiting_bytes -= fetched.bytes();
+            if let Some((fetched, flow)) = self.prefetch.take(at) {
+                self.set(at, flow)?;
                 self.lanes[at].read = fetched.offset + 1;
                 return Ok(fetched);
             }
-            self.resume(at)?;
+            let flow = self.prefetch.want(at);
+            self.set(at, flow)?;
+            self.metrics
+                .prefetched_bytes
+                .set(i64::try_from(self.prefetch.bytes()).unwrap_or(i64::MAX));
             match timeout(STALL_LIMIT, self.receive(at)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(Trouble::Passing(text))) => {
@@ -194,46 +181,24 @@ impl DataConsumer {
         };
         drop(message);
         let lane = lane.expect("only assigned partitions are fetched");
-        self.waiting_bytes += fetched.bytes();
-        self.lanes[lane].waiting.push_back(fetched);
-        if self.waiting_bytes > self.limit_bytes && lane != wanted {
-            self.pause_all_but(wanted)
-                .map_err(|error| Trouble::Broken(error.to_string()))?;
-        }
-        Ok(())
+        let flow = self.prefetch.put(lane, fetched, wanted);
+        self.set(lane, flow)
+            .map_err(|error| Trouble::Broken(service::chain(&error)))
     }
 
-    fn pause_all_but(&mut self, wanted: usize) -> Result<(), rdkafka::error::KafkaError> {
-        let mut partitions = TopicPartitionList::new();
-        for (at, lane) in self.lanes.iter_mut().enumerate() {
-            if at != wanted && !lane.paused && !lane.waiting.is_empty() {
-                lane.paused = true;
-                partitions.add_partition(&lane.topic, lane.partition);
-            }
+    fn set(&self, lane: usize, flow: Flow) -> Result<(), Error> {
+        let partitions = || {
+            let mut partitions = TopicPartitionList::with_capacity(1);
+            let lane = &self.lanes[lane];
+            partitions.add_partition(&lane.topic, lane.partition);
+            partitions
+        };
+        match flow {
+            Flow::AsItIs => Ok(()),
+            Flow::Pause => self.consumer.pause(&partitions()),
+            Flow::Resume => self.consumer.resume(&partitions()),
         }
-        self.any_paused = true;
-        self.consumer.pause(&partitions)
-    }
-
-    /// Lets `wanted` flow again, and all others too once there is room for them.
-    fn resume(&mut self, wanted: usize) -> Result<(), Error> {
-        let bytes = i64::try_from(self.waiting_bytes).unwrap_or(i64::MAX);
-        self.metrics.prefetched_bytes.set(bytes);
-        let all = self.any_paused && self.waiting_bytes < self.limit_bytes / 2;
-        if !all && !self.lanes[wanted].paused {
-            return Ok(());
-        }
-        let mut partitions = TopicPartitionList::new();
-        for (at, lane) in self.lanes.iter_mut().enumerate() {
-            if lane.paused && (all || at == wanted) {
-                lane.paused = false;
-                partitions.add_partition(&lane.topic, lane.partition);
-            }
-        }
-        self.any_paused &= !all;
-        self.consumer
-            .resume(&partitions)
-            .map_err(|error| self.consumer.failure("resume partitions", &error))
+        .map_err(|error| self.consumer.failure("pause or resume a partition", &error))
     }
 
     /// Finds out why a covered record does not come. `Ok` when waiting on is right.
@@ -269,11 +234,5 @@ impl DataConsumer {
             ))),
             Finding::NoAnswer => Ok(()),
         }
-    }
-}
-
-impl Fetched {
-    fn bytes(&self) -> usize {
-        self.value.as_ref().map_or(0, |value| value.len()) + RECORD_OVERHEAD
     }
 }

@@ -6,11 +6,13 @@
 mod commits;
 mod data;
 mod letters;
+mod prefetch;
 mod probe;
 
 pub(crate) use commits::CommitsConsumer;
-pub(crate) use data::{DataConsumer, Fetched, LaneId};
+pub(crate) use data::{DataConsumer, LaneId};
 pub(crate) use letters::{Letters, Original, Outgoing};
+pub(crate) use prefetch::Fetched;
 
 use std::ops::Deref;
 use std::sync::Arc;
