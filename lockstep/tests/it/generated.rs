@@ -1,7 +1,7 @@
 //! Columns that the source generates, published or not.
 
 use testkit::kafka;
-use testkit::postgres::{Server, database};
+use testkit::postgres::{Connection, Server, database};
 use testkit::wait;
 
 use crate::pipeline::Pipeline;
@@ -9,10 +9,15 @@ use crate::schema_changes::same;
 
 /// What versions have: publications with generated columns and virtual ones since 18, another expression
 /// since 17.
-struct Version(i32);
+pub(crate) struct Version(i32);
 
 impl Version {
-    fn since(&self, major: i32, sql: &'static str) -> &'static str {
+    pub(crate) async fn of(client: &Connection) -> Self {
+        let version = "select current_setting('server_version_num')::int";
+        Self(client.query_one(version, &[]).await.unwrap().get(0))
+    }
+
+    pub(crate) fn since(&self, major: i32, sql: &'static str) -> &'static str {
         match self.0 >= major * 10_000 {
             true => sql,
             false => "",
@@ -41,8 +46,7 @@ async fn the_target_generates_what_the_source_does() {
     let server = Server::start(&[]).await;
     let pipeline = Pipeline::between(server.database().await, database().await).await;
     let source = pipeline.source.client().await;
-    let version = "select current_setting('server_version_num')::int";
-    let version = Version(source.query_one(version, &[]).await.unwrap().get(0));
+    let version = Version::of(&source).await;
     let made = format!(
         "create table sums (id int primary key, n int, twice bigint generated always as (n * 2) stored,
              note text, shout text generated always as (upper(note)) stored, last int default 7 {});
@@ -102,8 +106,7 @@ async fn the_target_generates_what_the_source_does() {
 async fn a_column_that_only_the_source_generates_is_named() {
     let pipeline = Pipeline::new().await;
     let source = pipeline.source.client().await;
-    let version = "select current_setting('server_version_num')::int";
-    let version = Version(source.query_one(version, &[]).await.unwrap().get(0));
+    let version = Version::of(&source).await;
     let made = format!(
         "create table sums (id int primary key, n int, twice int generated always as (n * 2) stored);
          create publication \"{}\" for all tables {}",
@@ -134,4 +137,52 @@ async fn a_column_that_only_the_source_generates_is_named() {
         })
         .await;
     }
+}
+
+/// What Postgres 18 does to the source's own clients is told before a publication is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_that_the_source_would_refuse_are_named() {
+    let pipeline = Pipeline::new().await;
+    let source = pipeline.source.client().await;
+    let version = Version::of(&source).await;
+    let made = format!(
+        "create table whole (n int, twice int generated always as (n * 2) stored);
+         create table keyed (id int primary key, n int generated always as (id * 2) stored);
+         create table hidden (n int {});
+         alter table whole replica identity full;
+         alter table hidden replica identity full",
+        version.since(18, ", half int generated always as (n / 2) virtual"),
+    );
+    source.batch_execute(&made).await.expect("make tables");
+    let refused = async || {
+        let check = pipeline.run(&["check"]).await;
+        let lines = check.stdout.lines();
+        let lines = lines.filter(|line| line.contains("updates and deletes are refused"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let name = pipeline.name();
+    let is_refused = async |table: &str| {
+        let update = format!("update {table} set n = 1");
+        source.batch_execute(&update).await.is_err()
+    };
+    let at_first = refused().await;
+    let publish = format!("create publication \"{name}\" for all tables");
+    source.batch_execute(&publish).await.expect("publish");
+    let by_source = [is_refused("whole").await, is_refused("hidden").await];
+    assert_eq!(refused().await, at_first);
+    if version.0 < 180_000 {
+        assert_eq!((at_first, by_source), (Vec::new(), [false, false]));
+        return;
+    }
+    assert_eq!(
+        (at_first.len(), by_source),
+        (2, [true, true]),
+        "{at_first:?}"
+    );
+    let publish = format!("alter publication \"{name}\" set (publish_generated_columns = stored)");
+    source.batch_execute(&publish).await.expect("publish");
+    let then = refused().await;
+    assert_eq!(then.len(), 1, "{then:?}");
+    assert!(then[0].contains("public.hidden"), "{then:?}");
+    assert!(!is_refused("whole").await && is_refused("hidden").await);
 }

@@ -5,6 +5,7 @@ mod finding;
 mod kafka;
 mod left_out;
 mod locks;
+mod refused;
 mod registry;
 mod source;
 mod target;

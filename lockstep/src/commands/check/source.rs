@@ -7,6 +7,7 @@ use tokio_postgres::{Client, Row};
 use super::finding::Finding;
 use super::left_out;
 use super::locks::{self, PerTable};
+use super::refused;
 use operate::catalog::{self, Identity, PublishedTable};
 use operate::endpoints::Names;
 
@@ -38,6 +39,7 @@ pub(super) async fn examine(
     let tables = catalog::published(client, &names.publication).await?;
     findings.push(locks::examine("source", client, tables.len(), PerTable::Read).await?);
     findings.extend(tables.iter().map(table));
+    findings.extend(refused::examine(client, &names.publication, &tables).await?);
     findings.extend(left_out::examine(client, &names.publication, &tables).await?);
     findings.push(sequences(client, &names.publication, &server).await?);
     if tables.is_empty() {
