@@ -30,8 +30,10 @@ fn serve(cli: Cli) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let outcome = runtime.block_on(commands::run(cli.command));
+    // On the threads that wait for sockets: woken up elsewhere, each message would cost two switches.
+    let running = runtime.spawn(commands::run(cli.command));
+    let outcome = runtime.block_on(running);
     // What is left are threads of clients whose servers do not answer; nobody waits for them.
     runtime.shutdown_background();
-    outcome
+    outcome?
 }

@@ -114,7 +114,7 @@ impl Kafka {
             .set("acks", "all")
             // Kafka's own default partitioner, so that other producers agree on a key's partition.
             .set("partitioner", "murmur2")
-            .set("linger.ms", "0")
+            .set("linger.ms", "1")
             .set("compression.type", "lz4")
             .set("message.max.bytes", RECORD_BYTES_MAX.to_string())
             .set(

@@ -1,9 +1,13 @@
 use std::io;
+use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 use postgres_protocol::message::backend::{Header, Message};
 use service::postgres::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::sleep_until;
+
+use super::density::Density;
 
 /// A stream of protocol messages. Both directions are buffered, so that a dropped future loses
 /// neither half a message that came nor the rest of one that is on its way.
@@ -11,6 +15,7 @@ pub(super) struct Connection {
     stream: Stream,
     incoming: BytesMut,
     outgoing: BytesMut,
+    density: Density,
 }
 
 /// A message from the server.
@@ -37,6 +42,7 @@ impl Connection {
             stream,
             incoming: BytesMut::new(),
             outgoing: BytesMut::new(),
+            density: Density::new(Instant::now()),
         }
     }
 
@@ -67,9 +73,15 @@ impl Connection {
             if let Some(frame) = self.parse()? {
                 return Ok(frame);
             }
-            if self.stream.read_buf(&mut self.incoming).await? == 0 {
+            if let Some(read_at) = self.density.read_at() {
+                sleep_until(read_at.into()).await;
+            }
+            let read = self.stream.read_buf(&mut self.incoming).await?;
+            if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
+            let is_full = self.incoming.len() == self.incoming.capacity();
+            self.density.came(read, is_full, Instant::now());
         }
     }
 

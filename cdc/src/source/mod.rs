@@ -27,6 +27,8 @@ mod command;
 mod stream;
 pub use stream::{Event, ReplicationStream, XLogMessage};
 
+mod density;
+
 mod connection;
 
 mod refusal;

@@ -14,7 +14,8 @@ pub(crate) struct Version(i32);
 impl Version {
     pub(crate) async fn of(client: &Connection) -> Self {
         let version = "select current_setting('server_version_num')::int";
-        Self(client.query_one(version, &[]).await.unwrap().get(0))
+        let row = client.query_one(version, &[]).await;
+        Self(row.expect("ask for the version").get(0))
     }
 
     pub(crate) fn since(&self, major: i32, sql: &'static str) -> &'static str {

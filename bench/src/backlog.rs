@@ -1,0 +1,139 @@
+//! A source with tables, and then with a backlog that every contender brings to a target.
+
+use anyhow::Context;
+use testkit::postgres::Connection;
+
+use crate::servers::Servers;
+use crate::workload::Workload;
+
+/// The database, the publication and the slots whose copies start before the backlog.
+pub(crate) struct Backlog {
+    pub(crate) database: String,
+    pub(crate) source: Connection,
+    workload: Workload,
+    percent: u32,
+}
+
+/// Where the backlog ends: a contender is done when it is past `last`, and has the log to `end`.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    pub(crate) last: String,
+    pub(crate) end: String,
+}
+
+pub(crate) const PUBLICATION: &str = "bench";
+/// Never advanced: it keeps the log from before the backlog on.
+const SLOT: &str = "bench_base";
+
+impl Backlog {
+    /// Makes the tables, with what is in them before the backlog.
+    pub(crate) async fn tables(
+        servers: &Servers,
+        workload: Workload,
+        percent: u32,
+    ) -> anyhow::Result<Self> {
+        let database = format!("bench_{}", workload.name());
+        let admin = servers.at_source("postgres").await?;
+        admin
+            .batch_execute(&format!("create database {database}"))
+            .await
+            .context("create a database")?;
+        let source = servers.at_source(&database).await?;
+        for sql in [
+            workload.tables(percent),
+            "create table marker (id int primary key); vacuum analyze".to_owned(),
+            format!("create publication {PUBLICATION} for tables in schema public"),
+            format!("select pg_create_logical_replication_slot('{SLOT}', 'pgoutput')"),
+        ] {
+            for statement in statements(&sql) {
+                source.batch_execute(statement).await.context("prepare")?;
+            }
+        }
+        Ok(Self {
+            database,
+            source,
+            workload,
+            percent,
+        })
+    }
+
+    /// Writes the backlog.
+    pub(crate) async fn write(&self) -> anyhow::Result<End> {
+        for statement in statements(&self.workload.backlog(self.percent)) {
+            self.source
+                .batch_execute(statement)
+                .await
+                .context("write the backlog")?;
+        }
+        let lsn = "select pg_current_wal_insert_lsn()::text";
+        let last = self.source.query_one(lsn, &[]).await?.get(0);
+        let marker = "set synchronous_commit = on; insert into marker values (1)";
+        self.source.batch_execute(marker).await?;
+        let end = self.source.query_one(lsn, &[]).await?.get(0);
+        Ok(End { last, end })
+    }
+
+    /// A slot of its own for a contender, which starts before the backlog.
+    pub(crate) async fn slot(&self, name: &str) -> anyhow::Result<()> {
+        let copy = "select pg_copy_logical_replication_slot($1::text::name, $2::text::name)";
+        self.source.execute(copy, &[&SLOT, &name]).await?;
+        Ok(())
+    }
+
+    /// Makes the tables on a new database of the target, with what is in them before the backlog.
+    pub(crate) async fn target(&self, servers: &Servers, name: &str) -> anyhow::Result<Connection> {
+        let target = self.empty_target(servers, name).await?;
+        for statement in statements(&self.workload.tables(self.percent)) {
+            target.batch_execute(statement).await?;
+        }
+        target
+            .batch_execute("create table marker (id int primary key)")
+            .await?;
+        target.batch_execute("vacuum analyze").await?;
+        Ok(target)
+    }
+
+    pub(crate) async fn empty_target(
+        &self,
+        servers: &Servers,
+        name: &str,
+    ) -> anyhow::Result<Connection> {
+        let admin = servers.at_target("postgres").await?;
+        admin
+            .batch_execute(&format!("create database {name}"))
+            .await
+            .context("create a database")?;
+        servers.at_target(name).await
+    }
+
+    /// Drops everything, on the target too.
+    pub(crate) async fn end(self, servers: &Servers) -> anyhow::Result<()> {
+        let admin = servers.at_target("postgres").await?;
+        let names = "select datname::text from pg_database where starts_with(datname, $1)";
+        for row in admin
+            .query(names, &[&format!("{}_", self.database)])
+            .await?
+        {
+            let drop = format!("drop database {} with (force)", row.get::<_, &str>(0));
+            admin.batch_execute(&drop).await?;
+        }
+        let admin = servers.at_source("postgres").await?;
+        let slots = "select pg_drop_replication_slot(slot_name) from pg_replication_slots \
+                     where database = $1";
+        admin.execute(slots, &[&self.database]).await?;
+        drop(self.source);
+        let drop = format!("drop database {} with (force)", self.database);
+        admin.batch_execute(&drop).await?;
+        servers.settle().await
+    }
+}
+
+/// Statements that may not share a transaction; bodies are quoted with `$$` and hold their own `;`.
+fn statements(sql: &str) -> impl Iterator<Item = &str> {
+    let (before, body) = sql.split_at(sql.find("do $$").unwrap_or(sql.len()));
+    before
+        .split(';')
+        .chain([body])
+        .map(str::trim)
+        .filter(|it| !it.is_empty())
+}
