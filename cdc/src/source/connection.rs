@@ -2,6 +2,7 @@ use std::io;
 use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
+use futures_util::FutureExt;
 use postgres_protocol::message::backend::{Header, Message};
 use service::postgres::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -73,15 +74,20 @@ impl Connection {
             if let Some(frame) = self.parse()? {
                 return Ok(frame);
             }
-            if let Some(read_at) = self.density.read_at() {
-                sleep_until(read_at.into()).await;
-            }
-            let read = self.stream.read_buf(&mut self.incoming).await?;
+            let ready = self.stream.read_buf(&mut self.incoming).now_or_never();
+            let read = match ready {
+                Some(read) => read?,
+                None => {
+                    if let Some(read_at) = self.density.read_at() {
+                        sleep_until(read_at.into()).await;
+                    }
+                    self.stream.read_buf(&mut self.incoming).await?
+                }
+            };
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            let is_full = self.incoming.len() == self.incoming.capacity();
-            self.density.came(read, is_full, Instant::now());
+            self.density.came(read, Instant::now());
         }
     }
 

@@ -15,8 +15,8 @@ pub(super) struct Density {
     bytes: usize,
     since: Instant,
     is_dense: bool,
-    /// When something came last, if nothing was left behind it.
-    drained_at: Option<Instant>,
+    /// When something came last.
+    came_at: Instant,
 }
 
 /// Over which the stream is judged.
@@ -32,14 +32,14 @@ impl Density {
             bytes: 0,
             since: now,
             is_dense: false,
-            drained_at: None,
+            came_at: now,
         }
     }
 
-    /// Takes note of a read of `bytes`, after which `more` may be there or not.
-    pub(super) fn came(&mut self, bytes: usize, more: bool, now: Instant) {
+    /// Takes note of a read of `bytes`.
+    pub(super) fn came(&mut self, bytes: usize, now: Instant) {
         self.bytes += bytes;
-        self.drained_at = (!more).then_some(now);
+        self.came_at = now;
         if now.duration_since(self.since) >= WINDOW {
             self.is_dense = self.bytes >= DENSE_BYTES;
             self.bytes = 0;
@@ -47,10 +47,9 @@ impl Density {
         }
     }
 
-    /// Before which not to read on.
+    /// When to read on, if nothing is there now.
     pub(super) fn read_at(&self) -> Option<Instant> {
-        let drained_at = self.drained_at.filter(|_| self.is_dense)?;
-        Some(drained_at + MOMENT)
+        self.is_dense.then(|| self.came_at + MOMENT)
     }
 }
 
@@ -66,7 +65,7 @@ mod tests {
         let mut now = begun;
         for _ in 0..100_000 / micros {
             now += Duration::from_micros(micros);
-            density.came(bytes, false, now);
+            density.came(bytes, now);
         }
         let expected = is_dense.then(|| now + MOMENT);
         assert_eq!(
@@ -86,16 +85,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_is_read_and_silence_ends_it() {
+    fn silence_ends_it() {
         let begun = Instant::now();
         let mut density = Density::new(begun);
-        density.came(1 << 20, false, begun + WINDOW);
+        density.came(1 << 20, begun + WINDOW);
         assert!(density.read_at().is_some());
-        density.came(1 << 16, true, begun + WINDOW);
-        assert_eq!(density.read_at(), None);
-        density.came(100, false, begun + WINDOW * 100);
-        assert!(density.read_at().is_some());
-        density.came(100, false, begun + WINDOW * 101);
+        density.came(100, begun + WINDOW * 100);
+        density.came(100, begun + WINDOW * 101);
         assert_eq!(density.read_at(), None);
     }
 }
