@@ -49,9 +49,19 @@ impl Process {
 
     /// SIGTERM, then waits for the program to end.
     pub async fn terminate(&mut self) -> ExitStatus {
+        self.signal("-TERM");
+        self.exit().await
+    }
+
+    /// SIGSTOP: the program stands still where it is, with its connections open, until it is killed.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         let told = Command::new("kill")
-            .args(["-TERM", &pid])
+            .args([signal, &pid])
             .status()
             .expect("run kill");
         assert!(
@@ -59,7 +69,6 @@ impl Process {
             "{} has ended before it was told to",
             self.launch.name
         );
-        self.exit().await
     }
 
     /// Waits for the program to end.

@@ -289,6 +289,7 @@ async fn killed_and_cancelled_replays_go_on_where_they_were() {
     assert!(again.stderr.contains("replay 2 is cancelled"), "{again:?}");
     let mut replay = pipeline.start(&["replay", "--resume=2"]);
     merging(&target, 2).await;
+    replay.freeze();
     let busy = pipeline
         .run(&["replay", "--from-lsn=earliest", "--dry-run"])
         .await;

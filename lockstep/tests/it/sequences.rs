@@ -159,6 +159,13 @@ async fn a_truncation_that_restarts_a_sequence_keeps_nothing_from_flowing() {
     let again = "insert into serial (v) values ('first again'); commit";
     other.batch_execute(again).await.expect("write and commit");
     equal(&["public.serial"]).await;
+    // Capture asks again a second after it found one locked.
+    wait::until("what was not told is told", async || {
+        let moved = "select is_called from identity_id_seq";
+        let moved = target.query_one(moved, &[]).await.expect("look");
+        moved.get::<_, bool>(0).then_some(()).ok_or("not yet")
+    })
+    .await;
     pipeline.run(&["verify"]).await.well();
     let next = target.query_one("select nextval('serial_id_seq')", &[]);
     assert_eq!(next.await.expect("a number").get::<_, i64>(0), 11);
