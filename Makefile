@@ -12,7 +12,7 @@ VERSIONED := changes:: columns:: control:: differences:: every_type:: filters:: 
 # What is random in its order as well, and long: of `make prove`.
 NOT_LONG := --skip storm::
 
-.PHONY: help check fmt test test-kafka test-postgres prove bench bench-quick bench-rest demo screenshots up down logs health
+.PHONY: help check fmt test test-kafka test-postgres prove bench bench-quick bench-build bench-rest demo screenshots up down logs health
 .DEFAULT_GOAL := help
 
 help: ## list the recipes
@@ -56,15 +56,15 @@ prove: ## the promises at full length: a minute of pgbench under kill -9, ten of
 	tools/install-needs test
 	tools/prove
 
-bench: ## replication beside Postgres' own, over all backlogs: a table, JSON and a picture in bench/results
-	tools/install-needs bench
-	cargo build $(CARGO_FLAGS) --release -p lockstep -p local -p bench --bins
+bench: bench-build ## replication beside Postgres' own, over all backlogs: a table, JSON and a picture in bench/results
 	$(TARGET)/release/bench
 
-bench-quick: ## as bench, but for three backlogs only, in less than five minutes
+bench-quick: bench-build ## as bench, but for three backlogs only, in less than five minutes
+	$(TARGET)/release/bench --workloads insert,update,small --pairs 3 --results $(TARGET)/bench-quick
+
+bench-build:
 	tools/install-needs bench
 	cargo build $(CARGO_FLAGS) --release -p lockstep -p local -p bench --bins
-	$(TARGET)/release/bench --workloads insert,update,small --pairs 3 --results $(TARGET)/bench-quick
 
 bench-rest: ## how fast REST and GraphQL answer, beside the same statements by pgbench
 	tools/install-needs bench

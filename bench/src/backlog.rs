@@ -34,27 +34,33 @@ impl Backlog {
     ) -> anyhow::Result<Self> {
         let database = format!("bench_{}", workload.name());
         let admin = servers.at_source("postgres").await?;
-        admin
-            .batch_execute(&format!("create database {database}"))
-            .await
-            .context("create a database")?;
-        let source = servers.at_source(&database).await?;
+        create_database(&admin, &database).await?;
+        let backlog = Self {
+            source: servers.at_source(&database).await?,
+            database,
+            workload,
+            percent,
+        };
+        backlog.make_tables(&backlog.source).await?;
         for sql in [
-            workload.tables(percent),
-            "create table marker (id int primary key); vacuum analyze".to_owned(),
             format!("create publication {PUBLICATION} for tables in schema public"),
             format!("select pg_create_logical_replication_slot('{SLOT}', 'pgoutput')"),
         ] {
-            for statement in statements(&sql) {
-                source.batch_execute(statement).await.context("prepare")?;
-            }
+            let source = &backlog.source;
+            source.batch_execute(&sql).await.context("prepare")?;
         }
-        Ok(Self {
-            database,
-            source,
-            workload,
-            percent,
-        })
+        Ok(backlog)
+    }
+
+    /// With what is in them before the backlog.
+    async fn make_tables(&self, client: &Connection) -> anyhow::Result<()> {
+        let tables = self.workload.tables(self.percent);
+        let marker = "create table marker (id int primary key); vacuum analyze";
+        for statement in statements(&tables).chain(statements(marker)) {
+            let made = client.batch_execute(statement).await;
+            made.context("make the tables")?;
+        }
+        Ok(())
     }
 
     /// Writes the backlog.
@@ -73,23 +79,17 @@ impl Backlog {
         Ok(End { last, end })
     }
 
-    /// A slot of its own for a contender, which starts before the backlog.
+    /// A slot of a contender's own, which starts before the backlog.
     pub(crate) async fn slot(&self, name: &str) -> anyhow::Result<()> {
         let copy = "select pg_copy_logical_replication_slot($1::text::name, $2::text::name)";
         self.source.execute(copy, &[&SLOT, &name]).await?;
         Ok(())
     }
 
-    /// Makes the tables on a new database of the target, with what is in them before the backlog.
+    /// A new database of the target, with what the source had before the backlog.
     pub(crate) async fn target(&self, servers: &Servers, name: &str) -> anyhow::Result<Connection> {
         let target = self.empty_target(servers, name).await?;
-        for statement in statements(&self.workload.tables(self.percent)) {
-            target.batch_execute(statement).await?;
-        }
-        target
-            .batch_execute("create table marker (id int primary key)")
-            .await?;
-        target.batch_execute("vacuum analyze").await?;
+        self.make_tables(&target).await?;
         Ok(target)
     }
 
@@ -99,10 +99,7 @@ impl Backlog {
         name: &str,
     ) -> anyhow::Result<Connection> {
         let admin = servers.at_target("postgres").await?;
-        admin
-            .batch_execute(&format!("create database {name}"))
-            .await
-            .context("create a database")?;
+        create_database(&admin, name).await?;
         servers.at_target(name).await
     }
 
@@ -126,6 +123,13 @@ impl Backlog {
         admin.batch_execute(&drop).await?;
         servers.settle().await
     }
+}
+
+async fn create_database(admin: &Connection, name: &str) -> anyhow::Result<()> {
+    let created = admin
+        .batch_execute(&format!("create database {name}"))
+        .await;
+    created.with_context(|| format!("create database {name}"))
 }
 
 /// Statements that may not share a transaction; bodies are quoted with `$$` and hold their own `;`.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use clap::ValueEnum;
+
 use crate::workload::Workload;
 
 /// How long a prepared backlog takes to the target: the bare decoding of the log (floor), Postgres'
@@ -25,7 +27,7 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn workloads(&self) -> Vec<Workload> {
         match self.workloads.is_empty() {
-            true => Workload::ALL.to_vec(),
+            true => Workload::value_variants().to_vec(),
             false => self.workloads.clone(),
         }
     }

@@ -46,7 +46,7 @@ pub(crate) fn draw(options: &Options, results: &[Results]) -> anyhow::Result<()>
 fn script(results: &[Results]) -> String {
     let mut script = "$rates << END\n".to_owned();
     for results in results {
-        script.push_str(results.workload.name());
+        script.push_str(&results.workload.name());
         for contender in Contender::ALL {
             let spread = seconds(results, contender);
             for seconds in [spread.median, spread.most, spread.least] {

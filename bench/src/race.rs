@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::backlog::Backlog;
-use crate::contender::{Floor, Lockstep, Native, Run};
+use crate::contender::{Lockstep, Run, floor, native};
 use crate::options::Options;
 use crate::servers::Servers;
 use crate::workload::Workload;
@@ -43,12 +43,6 @@ impl Results {
     }
 }
 
-struct Pair {
-    floor: Floor,
-    native: Native,
-    lockstep: Lockstep,
-}
-
 /// # Errors
 /// When a contender fails, or what it brought is not what the source has.
 pub(crate) async fn run(
@@ -58,36 +52,30 @@ pub(crate) async fn run(
 ) -> anyhow::Result<Results> {
     let progress = Progress::new(workload, options.pairs);
     let backlog = Backlog::tables(servers, workload, options.percent).await?;
-    let mut pairs = Vec::new();
+    let mut pipelines = Vec::new();
     for pair in 1..=options.pairs {
-        progress.says(&format!("pair {pair}: makes slots"));
-        pairs.push(Pair {
-            floor: Floor::prepare(&backlog, pair).await?,
-            native: Native::prepare(&backlog, pair).await?,
-            lockstep: Lockstep::prepare(servers, &backlog, pair).await?,
-        });
+        progress.says(&format!("pair {pair}: makes a pipeline"));
+        pipelines.push(Lockstep::prepare(servers, &backlog, pair).await?);
     }
     progress.says("writes the backlog");
     let end = backlog.write().await?;
     let mut runs = Vec::new();
-    for (number, pair) in (1..).zip(pairs) {
+    for (pair, lockstep) in (1..).zip(pipelines) {
         servers.settle().await?;
-        let floor = pair.floor.run(servers, &backlog, &end).await?;
+        let floor = floor::run(servers, &backlog, &end, pair).await?;
         // Each goes first in every second pair, so that neither has the warmer caches.
-        let (native, lockstep) = match number % 2 {
+        let native = async || native::run(servers, &backlog, &end, pair).await;
+        let (native, lockstep) = match pair % 2 {
             0 => {
-                let lockstep = pair.lockstep.run(servers, &end).await?;
-                (pair.native.run(servers, &backlog, &end).await?, lockstep)
+                let lockstep = lockstep.run(servers, &end).await?;
+                (native().await?, lockstep)
             }
-            _ => {
-                let native = pair.native.run(servers, &backlog, &end).await?;
-                (native, pair.lockstep.run(servers, &end).await?)
-            }
+            _ => (native().await?, lockstep.run(servers, &end).await?),
         };
         let of_pair = [floor, native, lockstep];
         let [floor, native, lockstep] = of_pair.each_ref().map(|run| run.seconds);
         progress.says(&format!(
-            "pair {number}: floor {floor:.2} s, native {native:.2} s, lockstep {lockstep:.2} s"
+            "pair {pair}: floor {floor:.2} s, native {native:.2} s, lockstep {lockstep:.2} s"
         ));
         runs.extend(Contender::ALL.into_iter().zip(of_pair));
     }

@@ -40,24 +40,10 @@ fn article(bytes: usize) -> String {
 }
 
 impl Workload {
-    pub(crate) const ALL: [Self; 6] = [
-        Self::Insert,
-        Self::Update,
-        Self::Small,
-        Self::Mixed,
-        Self::Wide,
-        Self::Huge,
-    ];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Insert => "insert",
-            Self::Update => "update",
-            Self::Small => "small",
-            Self::Mixed => "mixed",
-            Self::Wide => "wide",
-            Self::Huge => "huge",
-        }
+    /// As on the command line.
+    pub(crate) fn name(self) -> String {
+        let value = self.to_possible_value().expect("none is skipped");
+        value.get_name().to_owned()
     }
 
     /// Changes of rows in the backlog.

@@ -54,8 +54,8 @@ impl Lockstep {
         pipeline.command("setup").await?;
         let (mut cdc, mut applier) = pipeline.start()?;
         cdc.printed("snapshot is complete").await;
-        let streaming = "select exists (select from pg_tables where schemaname = 'lockstep' and tablename = 'progress')";
-        until(&pipeline.target, streaming, &[]).await?;
+        let has_progress = "select to_regclass('lockstep.progress') is not null";
+        until(&pipeline.target, has_progress, &[]).await?;
         let streaming = "select exists (select from lockstep.progress \
                          where pipeline = $1 and phase = 'streaming')";
         until(&pipeline.target, streaming, &[&pipeline.name]).await?;

@@ -1,12 +1,10 @@
 //! Who brings the backlog to the target.
 
-mod floor;
+pub(crate) mod floor;
 mod lockstep;
-mod native;
+pub(crate) mod native;
 
-pub(crate) use floor::Floor;
 pub(crate) use lockstep::Lockstep;
-pub(crate) use native::Native;
 
 use std::time::Instant;
 

@@ -114,6 +114,7 @@ impl Kafka {
             .set("acks", "all")
             // Kafka's own default partitioner, so that other producers agree on a key's partition.
             .set("partitioner", "murmur2")
+            // Without a wait nearly every record is a request of its own.
             .set("linger.ms", "1")
             .set("compression.type", "lz4")
             .set("message.max.bytes", RECORD_BYTES_MAX.to_string())

@@ -173,9 +173,7 @@ async fn columns_and_tables_of_every_kind_follow_all_changes() {
         "create publication \"{}\" for all tables {}",
         pipeline.name(),
         // Or Postgres itself refuses to delete rows that have one and no key.
-        Version::of(&source)
-            .await
-            .since(18, "with (publish_generated_columns = stored)")
+        Version::of(&source).await.with_generated()
     );
     source.batch_execute(&publish).await.expect("publish");
     insert(&source, 1_000).await;

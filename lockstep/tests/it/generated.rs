@@ -24,6 +24,11 @@ impl Version {
             false => "",
         }
     }
+
+    /// For a publication to have generated columns, where it can.
+    pub(crate) fn with_generated(&self) -> &'static str {
+        self.since(18, "with (publish_generated_columns = stored)")
+    }
 }
 
 const ROWS: &str = "
@@ -58,7 +63,7 @@ async fn the_target_generates_what_the_source_does() {
          create publication \"{}\" for all tables {}",
         version.since(18, ", half int generated always as (n / 2) virtual"),
         pipeline.name(),
-        version.since(18, "with (publish_generated_columns = stored)"),
+        version.with_generated(),
     );
     source.batch_execute(&made).await.expect("make tables");
     let rows = ROWS.replace('$', "1");
@@ -112,7 +117,7 @@ async fn a_column_that_only_the_source_generates_is_named() {
         "create table sums (id int primary key, n int, twice int generated always as (n * 2) stored);
          create publication \"{}\" for all tables {}",
         pipeline.name(),
-        version.since(18, "with (publish_generated_columns = stored)"),
+        version.with_generated(),
     );
     source.batch_execute(&made).await.expect("make a table");
     let target = pipeline.target.client().await;
