@@ -1,14 +1,9 @@
 use std::io;
-use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
-use futures_util::FutureExt;
 use postgres_protocol::message::backend::{Header, Message};
 use service::postgres::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::sleep_until;
-
-use super::density::Density;
 
 /// A stream of protocol messages. Both directions are buffered, so that a dropped future loses
 /// neither half a message that came nor the rest of one that is on its way.
@@ -16,7 +11,6 @@ pub(super) struct Connection {
     stream: Stream,
     incoming: BytesMut,
     outgoing: BytesMut,
-    density: Density,
 }
 
 /// A message from the server.
@@ -43,12 +37,16 @@ impl Connection {
             stream,
             incoming: BytesMut::new(),
             outgoing: BytesMut::new(),
-            density: Density::new(Instant::now()),
         }
     }
 
     pub(super) fn transport(&self) -> &Stream {
         &self.stream
+    }
+
+    /// From now on messages come as a stream.
+    pub(super) fn stream_begins(&mut self) {
+        self.stream.let_gather();
     }
 
     /// Where messages are written to before [`Connection::flush`].
@@ -74,20 +72,10 @@ impl Connection {
             if let Some(frame) = self.parse()? {
                 return Ok(frame);
             }
-            let ready = self.stream.read_buf(&mut self.incoming).now_or_never();
-            let read = match ready {
-                Some(read) => read?,
-                None => {
-                    if let Some(read_at) = self.density.read_at() {
-                        sleep_until(read_at.into()).await;
-                    }
-                    self.stream.read_buf(&mut self.incoming).await?
-                }
-            };
+            let read = self.stream.read_buf(&mut self.incoming).await?;
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            self.density.came(read, Instant::now());
         }
     }
 

@@ -27,8 +27,6 @@ mod command;
 mod stream;
 pub use stream::{Event, ReplicationStream, XLogMessage};
 
-mod density;
-
 mod connection;
 
 mod refusal;

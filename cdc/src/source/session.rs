@@ -136,6 +136,7 @@ impl Session {
                 }
             }
         }
+        self.connection.stream_begins();
         Ok(ReplicationStream::new(
             self,
             slot.clone(),

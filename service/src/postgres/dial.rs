@@ -19,6 +19,7 @@ use tokio_rustls::client::TlsStream;
 use super::binding;
 use super::connect::{ConnectError, ConnectFault};
 use super::dsn::{DEFAULT_PORT, Dsn, SslMode, host_text};
+use super::socket::Socket;
 use super::tls;
 
 /// How long resolving, connecting and negotiating may take, unless `connect_timeout` says.
@@ -33,9 +34,9 @@ const KEEPALIVE_RETRIES: u32 = 3;
 /// A connection to a server, ready for the start-up message.
 #[derive(Debug)]
 pub enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-    Unix(UnixStream),
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
+    Unix(Socket),
 }
 
 /// Connects to the first server of `dsn` that answers and negotiates TLS by its `sslmode`.
@@ -101,10 +102,10 @@ async fn negotiate(dsn: &Dsn, endpoint: &Endpoint) -> Result<Stream, ConnectFaul
         let stream = UnixStream::connect(path)
             .await
             .map_err(ConnectFault::Reach)?;
-        return Ok(Stream::Unix(stream));
+        return Ok(Stream::Unix(stream.into()));
     }
     if dsn.ssl_mode() == SslMode::Disable {
-        return open_tcp(endpoint).await.map(Stream::Plain);
+        return open_plain(endpoint).await;
     }
     match negotiate_tls(dsn, endpoint).await {
         // Not only a server without TLS: also one whose TLS does not work, as in libpq.
@@ -113,7 +114,7 @@ async fn negotiate(dsn: &Dsn, endpoint: &Endpoint) -> Result<Stream, ConnectFaul
                 host = endpoint.host, port = endpoint.port, %error,
                 "TLS handshake failed, going on without TLS as sslmode=prefer allows"
             );
-            open_tcp(endpoint).await.map(Stream::Plain)
+            open_plain(endpoint).await
         }
         outcome => outcome,
     }
@@ -131,7 +132,7 @@ async fn negotiate_tls(dsn: &Dsn, endpoint: &Endpoint) -> Result<Stream, Connect
     let answer = tcp.read_u8().await.map_err(ConnectFault::Reach)?;
     match (answer, dsn.ssl_mode()) {
         (b'S', _) => {}
-        (b'N', SslMode::Prefer) => return Ok(Stream::Plain(tcp)),
+        (b'N', SslMode::Prefer) => return Ok(Stream::Plain(tcp.into())),
         (b'N', mode) => return Err(ConnectFault::NoTls { mode }),
         // 'E' starts an ErrorResponse, which nothing authenticates yet: it is not shown.
         _ => return Err(ConnectFault::NotPostgres),
@@ -139,7 +140,7 @@ async fn negotiate_tls(dsn: &Dsn, endpoint: &Endpoint) -> Result<Stream, Connect
     let name =
         ServerName::try_from(endpoint.host.clone()).map_err(|_| ConnectFault::BadHostName)?;
     TlsConnector::from(Arc::new(config))
-        .connect(name, tcp)
+        .connect(name, Socket::from(tcp))
         .await
         .map(|stream| Stream::Tls(Box::new(stream)))
         .map_err(ConnectFault::Handshake)
@@ -147,6 +148,10 @@ async fn negotiate_tls(dsn: &Dsn, endpoint: &Endpoint) -> Result<Stream, Connect
 
 /// Length 8, then the code 1234.5679.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+
+async fn open_plain(endpoint: &Endpoint) -> Result<Stream, ConnectFault> {
+    Ok(Stream::Plain(open_tcp(endpoint).await?.into()))
+}
 
 async fn open_tcp(endpoint: &Endpoint) -> Result<TcpStream, ConnectFault> {
     let addresses: Vec<SocketAddr> = match endpoint.address {
@@ -192,6 +197,15 @@ impl Stream {
         }
     }
 
+    /// From now on the other side may send much at once, which had better gather than be read piece
+    /// by piece: see [`Socket`].
+    pub fn let_gather(&mut self) {
+        match self {
+            Self::Plain(socket) | Self::Unix(socket) => socket.let_gather(),
+            Self::Tls(stream) => stream.get_mut().0.let_gather(),
+        }
+    }
+
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
@@ -204,9 +218,8 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Plain(socket) | Self::Unix(socket) => Pin::new(socket).poll_read(context, buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
@@ -218,25 +231,22 @@ impl AsyncWrite for Stream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Plain(socket) | Self::Unix(socket) => Pin::new(socket).poll_write(context, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Self::Plain(socket) | Self::Unix(socket) => Pin::new(socket).poll_flush(context),
             Self::Tls(stream) => Pin::new(stream).poll_flush(context),
-            Self::Unix(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Plain(socket) | Self::Unix(socket) => Pin::new(socket).poll_shutdown(context),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

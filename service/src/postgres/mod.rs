@@ -14,6 +14,11 @@ pub use tls::{TlsError, tls_connector};
 
 mod binding;
 
+mod density;
+
+mod socket;
+pub use socket::Socket;
+
 mod dial;
 pub use dial::{Stream, dial};
 
