@@ -26,7 +26,30 @@ pub(crate) struct OpenTransaction {
     novelty: Novelty,
     now_ms: i64,
     records: u64,
-    by_collection: HashMap<Collection, u64>,
+    counts: Counts,
+}
+
+/// How many records there were of each collection.
+#[derive(Debug, Default)]
+struct Counts {
+    /// Of the collection that was counted last, as many of one follow each other.
+    last: Option<(Collection, u64)>,
+    others: HashMap<Collection, u64>,
+}
+
+impl Counts {
+    /// Counts one more, and answers how many there are now.
+    fn count(&mut self, collection: Collection) -> u64 {
+        let before = match self.last.take() {
+            Some((last, count)) if last == collection => count,
+            last => {
+                self.others.extend(last);
+                self.others.remove(&collection).unwrap_or_default()
+            }
+        };
+        self.last = Some((collection, before + 1));
+        before + 1
+    }
 }
 
 /// What Debezium counts the changes of a transaction by.
@@ -57,7 +80,7 @@ impl OpenTransaction {
             },
             now_ms,
             records: 0,
-            by_collection: HashMap::new(),
+            counts: Counts::default(),
         }
     }
 
@@ -89,11 +112,9 @@ impl OpenTransaction {
             ordinal: self.records,
         };
         self.records += 1;
-        let in_collection = self.by_collection.entry(collection).or_default();
-        *in_collection += 1;
         let order = Order {
             total: self.records,
-            in_collection: *in_collection,
+            in_collection: self.counts.count(collection),
         };
         Meta {
             epoch,
@@ -120,5 +141,18 @@ impl OpenTransaction {
             commit_time: self.commit_time,
             changes: self.records,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_collection_is_counted_by_itself() {
+        let mut counts = Counts::default();
+        let (a, b) = (Collection::Table(1), Collection::Table(2));
+        let counted = [a, a, b, a, Collection::Messages, b, b].map(|it| counts.count(it));
+        assert_eq!(counted, [1, 2, 1, 3, 1, 2, 3]);
     }
 }

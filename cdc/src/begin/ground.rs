@@ -70,15 +70,12 @@ impl Ground {
         let client = connect(&config.source, "lockstep cdc").await?;
         take_turn(&client, &config.slot).await?;
         publication::ensure(&client, &config.publication).await?;
-        let encoder = Encoder {
-            pipeline: config.prefix.prefix().to_owned(),
-            database: config.source.dbname().to_owned(),
-            limit: Limit {
-                bytes_max: config.record_bytes_max,
-                policy: config.large_records,
-                schema: parts,
-            },
+        let limit = Limit {
+            bytes_max: config.record_bytes_max,
+            policy: config.large_records,
+            schema: parts,
         };
+        let encoder = Encoder::new(config.prefix.prefix(), config.source.dbname(), limit);
         Ok(Self {
             tables: Tables::new(config, registry, Arc::clone(&kafka)),
             kafka,

@@ -1,9 +1,11 @@
 //! The record around the rows.
 
-use change::Position;
+use std::io::Write as _;
+
 use change::avro::{write_bytes, write_long, write_str};
 use change::envelope::{Head, MESSAGE_OP, Op};
 use change::framing::{SchemaId, write_header};
+use change::{Lsn, Position};
 
 use super::limit::{self, Limit};
 use super::plan::TablePlan;
@@ -43,11 +45,12 @@ pub(crate) struct Order {
     pub in_collection: u64,
 }
 
-/// Names that stand in every record, and how long one may be.
+/// What stands in every record, and how long one may be.
 #[derive(Clone, Debug)]
 pub(crate) struct Encoder {
-    pub pipeline: String,
-    pub database: String,
+    /// `version`, `connector` and `name` of `source`, encoded.
+    writer: Vec<u8>,
+    database: String,
     pub limit: Limit,
 }
 
@@ -117,6 +120,18 @@ impl Prepared<'_, '_> {
 }
 
 impl Encoder {
+    pub(crate) fn new(pipeline: &str, database: &str, limit: Limit) -> Self {
+        let mut writer = Vec::new();
+        for name in [env!("CARGO_PKG_VERSION"), "lockstep", pipeline] {
+            write_str(&mut writer, name);
+        }
+        Self {
+            writer,
+            database: database.to_owned(),
+            limit,
+        }
+    }
+
     /// The record of rows that are encoded.
     ///
     /// # Errors
@@ -183,9 +198,7 @@ impl Encoder {
         meta: &Meta,
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
-        write_str(out, env!("CARGO_PKG_VERSION"));
-        write_str(out, "lockstep");
-        write_str(out, &self.pipeline);
+        out.extend_from_slice(&self.writer);
         write_long(out, meta.commit_time.div_euclid(1000));
         write_str(out, snapshot);
         write_str(out, &self.database);
@@ -266,10 +279,20 @@ fn rest(meta: &Meta, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         return Ok(());
     };
     write_long(out, 1);
-    write_str(out, &format!("{xid}:{}", meta.position.commit_lsn.as_u64()));
+    write_transaction_id(xid, meta.position.commit_lsn, out);
     write_long(out, signed(order.total)?);
     write_long(out, signed(order.in_collection)?);
     Ok(())
+}
+
+/// `xid:lsn`, as Debezium has it.
+fn write_transaction_id(xid: u32, commit_lsn: Lsn, out: &mut Vec<u8>) {
+    const LENGTH_MAX: usize = "4294967295:18446744073709551615".len();
+    let mut text = [0; LENGTH_MAX];
+    let mut rest = text.as_mut_slice();
+    write!(rest, "{xid}:{}", commit_lsn.as_u64()).expect("it has room for both numbers");
+    let length = LENGTH_MAX - rest.len();
+    write_bytes(out, &text[..length]);
 }
 
 fn map(entries: &[(&str, &[u8])], out: &mut Vec<u8>) -> Result<(), EncodeError> {

@@ -105,7 +105,8 @@ impl Kafka {
         let deliveries = Deliveries {
             brokers: config.kafka.clone(),
             health: health.clone(),
-            away: AtomicBool::new(false),
+            is_here: AtomicBool::new(false),
+            is_away: AtomicBool::new(false),
             space: Arc::clone(&space),
         };
         let producer = settings
@@ -151,9 +152,8 @@ impl Kafka {
         timestamp_ms: i64,
         tracker: &Arc<Tracker>,
     ) -> Result<Queued, KafkaFault> {
-        let delivery = Box::new(Arc::clone(tracker));
-        let mut message = BaseRecord::<[u8], Vec<u8>, _>::with_opaque_to(topic, delivery)
-            .payload(&record.value)
+        let mut message = BaseRecord::with_opaque_to(topic, Arc::clone(tracker))
+            .payload(record.value.as_slice())
             .timestamp(timestamp_ms);
         message = match record.key {
             Some(key) => message.key(key),
@@ -211,14 +211,30 @@ fn refusal(error: &KafkaError, message: &impl Message) -> KafkaFault {
 struct Deliveries {
     brokers: String,
     health: Health,
-    away: AtomicBool,
+    /// Whether something was delivered since the last error: not each record reports it.
+    is_here: AtomicBool,
+    is_away: AtomicBool,
     space: Arc<Notify>,
+}
+
+impl Deliveries {
+    fn arrived(&self) {
+        if self.is_here.load(Ordering::Relaxed) {
+            return;
+        }
+        self.is_here.store(true, Ordering::Relaxed);
+        if self.is_away.swap(false, Ordering::Relaxed) {
+            tracing::info!(brokers = %self.brokers, "Kafka is back");
+        }
+        self.health.set(DEPENDENCY, Ok(()));
+    }
 }
 
 impl ClientContext for Deliveries {
     fn error(&self, error: KafkaError, reason: &str) {
+        self.is_here.store(false, Ordering::Relaxed);
         // Each attempt fails anew, several times a second: one line tells it until it is over.
-        if !self.away.swap(true, Ordering::Relaxed) {
+        if !self.is_away.swap(true, Ordering::Relaxed) {
             tracing::warn!(brokers = %self.brokers, %error, reason, "Kafka is away, trying again");
         }
         let state = Err(format!("{}: {reason}", self.brokers));
@@ -227,19 +243,16 @@ impl ClientContext for Deliveries {
 }
 
 impl ProducerContext for Deliveries {
-    type DeliveryOpaque = Box<Arc<Tracker>>;
+    type DeliveryOpaque = Arc<Tracker>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, tracker: Box<Arc<Tracker>>) {
+    fn delivery(&self, result: &DeliveryResult<'_>, tracker: Arc<Tracker>) {
         match result {
             // As librdkafka has it of a record that a broker calls a duplicate.
             Ok(message) if message.offset() < 0 => tracker.failed(KafkaFault::NoPlace {
                 topic: message.topic().to_owned(),
             }),
             Ok(message) => {
-                if self.away.swap(false, Ordering::Relaxed) {
-                    tracing::info!(brokers = %self.brokers, "Kafka is back");
-                }
-                self.health.set(DEPENDENCY, Ok(()));
+                self.arrived();
                 let bytes = message.payload_len() + message.key_len();
                 tracker.delivered(
                     message.topic(),

@@ -1,5 +1,6 @@
 //! Where a batch's records came to stand.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use change::commit::PartitionRange;
@@ -10,6 +11,7 @@ use crate::kafka::KafkaFault;
 /// Counts a batch's records out and in again. Its memory grows with partitions, not with records.
 #[derive(Debug, Default)]
 pub(crate) struct Tracker {
+    outstanding: AtomicU64,
     state: Mutex<State>,
     settled: Notify,
 }
@@ -24,7 +26,6 @@ pub(crate) struct Extent {
 
 #[derive(Debug, Default)]
 struct State {
-    outstanding: u64,
     extents: Vec<Extent>,
     failure: Option<KafkaFault>,
 }
@@ -32,26 +33,25 @@ struct State {
 impl Tracker {
     /// A record is about to be sent.
     pub(crate) fn sent(&self) {
-        self.state().outstanding += 1;
+        self.outstanding.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The record was not taken after all.
     pub(crate) fn unsent(&self) {
-        self.state().outstanding -= 1;
+        self.outstanding.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A record is acknowledged.
     pub(crate) fn delivered(&self, topic: &str, partition: i32, offset: i64, bytes: usize) {
-        let mut state = self.state();
-        state.place(topic, partition, offset, bytes);
-        self.returned(state);
+        self.state().place(topic, partition, offset, bytes);
+        self.returned();
     }
 
     /// A record is not acknowledged and never will be.
     pub(crate) fn failed(&self, fault: KafkaFault) {
-        let mut state = self.state();
-        state.failure.get_or_insert(fault);
-        self.returned(state);
+        self.state().failure.get_or_insert(fault);
+        self.settled.notify_one();
+        self.returned();
     }
 
     /// Waits until all records that were sent are acknowledged, and answers where they stand. To be
@@ -62,19 +62,28 @@ impl Tracker {
     pub(crate) async fn settled(&self) -> Result<Vec<Extent>, KafkaFault> {
         loop {
             let notified = self.settled.notified();
-            if let Some(outcome) = self.state().outcome() {
+            if let Some(outcome) = self.outcome() {
                 return outcome;
             }
             notified.await;
         }
     }
 
-    fn returned(&self, mut state: MutexGuard<'_, State>) {
-        state.outstanding -= 1;
-        if state.outstanding == 0 {
+    fn returned(&self) {
+        // What was noted of the record is seen by who sees that it has returned.
+        if self.outstanding.fetch_sub(1, Ordering::Release) == 1 {
             // Stored until somebody waits: there is at most one who does.
             self.settled.notify_one();
         }
+    }
+
+    fn outcome(&self) -> Option<Result<Vec<Extent>, KafkaFault>> {
+        let is_settled = self.outstanding.load(Ordering::Acquire) == 0;
+        let mut state = self.state();
+        if let Some(fault) = state.failure.take() {
+            return Some(Err(fault));
+        }
+        is_settled.then(|| Ok(std::mem::take(&mut state.extents)))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -105,13 +114,6 @@ impl State {
         range.first_offset = range.first_offset.min(offset);
         range.end_offset = range.end_offset.max(offset + 1);
         range.records += 1;
-    }
-
-    fn outcome(&mut self) -> Option<Result<Vec<Extent>, KafkaFault>> {
-        if let Some(fault) = self.failure.take() {
-            return Some(Err(fault));
-        }
-        (self.outstanding == 0).then(|| Ok(std::mem::take(&mut self.extents)))
     }
 }
 
