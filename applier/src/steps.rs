@@ -240,15 +240,19 @@ impl Steps {
         let metrics = &self.metrics;
         let elapsed = started.elapsed().as_secs_f64();
         metrics.apply_seconds.observe(elapsed);
+        let mut rows = [("insert", 0), ("update", 0), ("delete", 0), ("truncate", 0)];
         for change in self.control.live(&portion.changes) {
             let op = match change.action {
-                Action::Insert(_) => "insert",
-                Action::Update { .. } => "update",
-                Action::Delete(_) => "delete",
-                Action::Truncate => "truncate",
+                Action::Insert(_) => 0,
+                Action::Update { .. } => 1,
+                Action::Delete(_) => 2,
+                Action::Truncate => 3,
                 Action::Unreadable(_) => continue,
             };
-            metrics.rows.with_label_values(&[op]).inc();
+            rows[op].1 += 1;
+        }
+        for (op, rows) in rows {
+            metrics.rows.with_label_values(&[op]).inc_by(rows);
         }
         let Some(mark) = portion.mark() else {
             return;

@@ -81,12 +81,12 @@ impl Covered {
     ///
     /// # Errors
     /// When a range starts before what was read already.
-    pub(crate) fn begin(&mut self, record: &mut CommitRecord) -> Result<Reading, Error> {
+    pub(crate) async fn begin(&mut self, record: &mut CommitRecord) -> Result<Reading, Error> {
         record
             .partitions
             .retain(|range| range.topic != self.messages);
         Ok(Reading {
-            lanes: self.data.cover(&record.partitions)?,
+            lanes: self.data.cover(&record.partitions).await?,
             merge: Merge::new(record),
         })
     }

@@ -151,7 +151,7 @@ impl Reader {
         portion: &mut Portion,
         portions: &mpsc::Sender<Portion>,
     ) -> Result<Result<(), Gone>, Error> {
-        let mut reading = self.covered.begin(record)?;
+        let mut reading = self.covered.begin(record).await?;
         while let Some(item) = self.covered.next(&mut reading, record).await? {
             let change = match item {
                 Item::Row(change) => change,

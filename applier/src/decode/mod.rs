@@ -160,8 +160,8 @@ fn assemble(
             if row.has_unchanged() {
                 return Err(DecodeError::Unchanged);
             }
-            if plan.has_key() {
-                key_of(&row)?;
+            if plan.has_key() && !plan.has_whole_key(&row) {
+                return Err(DecodeError::NullKey(op));
             }
             Ok(match (op, origin) {
                 (Op::Read, Origin::Transaction) if plan.has_key() => Action::Update {
@@ -175,12 +175,12 @@ fn assemble(
         Op::Update if !plan.has_key() => Err(missing("a key in its table")),
         Op::Update => {
             let row = after.ok_or(missing("after"))?;
-            let key = key_of(&row)?;
+            if !plan.has_whole_key(&row) {
+                return Err(DecodeError::NullKey(op));
+            }
             let old = before.as_ref().map(key_of).transpose()?;
-            Ok(Action::Update {
-                row,
-                moved_from: old.filter(|old| *old != key),
-            })
+            let moved_from = old.filter(|old| !plan.key_values(&row).eq(old.values()));
+            Ok(Action::Update { row, moved_from })
         }
         Op::Delete => {
             let row = before.ok_or(missing("before"))?;

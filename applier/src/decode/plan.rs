@@ -164,16 +164,26 @@ impl Plan {
         self.relation.key == Key::Columns
     }
 
+    /// The values of the key in a row; of a table without one, all of them.
+    pub(crate) fn key_values<'r>(&'r self, row: &'r Row) -> impl Iterator<Item = Value<'r>> {
+        let columns = self.relation.columns.iter().zip(row.values());
+        let key = columns.filter(|(column, _)| column.in_key);
+        key.map(|(_, value)| value)
+    }
+
+    /// Whether no value of the key is missing in `row`.
+    pub(crate) fn has_whole_key(&self, row: &Row) -> bool {
+        let mut values = self.key_values(row);
+        values.all(|value| matches!(value, Value::Image(_)))
+    }
+
     /// The key of `row` in the layout of a row; `None` when a value of it is missing.
     pub(crate) fn key_of(&self, row: &Row) -> Option<Row> {
-        let mut fields = Fields::default();
-        for (column, value) in self.relation.columns.iter().zip(row.values()) {
-            match value {
-                _ if !column.in_key => {}
-                Value::Image(_) => fields.push(value),
-                Value::Null | Value::Unchanged => return None,
-            }
+        if !self.has_whole_key(row) {
+            return None;
         }
+        let mut fields = Fields::default();
+        self.key_values(row).for_each(|value| fields.push(value));
         Some(fields.row())
     }
 }

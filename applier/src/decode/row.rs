@@ -8,7 +8,7 @@ use std::fmt;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Row(Box<[u8]>);
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Value<'a> {
     Null,
     /// A TOASTed value that the update did not touch, so that nobody sent it. Not NULL.

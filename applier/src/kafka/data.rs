@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use change::commit::PartitionRange;
+use futures_util::FutureExt;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
@@ -28,6 +29,8 @@ pub(crate) struct DataConsumer {
     consumer: Consumer,
     lanes: Vec<Lane>,
     by_topic: HashMap<String, HashMap<i32, usize>>,
+    /// Where the last record came from: many of a partition follow each other.
+    recent: usize,
     prefetch: Prefetch,
     metrics: Metrics,
     health: Health,
@@ -73,6 +76,7 @@ impl DataConsumer {
             consumer: Consumer::new(config, &options, context)?,
             lanes: Vec::new(),
             by_topic: HashMap::new(),
+            recent: 0,
             prefetch: Prefetch::new(usize::try_from(kilobytes * 512).unwrap_or(usize::MAX)),
             metrics: metrics.clone(),
             health: health.clone(),
@@ -83,7 +87,8 @@ impl DataConsumer {
     ///
     /// # Errors
     /// When a range starts before what was read already.
-    pub(crate) fn cover(&mut self, ranges: &[PartitionRange]) -> Result<Vec<LaneId>, Error> {
+    pub(crate) async fn cover(&mut self, ranges: &[PartitionRange]) -> Result<Vec<LaneId>, Error> {
+        self.locate(ranges).await;
         let mut fresh = TopicPartitionList::new();
         let mut lanes = Vec::with_capacity(ranges.len());
         for range in ranges {
@@ -115,6 +120,17 @@ impl DataConsumer {
                 .map_err(|error| self.consumer.failure("assign partitions", &error))?;
         }
         Ok(lanes)
+    }
+
+    /// Has the client know the topics of ranges whose topics are new.
+    async fn locate(&self, ranges: &[PartitionRange]) {
+        let topics = ranges.iter().map(|range| range.topic.as_str());
+        let fresh = topics.filter(|topic| !self.by_topic.contains_key(*topic));
+        let mut fresh: Vec<String> = fresh.map(str::to_owned).collect();
+        fresh.dedup();
+        if !fresh.is_empty() {
+            self.consumer.locate(fresh).await;
+        }
     }
 
     fn find(&self, topic: &str, partition: i32) -> Option<usize> {
@@ -156,7 +172,12 @@ impl DataConsumer {
             self.metrics
                 .prefetched_bytes
                 .set(i64::try_from(self.prefetch.bytes()).unwrap_or(i64::MAX));
-            match timeout(STALL_LIMIT, self.receive(at)).await {
+            // A clock for those only that have to be waited for.
+            let received = match self.receive(at).now_or_never() {
+                Some(received) => Ok(received),
+                None => timeout(STALL_LIMIT, self.receive(at)).await,
+            };
+            match received {
                 Ok(Ok(())) => {}
                 Ok(Err(Trouble::Passing(text))) => {
                     warn!(brokers = self.config.kafka, error = text, "Kafka is away");
@@ -174,13 +195,19 @@ impl DataConsumer {
             Ok(message) => message,
             Err(error) => return Err(Trouble::of(&error)),
         };
-        let lane = self.find(message.topic(), message.partition());
+        let (topic, partition) = (message.topic(), message.partition());
+        let is_of = |lane: &Lane| lane.partition == partition && lane.topic == topic;
+        let lane = match self.lanes.get(self.recent).is_some_and(is_of) {
+            true => Some(self.recent),
+            false => self.find(topic, partition),
+        };
         let fetched = Fetched {
             offset: message.offset(),
             value: message.payload().map(Box::from),
         };
         drop(message);
         let lane = lane.expect("only assigned partitions are fetched");
+        self.recent = lane;
         let flow = self.prefetch.put(lane, fetched, wanted);
         self.set(lane, flow)
             .map_err(|error| Trouble::Broken(service::chain(&error)))

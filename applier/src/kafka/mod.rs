@@ -31,6 +31,8 @@ use crate::metrics::{KAFKA, Metrics};
 
 /// How long a question to a broker may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// From so many on one question for all topics costs less than one for each.
+const MANY_TOPICS: usize = 16;
 
 /// A consumer whose blocking end happens off the async threads.
 pub(crate) struct Consumer {
@@ -104,6 +106,23 @@ impl Consumer {
                 "ask for watermarks",
                 &error,
             ))),
+        }
+    }
+
+    /// Asks where `topics` are. What the client does not know it asks for once a second by itself, so
+    /// that partitions which are assigned without this may wait for so long.
+    async fn locate(&self, topics: Vec<String>) {
+        let client = Arc::clone(self.client());
+        let asked = tokio::task::spawn_blocking(move || match topics.len() {
+            MANY_TOPICS.. => client.fetch_metadata(None, ANSWER_LIMIT).map(drop),
+            _ => topics
+                .iter()
+                .try_for_each(|topic| client.fetch_metadata(Some(topic), ANSWER_LIMIT).map(drop)),
+        });
+        let answer = asked.await.expect("asking for topics does not panic");
+        // It will be known later then.
+        if let Err(error) = answer {
+            tracing::debug!(%error, "ask where topics are");
         }
     }
 

@@ -182,7 +182,7 @@ impl Source {
                 .partitions
                 .retain(|range| topics.contains(&range.topic));
         }
-        let reading = self.covered.begin(&mut record)?;
+        let reading = self.covered.begin(&mut record).await?;
         Ok(Some(Open {
             done: (record.previous_commit_lsn < self.done).then_some(self.done),
             record,

@@ -35,7 +35,20 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
+    #[inline]
     pub fn long(&mut self) -> Result<i64, DatumError> {
+        // Lengths and branches of unions: nearly all are of one byte.
+        if let Some((byte, rest)) = self.rest.split_first()
+            && byte & 0x80 == 0
+        {
+            self.rest = rest;
+            let value = u64::from(*byte);
+            return Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed());
+        }
+        self.long_of_many_bytes()
+    }
+
+    fn long_of_many_bytes(&mut self) -> Result<i64, DatumError> {
         let mut value = 0_u64;
         for shift in (0..70).step_by(7) {
             let byte = self.byte()?;
@@ -69,6 +82,7 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
+    #[inline]
     pub fn bytes(&mut self) -> Result<&'a [u8], DatumError> {
         let length = self.long()?;
         let (bytes, rest) = usize::try_from(length)
@@ -79,11 +93,13 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
+    #[inline]
     pub fn str(&mut self) -> Result<&'a str, DatumError> {
         std::str::from_utf8(self.bytes()?).map_err(|_| DatumError::Utf8)
     }
 
     /// The branch of a union `["null", T]`: whether there is a T to read.
+    #[inline]
     pub fn some(&mut self) -> Result<bool, DatumError> {
         match self.long()? {
             0 => Ok(false),
@@ -94,6 +110,7 @@ impl<'a> Reader<'a> {
 
     /// How many items the next block of an array or map holds; 0 ends it. Call again after reading
     /// them. An item takes at least one byte in all our schemas, so the count is bounded by the rest.
+    #[inline]
     pub fn block(&mut self) -> Result<usize, DatumError> {
         let mut count = self.long()?;
         if count < 0 {
@@ -115,10 +132,12 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn byte(&mut self) -> Result<u8, DatumError> {
         self.array::<1>().map(|[byte]| byte)
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DatumError> {
         let (head, rest) = self.rest.split_first_chunk().ok_or(DatumError::Truncated)?;
         self.rest = rest;

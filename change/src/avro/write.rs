@@ -1,6 +1,7 @@
 //! Writing Avro primitives at the end of a buffer.
 
 /// `int` and `long`: zig-zag, then seven bits a byte, lowest first.
+#[inline]
 pub fn write_long(out: &mut Vec<u8>, value: i64) {
     let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
     while rest >= 0x80 {
@@ -22,6 +23,7 @@ pub fn write_double(out: &mut Vec<u8>, bits: u64) {
     out.extend_from_slice(&bits.to_le_bytes());
 }
 
+#[inline]
 pub fn write_bytes(out: &mut Vec<u8>, value: &[u8]) {
     // No slice is longer than `isize::MAX` bytes.
     write_long(
@@ -31,6 +33,7 @@ pub fn write_bytes(out: &mut Vec<u8>, value: &[u8]) {
     out.extend_from_slice(value);
 }
 
+#[inline]
 pub fn write_str(out: &mut Vec<u8>, value: &str) {
     write_bytes(out, value.as_bytes());
 }

@@ -6,12 +6,14 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use change::TableName;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::Change;
-use crate::decode::{Action, Plan, Row};
+use crate::decode::{Action, Plan, Row, Value};
 
 /// How much of the order is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +73,7 @@ pub(crate) fn stages<'a>(
         stages: Vec::new(),
         open: Vec::new(),
         by_table: HashMap::new(),
+        recent: None,
     };
     for change in changes {
         staging.add(change);
@@ -85,13 +88,17 @@ struct Staging<'a> {
     /// The tables of the stage that is being filled.
     open: Vec<Table<'a>>,
     by_table: HashMap<&'a TableName, usize>,
+    /// The one of the last change.
+    recent: Option<usize>,
 }
 
 /// A table of the stage that is being filled.
 struct Table<'a> {
     plan: &'a Arc<Plan>,
     rows: Vec<State<'a>>,
-    by_key: HashMap<Cow<'a, Row>, usize>,
+    /// Places in `rows`, with the hashes of their keys. Keys themselves stand in the rows.
+    by_key: HashTable<(u64, usize)>,
+    hashing: DefaultHashBuilder,
 }
 
 /// A row's state after the changes so far, by what must be known of the target to reach it.
@@ -156,6 +163,17 @@ impl<'a> Staging<'a> {
     }
 
     fn table(&mut self, plan: &'a Arc<Plan>) -> &mut Table<'a> {
+        // Changes of one table follow each other.
+        if self
+            .recent
+            .is_none_or(|at| !Arc::ptr_eq(self.open[at].plan, plan))
+        {
+            self.recent = Some(self.place(plan));
+        }
+        &mut self.open[self.recent.expect("set above")]
+    }
+
+    fn place(&mut self, plan: &'a Arc<Plan>) -> usize {
         let known = self.by_table.get(&plan.relation.table).copied();
         if known.is_some_and(|at| self.open[at].plan.schema != plan.schema) {
             self.close();
@@ -166,14 +184,16 @@ impl<'a> Staging<'a> {
             self.open.push(Table {
                 plan,
                 rows: Vec::new(),
-                by_key: HashMap::new(),
+                by_key: HashTable::new(),
+                hashing: DefaultHashBuilder::default(),
             });
         }
-        &mut self.open[at]
+        at
     }
 
     fn close(&mut self) {
         self.by_table.clear();
+        self.recent = None;
         let (form, open) = (self.form, self.open.drain(..));
         let tables: Vec<TableStage<'a>> = open.map(|table| table.finish(form)).collect();
         if !tables.is_empty() {
@@ -184,13 +204,11 @@ impl<'a> Staging<'a> {
 
 impl<'a> Table<'a> {
     fn add_keyed(&mut self, change: &'a Change) {
-        let (key, row, kind) = match &change.action {
-            Action::Insert(row) => (Cow::Owned(self.key_of(row)), row, Kind::Insert),
-            Action::Update { row, .. } if row.has_unchanged() => {
-                (Cow::Owned(self.key_of(row)), row, Kind::Patch)
-            }
-            Action::Update { row, .. } => (Cow::Owned(self.key_of(row)), row, Kind::Upsert),
-            Action::Delete(key) => (Cow::Borrowed(key), key, Kind::Delete),
+        let (row, kind) = match &change.action {
+            Action::Insert(row) => (row, Kind::Insert),
+            Action::Update { row, .. } if row.has_unchanged() => (row, Kind::Patch),
+            Action::Update { row, .. } => (row, Kind::Upsert),
+            Action::Delete(key) => (key, Kind::Delete),
             Action::Truncate | Action::Unreadable(_) => return,
         };
         let done = Done {
@@ -198,8 +216,7 @@ impl<'a> Table<'a> {
             times: 1,
             change,
         };
-        let fresh = self.rows.len();
-        let at = *self.by_key.entry(key).or_insert(fresh);
+        let at = self.place(kind, row);
         match self.rows.get_mut(at) {
             Some(state) => state.follow(kind, done),
             None => self.rows.push(State {
@@ -210,8 +227,24 @@ impl<'a> Table<'a> {
         }
     }
 
-    fn key_of(&self, row: &Row) -> Row {
-        self.plan.key_of(row).expect("checked when it was decoded")
+    /// The place of the row that has the key of `row`; if there is none, that of the next one.
+    fn place(&mut self, kind: Kind, row: &Row) -> usize {
+        let (plan, rows) = (self.plan, &self.rows);
+        let mut hasher = self.hashing.build_hasher();
+        key(plan, kind, row).for_each(|value| value.hash(&mut hasher));
+        let hash = hasher.finish();
+        let is_same = |(_, at): &(u64, usize)| {
+            let State { kind: of, done, .. } = &rows[*at];
+            key(plan, *of, &done.row).eq(key(plan, kind, row))
+        };
+        match self.by_key.find(hash, is_same) {
+            Some((_, at)) => *at,
+            None => {
+                let fresh = (hash, rows.len());
+                self.by_key.insert_unique(hash, fresh, |(hash, _)| *hash);
+                rows.len()
+            }
+        }
     }
 
     /// Equal rows cannot be told apart, so only how many of them come or go counts.
@@ -226,8 +259,7 @@ impl<'a> Table<'a> {
             times: 1,
             change,
         };
-        let fresh = self.rows.len();
-        let at = *self.by_key.entry(Cow::Borrowed(row)).or_insert(fresh);
+        let at = self.place(Kind::Insert, row);
         match self.rows.get_mut(at) {
             Some(state) => {
                 state.count += count;
@@ -269,6 +301,15 @@ impl<'a> Table<'a> {
         }
         stage
     }
+}
+
+/// The values of a row's key. Of a deleted row the key is all there is.
+fn key<'r>(plan: &'r Plan, kind: Kind, row: &'r Row) -> impl Iterator<Item = Value<'r>> {
+    let columns = plan.relation.columns.iter().zip(row.values());
+    let is_key = kind == Kind::Delete && plan.has_key();
+    columns
+        .filter(move |(column, _)| is_key || column.in_key)
+        .map(|(_, value)| value)
 }
 
 impl<'a> State<'a> {
