@@ -56,11 +56,14 @@ prove: ## the promises at full length: a minute of pgbench under kill -9, ten of
 	tools/install-needs test
 	tools/prove
 
-bench: bench-build ## replication beside Postgres' own, over all backlogs: a table, JSON and a picture in bench/results
-	$(TARGET)/release/bench
+bench: bench-build ## replication beside Postgres' own, over all workloads and brokers: tables, JSON and pictures in bench/results
+	tools/install-needs kafka
+	$(TARGET)/release/bench catch-up --apache
+	$(TARGET)/release/bench steady --apache
+	$(TARGET)/release/bench growth
 
-bench-quick: bench-build ## as bench, but for three backlogs only, in less than five minutes
-	$(TARGET)/release/bench --workloads insert,update,small --pairs 3 --results $(TARGET)/bench-quick
+bench-quick: bench-build ## as bench, but for three backlogs and the local broker only, in less than five minutes, beside the stored results
+	$(TARGET)/release/bench catch-up --workloads insert,update,small --pairs 3 --results $(TARGET)/bench-quick
 
 bench-build:
 	tools/install-needs bench

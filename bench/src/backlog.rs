@@ -4,14 +4,14 @@ use anyhow::Context;
 use testkit::postgres::Connection;
 
 use crate::servers::Servers;
-use crate::workload::Workload;
+use crate::workload::{Scale, Workload};
 
 /// The database, the publication and the slots whose copies start before the backlog.
 pub(crate) struct Backlog {
     pub(crate) database: String,
     pub(crate) source: Connection,
     workload: Workload,
-    percent: u32,
+    scale: Scale,
 }
 
 /// Where the backlog ends: a contender is done when it is past `last`, and has the log to `end`.
@@ -30,7 +30,7 @@ impl Backlog {
     pub(crate) async fn tables(
         servers: &Servers,
         workload: Workload,
-        percent: u32,
+        scale: Scale,
     ) -> anyhow::Result<Self> {
         let database = format!("bench_{}", workload.name());
         let admin = servers.at_source("postgres").await?;
@@ -39,9 +39,10 @@ impl Backlog {
             source: servers.at_source(&database).await?,
             database,
             workload,
-            percent,
+            scale,
         };
         backlog.make_tables(&backlog.source).await?;
+        backlog.fill_tables(&backlog.source).await?;
         for sql in [
             format!("create publication {PUBLICATION} for tables in schema public"),
             format!("select pg_create_logical_replication_slot('{SLOT}', 'pgoutput')"),
@@ -52,20 +53,29 @@ impl Backlog {
         Ok(backlog)
     }
 
-    /// With what is in them before the backlog.
     async fn make_tables(&self, client: &Connection) -> anyhow::Result<()> {
-        let tables = self.workload.tables(self.percent);
-        let marker = "create table marker (id int primary key); vacuum analyze";
-        for statement in statements(&tables).chain(statements(marker)) {
+        let schema = self.workload.schema(self.scale);
+        let marker = "create table marker (id int primary key)";
+        for statement in statements(&schema).chain([marker]) {
             let made = client.batch_execute(statement).await;
             made.context("make the tables")?;
         }
         Ok(())
     }
 
+    /// With what is in them before the backlog.
+    async fn fill_tables(&self, client: &Connection) -> anyhow::Result<()> {
+        let content = self.workload.content(self.scale);
+        for statement in statements(&content).chain(["vacuum analyze"]) {
+            let filled = client.batch_execute(statement).await;
+            filled.context("fill the tables")?;
+        }
+        Ok(())
+    }
+
     /// Writes the backlog.
     pub(crate) async fn write(&self) -> anyhow::Result<End> {
-        for statement in statements(&self.workload.backlog(self.percent)) {
+        for statement in statements(&self.workload.backlog(self.scale)) {
             self.source
                 .batch_execute(statement)
                 .await
@@ -88,6 +98,17 @@ impl Backlog {
 
     /// A new database of the target, with what the source had before the backlog.
     pub(crate) async fn target(&self, servers: &Servers, name: &str) -> anyhow::Result<Connection> {
+        let target = self.target_with_schema(servers, name).await?;
+        self.fill_tables(&target).await?;
+        Ok(target)
+    }
+
+    /// With empty tables.
+    pub(crate) async fn target_with_schema(
+        &self,
+        servers: &Servers,
+        name: &str,
+    ) -> anyhow::Result<Connection> {
         let target = self.empty_target(servers, name).await?;
         self.make_tables(&target).await?;
         Ok(target)
@@ -101,6 +122,14 @@ impl Backlog {
         let admin = servers.at_target("postgres").await?;
         create_database(&admin, name).await?;
         servers.at_target(name).await
+    }
+
+    /// Drops a database of the target that is not needed any more.
+    pub(crate) async fn drop_target(&self, servers: &Servers, name: &str) -> anyhow::Result<()> {
+        let admin = servers.at_target("postgres").await?;
+        let drop = format!("drop database {name} with (force)");
+        admin.batch_execute(&drop).await?;
+        Ok(())
     }
 
     /// Drops everything, on the target too.

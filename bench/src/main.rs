@@ -1,31 +1,30 @@
-//! How long a prepared backlog takes to the target, side by side in one run: `bench --help`.
+//! How Lockstep does beside Postgres' own logical replication, side by side in one run: `bench --help`.
 
 mod backlog;
+mod catch_up;
 mod contender;
+mod growth;
 mod options;
 mod plot;
-mod race;
 mod report;
 mod servers;
+mod spread;
+mod steady;
 mod usage;
 mod workload;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use options::Options;
+use options::{Measure, Options};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
-    let servers = servers::Servers::start().await?;
-    let mut results = Vec::new();
-    for workload in options.workloads() {
-        results.push(race::run(&servers, workload, &options).await?);
-        report::table(&results);
+    match &options.measure {
+        Measure::CatchUp(catch_up) => catch_up::measure(&options, catch_up).await?,
+        Measure::Steady(steady) => steady::measure(&options, steady).await?,
+        Measure::Growth(growth) => growth::measure(&options, growth).await?,
     }
-    report::write(&options, &results)?;
-    plot::draw(&options, &results)?;
-    println!("{}", report::summary(&results));
     Ok(ExitCode::SUCCESS)
 }

@@ -2,29 +2,98 @@
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
+use clap::{Args, Subcommand, ValueEnum};
 
+use crate::contender::{Contender, Kafka};
 use crate::workload::Workload;
 
-/// How long a prepared backlog takes to the target: the bare decoding of the log (floor), Postgres'
-/// own logical replication (native) and Lockstep, one after the other in one run.
+/// Lockstep beside Postgres' own logical replication (native) and beside the bare decoding of the log
+/// (floor), one after the other in one run.
 #[derive(Debug, clap::Parser)]
 pub(crate) struct Options {
-    /// Which backlogs; all of them without it.
+    #[command(subcommand)]
+    pub(crate) measure: Measure,
+    /// Also with Apache Kafka, which Maven fetches, in place of the local broker.
+    #[arg(long, global = true)]
+    apache: bool,
+    /// Folder for the results as JSON, PNG and SVG.
+    #[arg(long, global = true, default_value = "bench/results")]
+    pub(crate) results: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Measure {
+    /// How long a prepared backlog, or a first copy, takes to the target.
+    CatchUp(CatchUp),
+    /// How long a commit takes to be seen on the target, and the rate from which on it takes ever longer.
+    Steady(Steady),
+    /// What a row costs when there are more of them, and more tables.
+    Growth(Growth),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CatchUp {
+    /// Which workloads; all of them without it.
     #[arg(long, value_enum, value_delimiter = ',')]
     workloads: Vec<Workload>,
     /// How often each is measured.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=20))]
     pub(crate) pairs: u32,
-    /// Percent of the rows that a backlog has.
+    /// Percent of the rows that a workload has.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1600))]
     pub(crate) percent: u32,
-    /// Folder for results.json, results.png and results.svg.
-    #[arg(long, default_value = "bench/results")]
-    pub(crate) results: PathBuf,
+    /// Results of an earlier run to print beside these.
+    #[arg(long, default_value = "bench/results/catch-up.json")]
+    pub(crate) stored: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Steady {
+    /// Transactions a second while the latency is measured.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(10..=5000))]
+    pub(crate) rate: u32,
+    /// How long each is loaded.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub(crate) seconds: u32,
+    /// How often each is measured.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub(crate) rounds: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Growth {
+    /// How often each is measured.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub(crate) pairs: u32,
 }
 
 impl Options {
+    /// Lockstep over each broker that is asked for.
+    pub(crate) fn lockstep(&self) -> Vec<Contender> {
+        let kafkas = match self.apache {
+            true => &[Kafka::Local, Kafka::Apache][..],
+            false => &[Kafka::Local],
+        };
+        kafkas.iter().copied().map(Contender::Lockstep).collect()
+    }
+
+    /// Those who apply what they bring.
+    pub(crate) fn appliers(&self) -> Vec<Contender> {
+        let mut contenders = vec![Contender::Native];
+        contenders.extend(self.lockstep());
+        contenders
+    }
+
+    pub(crate) fn kafkas(&self) -> Vec<Kafka> {
+        let of = |contender| match contender {
+            Contender::Lockstep(kafka) => Some(kafka),
+            Contender::Floor | Contender::Native => None,
+        };
+        self.lockstep().into_iter().filter_map(of).collect()
+    }
+}
+
+impl CatchUp {
     pub(crate) fn workloads(&self) -> Vec<Workload> {
         match self.workloads.is_empty() {
             true => Workload::value_variants().to_vec(),

@@ -1,4 +1,4 @@
-//! The rates as a picture, drawn by gnuplot.
+//! Results as pictures, drawn by gnuplot.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -6,52 +6,29 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 
+use crate::catch_up::Results;
+use crate::contender::{Contender, Kafka};
 use crate::options::Options;
-use crate::race::{Contender, Results};
 use crate::report::seconds;
-
-/// Writes results.svg and results.png.
-///
-/// # Errors
-/// When gnuplot is not there or does not like what it is told.
-pub(crate) fn draw(options: &Options, results: &[Results]) -> anyhow::Result<()> {
-    for (terminal, extension) in [
-        ("svg size 900,480", "svg"),
-        ("pngcairo size 900,480", "png"),
-    ] {
-        let file = options.results.join(format!("results.{extension}"));
-        let mut gnuplot = Command::new("gnuplot")
-            .stdin(Stdio::piped())
-            .spawn()
-            .context("run gnuplot (Debian package gnuplot-nox)")?;
-        let script = format!(
-            "set terminal {terminal}\nset output '{}'\n{}",
-            file.display(),
-            script(results)
-        );
-        let mut input = gnuplot.stdin.take().expect("it is piped");
-        input.write_all(script.as_bytes())?;
-        drop(input);
-        let status = gnuplot.wait()?;
-        ensure!(
-            status.success(),
-            "gnuplot failed to draw {}: {status}",
-            file.display()
-        );
-    }
-    Ok(())
-}
+use crate::spread::quantile;
+use crate::steady::Latencies;
 
 /// Rates in thousands of changes a second: medians, with the slowest and the fastest run.
-fn script(results: &[Results]) -> String {
+///
+/// # Errors
+/// As [`draw`].
+pub(crate) fn rates(
+    options: &Options,
+    contenders: &[Contender],
+    results: &[Results],
+) -> anyhow::Result<()> {
     let mut script = "$rates << END\n".to_owned();
     for results in results {
         script.push_str(&results.workload.name());
-        for contender in Contender::ALL {
-            let spread = seconds(results, contender);
+        for contender in contenders {
+            let spread = seconds(results, *contender);
             for seconds in [spread.median, spread.most, spread.least] {
-                let rate = f64::from(results.changes) / seconds / 1000.0;
-                write!(script, " {rate}").expect("a string takes all");
+                write!(script, " {}", results.changes() / seconds / 1000.0)?;
             }
         }
         script.push('\n');
@@ -62,10 +39,116 @@ fn script(results: &[Results]) -> String {
          set style histogram errorbars gap 1 lw 1\n\
          set style fill solid 0.9 noborder\n\
          set ylabel 'thousand changes/s (median, min, max)'\n\
-         set yrange [0:*]\nset grid ytics\nset key top right\n\
-         plot $rates using 2:3:4:xtic(1) title 'decoding only' linecolor rgb '#b0b0b0', \
-         '' using 5:6:7 title 'logical replication' linecolor rgb '#4477aa', \
-         '' using 8:9:10 title 'Lockstep' linecolor rgb '#ee6677'\n",
+         set yrange [0:*]\nset grid ytics\nset key top right\n",
     );
-    script
+    let columns = (2..).step_by(3).zip(contenders);
+    let bars = columns.map(|(at, contender)| {
+        let (title, color) = look(*contender);
+        let labels = if at == 2 { ":xtic(1)" } else { "" };
+        format!(
+            "$rates using {at}:{}:{}{labels} title '{title}' linecolor rgb '{color}'",
+            at + 1,
+            at + 2
+        )
+    });
+    script.push_str(&plot_of(bars));
+    draw(options, "catch-up", &script)
+}
+
+/// Which share of commits is seen after how many milliseconds.
+///
+/// # Errors
+/// As [`draw`].
+pub(crate) fn latencies(options: &Options, of: &[(Contender, Latencies)]) -> anyhow::Result<()> {
+    let mut script = String::new();
+    for (contender, latencies) in of {
+        writeln!(script, "${} << END", contender.name())?;
+        for per_mille in (5..1000).step_by(5).chain(990..1000) {
+            if let Some(milliseconds) = quantile(&latencies.milliseconds, per_mille) {
+                writeln!(script, "{milliseconds} {per_mille}")?;
+            }
+        }
+        script.push_str("END\n");
+    }
+    script.push_str(
+        "set logscale x\nset xlabel 'milliseconds from commit to visible'\n\
+         set ylabel 'of a thousand transactions'\nset yrange [0:1000]\nset grid\nset key bottom right\n",
+    );
+    let lines = of.iter().map(|(contender, _)| {
+        let (title, color) = look(*contender);
+        let name = contender.name();
+        format!("${name} using 1:2 with lines linewidth 2 title '{title}' linecolor rgb '{color}'")
+    });
+    script.push_str(&plot_of(lines));
+    draw(options, "steady", &script)
+}
+
+/// Microseconds of a row, for so many rows and tables.
+///
+/// # Errors
+/// As [`draw`].
+pub(crate) fn costs(options: &Options, results: &[Results]) -> anyhow::Result<()> {
+    let contenders = options.appliers();
+    let mut script = "$costs << END\n".to_owned();
+    for results in results {
+        let (rows, tables) = (results.changes(), results.scale.tables);
+        write!(script, "\"{rows} rows,\\n{tables} tables\"")?;
+        for contender in &contenders {
+            let seconds = seconds(results, *contender).median;
+            write!(script, " {}", seconds / rows * 1e6)?;
+        }
+        script.push('\n');
+    }
+    script.push_str(
+        "END\n\
+         set style data histograms\nset style histogram clustered gap 1\n\
+         set style fill solid 0.9 noborder\n\
+         set ylabel 'microseconds a row'\nset yrange [0:*]\nset grid ytics\nset key top right\n",
+    );
+    let columns = (2..).zip(&contenders);
+    let bars = columns.map(|(at, contender)| {
+        let (title, color) = look(*contender);
+        let labels = if at == 2 { ":xtic(1)" } else { "" };
+        format!("$costs using {at}{labels} title '{title}' linecolor rgb '{color}'")
+    });
+    script.push_str(&plot_of(bars));
+    draw(options, "growth", &script)
+}
+
+fn look(contender: Contender) -> (&'static str, &'static str) {
+    match contender {
+        Contender::Floor => ("reading the source only", "#b0b0b0"),
+        Contender::Native => ("logical replication", "#4477aa"),
+        Contender::Lockstep(Kafka::Local) => ("Lockstep", "#ee6677"),
+        Contender::Lockstep(Kafka::Apache) => ("Lockstep, Apache Kafka", "#aa3377"),
+    }
+}
+
+fn plot_of(what: impl Iterator<Item = String>) -> String {
+    format!("plot {}\n", what.collect::<Vec<_>>().join(", "))
+}
+
+/// Writes `name`.svg and `name`.png.
+///
+/// # Errors
+/// When gnuplot is not there or does not like what it is told.
+fn draw(options: &Options, name: &str, script: &str) -> anyhow::Result<()> {
+    for (terminal, extension) in [
+        ("svg size 900,480", "svg"),
+        ("pngcairo size 900,480", "png"),
+    ] {
+        let file = options.results.join(format!("{name}.{extension}"));
+        let mut gnuplot = Command::new("gnuplot")
+            .stdin(Stdio::piped())
+            .spawn()
+            .context("run gnuplot (Debian package gnuplot-nox)")?;
+        let file = file.display();
+        let script = format!("set terminal {terminal}\nset output '{file}'\n{script}");
+        let mut input = gnuplot.stdin.take().expect("it is piped");
+        input.write_all(script.as_bytes())?;
+        drop(input);
+        let status = gnuplot.wait()?;
+        ensure!(status.success(), "gnuplot failed to draw {file}: {status}");
+    }
+    Ok(())
 }

@@ -1,47 +1,20 @@
 //! Medians and ratios: on the terminal, and as JSON.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::Context;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::options::Options;
-use crate::race::{Contender, Results};
+use crate::catch_up::Results;
+use crate::contender::{Contender, Kafka, Run};
+use crate::options::{CatchUp, Options};
+use crate::spread::Spread;
 
-/// Of several runs.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Spread {
-    pub(crate) median: f64,
-    pub(crate) least: f64,
-    pub(crate) most: f64,
-}
-
-impl Spread {
-    /// Of nothing, all are not a number.
-    pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Self {
-        let mut sorted: Vec<f64> = values.into_iter().collect();
-        sorted.sort_by(f64::total_cmp);
-        let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
-        let (low, high) = (sorted.len().saturating_sub(1) / 2, sorted.len() / 2);
-        Self {
-            median: (at(low) + at(high)) / 2.0,
-            least: at(0),
-            most: at(sorted.len().saturating_sub(1)),
-        }
-    }
-
-    fn json(self) -> Value {
-        json!({ "median": self.median, "min": self.least, "max": self.most })
-    }
-}
-
-/// The rate of Lockstep as a multiple of another's, pair by pair.
-pub(crate) fn ratio(results: &Results, other: Contender) -> Spread {
-    let pairs = results
-        .of(other)
-        .zip(results.of(Contender::Lockstep))
-        .map(|(other, lockstep)| other.seconds / lockstep.seconds);
-    Spread::of(pairs)
+/// The rate of one as a multiple of another's, pair by pair.
+pub(crate) fn ratio(results: &Results, one: Contender, other: Contender) -> Spread {
+    let pairs = results.of(other).zip(results.of(one));
+    Spread::of(pairs.map(|(other, one)| other.seconds / one.seconds))
 }
 
 pub(crate) fn seconds(results: &Results, contender: Contender) -> Spread {
@@ -52,7 +25,7 @@ pub(crate) fn seconds(results: &Results, contender: Contender) -> Spread {
 fn by_process(
     results: &Results,
     contender: Contender,
-    pick: impl Fn(&crate::contender::Run) -> &[(&'static str, f64)],
+    pick: impl Fn(&Run) -> &[(&'static str, f64)],
 ) -> Vec<(&'static str, f64)> {
     let first = results.of(contender).next();
     let names = first.map(|run| pick(run).iter().map(|(name, _)| *name));
@@ -73,106 +46,117 @@ fn list(values: &[(&'static str, f64)]) -> String {
 
 pub(crate) fn table(results: &[Results]) {
     println!(
-        "\n{:<8} {:<9} {:>8} {:>16} {:>10} {:>22}  CPU seconds",
-        "", "", "median s", "min - max", "changes/s", "lockstep's rate"
+        "\n{:<8} {:<15} {:>8} {:>15} {:>10} {:>19} {:>19}  CPU seconds; most memory in MB",
+        "", "", "median s", "min - max", "changes/s", "of native's rate", "of the floor's rate"
     );
     for results in results {
-        for contender in Contender::ALL {
+        for contender in &results.contenders {
+            let contender = *contender;
             let spread = seconds(results, contender);
-            let against = match contender {
-                Contender::Lockstep => String::new(),
-                other => {
-                    let Spread {
-                        median,
-                        least,
-                        most,
-                    } = ratio(results, other);
-                    format!("{median:.2} ({least:.2} - {most:.2})")
-                }
+            let against = |other| match contender {
+                Contender::Lockstep(_) => ratio(results, contender, other).text(),
+                Contender::Floor | Contender::Native => String::new(),
             };
+            let peak = list(&by_process(results, contender, |run| &run.peak));
             println!(
-                "{:<8} {:<9} {:>8.2} {:>16} {:>10.0} {against:>22}  {}",
+                "{:<8} {:<15} {:>8.2} {:>15} {:>10.0} {:>19} {:>19}  {}{}{peak}",
                 results.workload.name(),
                 contender.name(),
                 spread.median,
                 format!("{:.2} - {:.2}", spread.least, spread.most),
-                f64::from(results.changes) / spread.median,
+                results.changes() / spread.median,
+                against(Contender::Native),
+                against(Contender::Floor),
                 list(&by_process(results, contender, |run| &run.cpu)),
+                if peak.is_empty() { "" } else { "; " },
             );
         }
-        let peak = by_process(results, Contender::Lockstep, |run| &run.peak);
-        println!("{:<8} {:<9} megabytes at most: {}", "", "", list(&peak));
     }
     println!();
 }
 
-/// # Errors
-/// When the file cannot be written.
-pub(crate) fn write(options: &Options, results: &[Results]) -> anyhow::Result<()> {
+/// The results of one workload.
+pub(crate) fn of_workload(results: &Results) -> Value {
     let object = |values: Vec<(&'static str, f64)>| -> Value {
-        let pairs = values
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), json!(value)));
-        Value::Object(pairs.collect())
+        let values = values.into_iter();
+        Value::Object(
+            values
+                .map(|(it, value)| (it.to_owned(), json!(value)))
+                .collect(),
+        )
     };
-    let workloads = results.iter().map(|results| {
-        let contenders = Contender::ALL.map(|contender| {
-            let value = json!({
-                "seconds": seconds(results, contender).json(),
-                "cpu_seconds": object(by_process(results, contender, |run| &run.cpu)),
-                "peak_megabytes": object(by_process(results, contender, |run| &run.peak)),
-            });
-            (contender.name().to_owned(), value)
+    let contenders = results.contenders.iter().map(|contender| {
+        let mut value = json!({
+            "seconds": seconds(results, *contender).json(),
+            "cpu_seconds": object(by_process(results, *contender, |run| &run.cpu)),
         });
-        json!({
-            "workload": results.workload.name(),
-            "changes": results.changes,
-            "contenders": Value::Object(contenders.into_iter().collect()),
-            "of_native": ratio(results, Contender::Native).json(),
-            "of_floor": ratio(results, Contender::Floor).json(),
-        })
+        if let Contender::Lockstep(_) = contender {
+            let against = |other| ratio(results, *contender, other).json();
+            value["of_native"] = against(Contender::Native);
+            value["of_floor"] = against(Contender::Floor);
+            value["peak_megabytes"] = object(by_process(results, *contender, |run| &run.peak));
+        }
+        (contender.name().to_owned(), value)
     });
-    let file = options.results.join("results.json");
-    let text = json!({
+    json!({
+        "workload": results.workload.name(),
+        "changes": results.changes(),
+        "tables": results.scale.tables,
+        "contenders": contenders.collect::<Map<_, _>>(),
+    })
+}
+
+pub(crate) fn catch_up(options: &CatchUp, results: &[Results]) -> Value {
+    json!({
         "pairs": options.pairs,
         "percent": options.percent,
-        "cores": std::thread::available_parallelism().map_or(0, usize::from),
-        "workloads": workloads.collect::<Vec<_>>(),
-    });
-    fs::create_dir_all(&options.results).context("make the folder of the results")?;
-    fs::write(&file, format!("{text:#}\n")).with_context(|| format!("write {}", file.display()))
+        "workloads": results.iter().map(of_workload).collect::<Vec<_>>(),
+        "summary": summary(results, Contender::Lockstep(Kafka::Local)),
+    })
 }
 
-/// The last line: rates as multiples of native's, and of the floor for inserts.
-pub(crate) fn summary(results: &[Results]) -> String {
+/// Writes results to `name`.json.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(crate) fn write(options: &Options, name: &str, results: &Value) -> anyhow::Result<()> {
+    let file = options.results.join(format!("{name}.json"));
+    let mut results = results.clone();
+    results["cores"] = json!(std::thread::available_parallelism().map_or(0, usize::from));
+    fs::create_dir_all(&options.results).context("make the folder of the results")?;
+    fs::write(&file, format!("{results:#}\n")).with_context(|| format!("write {}", file.display()))
+}
+
+/// The summary of stored results, if there are any.
+///
+/// # Errors
+/// When the file is not one of results.
+pub(crate) fn stored(file: &Path) -> anyhow::Result<Option<String>> {
+    let Ok(text) = fs::read_to_string(file) else {
+        return Ok(None);
+    };
+    let results: Value = serde_json::from_str(&text)
+        .with_context(|| format!("{} does not hold results", file.display()))?;
+    let summary = results["summary"].as_str();
+    let summary = summary.with_context(|| format!("{} has no summary", file.display()))?;
+    Ok(Some(summary.to_owned()))
+}
+
+/// Rates as multiples of native's, and of the floor's for the first.
+pub(crate) fn summary(results: &[Results], contender: Contender) -> String {
     let of_native = results.iter().map(|results| {
-        let ratio = ratio(results, Contender::Native).median;
+        let ratio = ratio(results, contender, Contender::Native).median;
         format!("{} {ratio:.2} ", results.workload.name())
     });
-    let floor = results
-        .first()
-        .map(|results| ratio(results, Contender::Floor).median);
+    let first = results.first();
+    let of_floor = first.map(|results| ratio(results, contender, Contender::Floor).median);
+    let through = match contender {
+        Contender::Lockstep(Kafka::Apache) => "through Apache Kafka: ",
+        _ => "",
+    };
     format!(
-        "bench: {}of native, {:.2} of floor",
+        "{through}{}of native, {:.2} of floor",
         of_native.collect::<String>(),
-        floor.unwrap_or(f64::NAN)
+        of_floor.unwrap_or(f64::NAN)
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn medians_are_in_the_middle() {
-        let spread = |median, least, most| Spread {
-            median,
-            least,
-            most,
-        };
-        assert_eq!(Spread::of([3.0, 1.0, 2.0]), spread(2.0, 1.0, 3.0));
-        assert_eq!(Spread::of([4.0, 1.0]), spread(2.5, 1.0, 4.0));
-        assert_eq!(Spread::of([7.0]), spread(7.0, 7.0, 7.0));
-        assert!(Spread::of([]).median.is_nan());
-    }
 }

@@ -7,27 +7,45 @@ use std::time::Duration;
 use anyhow::Context;
 use local::postgres::{Cluster, ClusterConfig};
 use testkit::guardian::{Farewell, Guardian};
+use testkit::kafka::Server;
 use testkit::port;
 use testkit::postgres::{Connection, connect};
 use testkit::process::{Launch, Process};
 use testkit::registry;
 
+use crate::contender::Kafka;
+
 pub(crate) struct Servers {
     pub(crate) source: Cluster,
     pub(crate) target: Cluster,
-    pub(crate) broker: Process,
-    pub(crate) kafka: String,
     pub(crate) registry: &'static str,
+    brokers: Vec<Broker>,
     _guardian: Guardian,
 }
 
-/// Checkpoints do not fall into one run and not into another; the rest is as Postgres comes, with
-/// memory that fits the tables, and room for the slots of all runs.
-const SETTINGS: [(&str, &str); 8] = [
+/// A running broker.
+pub(crate) struct Broker {
+    kafka: Kafka,
+    pub(crate) bootstrap: String,
+    pub(crate) pid: u32,
+    _runs: Runs,
+}
+
+/// What ends it when it is dropped.
+enum Runs {
+    Local { _process: Process },
+    Apache { _server: Server },
+}
+
+/// Checkpoints do not fall into one run and not into another, and what commits without waiting for the
+/// disk is there for walsenders soon; the rest is as Postgres comes, with memory that fits the tables,
+/// and room for the slots of all runs.
+const SETTINGS: [(&str, &str); 9] = [
     ("wal_level", "logical"),
     ("shared_buffers", "512MB"),
     ("max_wal_size", "16GB"),
     ("checkpoint_timeout", "1d"),
+    ("wal_writer_delay", "10ms"),
     ("max_replication_slots", "100"),
     ("max_wal_senders", "100"),
     ("max_connections", "200"),
@@ -37,26 +55,27 @@ const SETTINGS: [(&str, &str); 8] = [
 impl Servers {
     /// # Errors
     /// When one of them does not start.
-    pub(crate) async fn start() -> anyhow::Result<Self> {
+    pub(crate) async fn start(kafkas: &[Kafka]) -> anyhow::Result<Self> {
         let guardian = Guardian::new(Farewell::Quit)?;
         let source = cluster(&guardian, "source").await?;
         let target = cluster(&guardian, "target").await?;
-        let kafka = format!("127.0.0.1:{}", port::free());
-        let broker = Process::start(Launch {
-            name: "local-kafka".to_owned(),
-            program: beside("local-kafka")?,
-            args: vec!["data".to_owned(), kafka.clone()],
-            env: Vec::new(),
-        });
-        broker.printed(&kafka).await;
+        let mut brokers = Vec::new();
+        for kafka in kafkas {
+            brokers.push(Broker::start(*kafka).await?);
+        }
         Ok(Self {
             source,
             target,
-            broker,
-            kafka,
             registry: registry::url().await,
+            brokers,
             _guardian: guardian,
         })
+    }
+
+    pub(crate) fn broker(&self, kafka: Kafka) -> &Broker {
+        let mut brokers = self.brokers.iter();
+        let found = brokers.find(|broker| broker.kafka == kafka);
+        found.expect("contenders are those whose brokers were started")
     }
 
     /// # Errors
@@ -87,6 +106,37 @@ impl Servers {
         // Dirty pages of the last run.
         tokio::time::sleep(Duration::from_millis(500)).await;
         Ok(())
+    }
+}
+
+impl Broker {
+    async fn start(kafka: Kafka) -> anyhow::Result<Self> {
+        let (bootstrap, pid, runs) = match kafka {
+            Kafka::Local => {
+                let bootstrap = format!("127.0.0.1:{}", port::free());
+                let process = Process::start(Launch {
+                    name: "local-kafka".to_owned(),
+                    program: beside("local-kafka")?,
+                    args: vec!["data".to_owned(), bootstrap.clone()],
+                    env: Vec::new(),
+                });
+                process.printed(&bootstrap).await;
+                let pid = process.pid();
+                (bootstrap, pid, Runs::Local { _process: process })
+            }
+            Kafka::Apache => {
+                let server = Server::apache_in_earnest().await;
+                let pid = server.pid().await.context("it runs in a process")?;
+                let bootstrap = server.bootstrap().to_owned();
+                (bootstrap, pid, Runs::Apache { _server: server })
+            }
+        };
+        Ok(Self {
+            kafka,
+            bootstrap,
+            pid,
+            _runs: runs,
+        })
     }
 }
 

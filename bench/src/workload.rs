@@ -17,9 +17,20 @@ pub(crate) enum Workload {
     Wide,
     /// 1,000,000 articles in one transaction.
     Huge,
+    /// No backlog: the first copy of 5,000,000 articles.
+    Snapshot,
 }
 
-const ARTICLES: &str = "create table articles (
+/// How much of a workload there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Scale {
+    /// Of its rows.
+    pub(crate) percent: u32,
+    /// Over how many tables inserts are spread.
+    pub(crate) tables: u32,
+}
+
+const ARTICLES: &str = "(
     id bigint primary key,
     title text not null,
     content text not null,
@@ -30,14 +41,13 @@ const ARTICLES: &str = "create table articles (
     updated_at timestamptz not null default now()
 )";
 
-/// A row of about `bytes` bytes with the key `n`.
-fn article(bytes: usize) -> String {
+/// Rows of about `bytes` bytes with the keys `n`.
+fn articles(bytes: usize) -> String {
     let lines = (bytes - 100) / 32;
-    format!(
-        "insert into articles (id, title, content, author) \
-         select n, 'Article ' || n, repeat(md5(n::text), {lines}), 'author ' || n % 1000"
-    )
+    format!("select n, 'Article ' || n, repeat(md5(n::text), {lines}), 'author ' || n % 1000")
 }
+
+const COLUMNS: &str = "(id, title, content, author)";
 
 impl Workload {
     /// As on the command line.
@@ -46,8 +56,8 @@ impl Workload {
         value.get_name().to_owned()
     }
 
-    /// Changes of rows in the backlog.
-    pub(crate) fn changes(self, percent: u32) -> u32 {
+    /// Changes of rows, or rows that are copied.
+    pub(crate) fn changes(self, scale: Scale) -> u32 {
         let whole = match self {
             Self::Insert => 500_000,
             Self::Update => 300_000,
@@ -55,33 +65,44 @@ impl Workload {
             Self::Small | Self::Mixed => 200_000,
             Self::Wide => 150_000,
             Self::Huge => 1_000_000,
+            Self::Snapshot => 5_000_000,
         };
-        whole / 100 * percent
+        whole / 100 * scale.percent
     }
 
-    /// Makes the tables, with what is in them before.
-    pub(crate) fn tables(self, percent: u32) -> String {
+    /// Makes the tables.
+    pub(crate) fn schema(self, scale: Scale) -> String {
         match self {
-            Self::Update => {
-                let rows = self.changes(percent);
+            Self::Mixed => PGBENCH_TABLES.to_owned(),
+            _ => (0..scale.tables)
+                .map(|table| format!("create table {} {ARTICLES};", name_of(table)))
+                .collect(),
+        }
+    }
+
+    /// Writes what is in the tables before.
+    pub(crate) fn content(self, scale: Scale) -> String {
+        match self {
+            Self::Update | Self::Snapshot => {
+                let (rows, articles) = (self.changes(scale), articles(330));
                 format!(
-                    "{ARTICLES}; {} from generate_series(1, {rows}) n",
-                    article(330)
+                    "insert into articles {COLUMNS} {articles} from generate_series(1, {rows}) n"
                 )
             }
-            Self::Mixed => PGBENCH_TABLES.to_owned(),
-            Self::Insert | Self::Small | Self::Wide | Self::Huge => ARTICLES.to_owned(),
+            Self::Mixed => PGBENCH_ROWS.to_owned(),
+            Self::Insert | Self::Small | Self::Wide | Self::Huge => String::new(),
         }
     }
 
     /// Writes the backlog. Nobody waits for the disk.
-    pub(crate) fn backlog(self, percent: u32) -> String {
-        let changes = self.changes(percent);
+    pub(crate) fn backlog(self, scale: Scale) -> String {
+        let changes = self.changes(scale);
         match self {
-            Self::Insert => in_transactions(&article(330), changes, 10),
-            Self::Small => in_transactions(&article(330), changes, 1),
-            Self::Wide => in_transactions(&article(1_600), changes, 10),
-            Self::Huge => in_transactions(&article(330), changes, changes),
+            Self::Insert => inserts(&articles(330), changes, 10, scale.tables),
+            Self::Small => inserts(&articles(330), changes, 1, scale.tables),
+            Self::Wide => inserts(&articles(1_600), changes, 10, scale.tables),
+            Self::Huge => inserts(&articles(330), changes, changes, scale.tables),
+            Self::Snapshot => String::new(),
             Self::Update => {
                 let picked = format!("select 1 + (random() * ({changes} - 1))::bigint as id");
                 let update = format!(
@@ -97,9 +118,30 @@ impl Workload {
     }
 }
 
-fn in_transactions(insert: &str, rows: u32, rows_each: u32) -> String {
-    let insert = format!("{insert} from generate_series(first, last) n");
-    looped(&insert, rows, rows_each)
+/// The first has the plain name.
+fn name_of(table: u32) -> String {
+    match table {
+        0 => "articles".to_owned(),
+        _ => format!("articles_{table}"),
+    }
+}
+
+/// Inserts in transactions, each of which is into the next table.
+fn inserts(articles: &str, rows: u32, rows_each: u32, tables: u32) -> String {
+    let insert = |table| {
+        let name = name_of(table);
+        format!("insert into {name} {COLUMNS} {articles} from generate_series(first, last) n")
+    };
+    let branches = (1..tables).map(|table| format!("when {table} then {};", insert(table)));
+    let statement = match tables {
+        1 => insert(0),
+        _ => format!(
+            "case batch % {tables} {} else {}; end case",
+            branches.collect::<String>(),
+            insert(0)
+        ),
+    };
+    looped(&statement, rows, rows_each)
 }
 
 /// A statement for the numbers `first` to `last` of each transaction.
@@ -120,7 +162,9 @@ const PGBENCH_TABLES: &str = "
     create table pgbench_tellers (tid int primary key, bid int, tbalance int, filler char(84));
     create table pgbench_accounts (aid int primary key, bid int, abalance int, filler char(84));
     create table pgbench_history (id bigint generated always as identity primary key,
-        tid int, bid int, aid int, delta int, mtime timestamp, filler char(22));
+        tid int, bid int, aid int, delta int, mtime timestamp, filler char(22))";
+
+const PGBENCH_ROWS: &str = "
     insert into pgbench_branches select n, 0, '' from generate_series(1, 5) n;
     insert into pgbench_tellers select n, (n - 1) / 10 + 1, 0, '' from generate_series(1, 50) n;
     insert into pgbench_accounts

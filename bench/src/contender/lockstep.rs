@@ -6,16 +6,23 @@ use testkit::postgres::Connection;
 use testkit::process::{Launch, Process};
 use tokio::process::Command;
 
-use super::{Run, Watch, until};
+use super::{Contender, Kafka, Run, Watch, until};
 use crate::backlog::{Backlog, End, PUBLICATION};
 use crate::servers::{Servers, beside};
 use crate::usage::{cpu_seconds, peak_megabytes};
 
-/// A pipeline whose slot stands before the backlog, and whose target has what was there before.
+/// A pipeline to a database of the target.
 pub(crate) struct Lockstep {
+    pub(crate) target: Connection,
+    pub(crate) name: String,
+    kafka: Kafka,
     flags: Vec<(&'static str, String)>,
-    name: String,
-    target: Connection,
+}
+
+/// Capture and apply while they run.
+pub(crate) struct Running {
+    cdc: Process,
+    applier: Process,
 }
 
 const OF_CAPTURE: [&str; 6] = [
@@ -29,17 +36,20 @@ const OF_CAPTURE: [&str; 6] = [
 const OF_APPLY: [&str; 5] = ["target", "kafka", "registry", "prefix", "pipeline"];
 
 impl Lockstep {
-    pub(crate) async fn prepare(
+    /// With tables on the target, and nothing in them.
+    pub(crate) async fn set_up(
         servers: &Servers,
         backlog: &Backlog,
+        kafka: Kafka,
         pair: u32,
     ) -> anyhow::Result<Self> {
-        let name = format!("{}_lockstep_{pair}", backlog.database);
+        let contender = Contender::Lockstep(kafka).name();
+        let name = format!("{}_{contender}_{pair}", backlog.database);
         let target = backlog.empty_target(servers, &name).await?;
         let flags = vec![
             ("source", servers.source.dsn(&backlog.database)),
             ("target", servers.target.dsn(&name)),
-            ("kafka", servers.kafka.clone()),
+            ("kafka", servers.broker(kafka).bootstrap.clone()),
             ("registry", servers.registry.to_owned()),
             ("prefix", name.clone()),
             ("slot", name.clone()),
@@ -47,42 +57,68 @@ impl Lockstep {
             ("pipeline", name.clone()),
         ];
         let pipeline = Self {
-            flags,
-            name,
             target,
+            name,
+            kafka,
+            flags,
         };
         pipeline.command("setup").await?;
-        let (mut cdc, mut applier) = pipeline.start()?;
-        cdc.printed("snapshot is complete").await;
-        let has_progress = "select to_regclass('lockstep.progress') is not null";
-        until(&pipeline.target, has_progress, &[]).await?;
-        let streaming = "select exists (select from lockstep.progress \
-                         where pipeline = $1 and phase = 'streaming')";
-        until(&pipeline.target, streaming, &[&pipeline.name]).await?;
-        cdc.terminate().await;
-        applier.terminate().await;
+        Ok(pipeline)
+    }
+
+    /// With its slot before the backlog, and on the target what was there before.
+    pub(crate) async fn at_slot(
+        servers: &Servers,
+        backlog: &Backlog,
+        kafka: Kafka,
+        pair: u32,
+    ) -> anyhow::Result<Self> {
+        let pipeline = Self::set_up(servers, backlog, kafka, pair).await?;
+        let running = pipeline.start()?;
+        pipeline.until_copied().await?;
+        running.stop().await;
         pipeline.target.batch_execute("vacuum analyze").await?;
         Ok(pipeline)
     }
 
-    pub(crate) async fn run(self, servers: &Servers, end: &End) -> anyhow::Result<Run> {
+    /// Brings the backlog to the target.
+    pub(crate) async fn catch_up(&self, servers: &Servers, end: &End) -> anyhow::Result<Run> {
         servers.settle().await?;
-        let watch = Watch::start(servers);
-        let (cdc, applier) = self.start()?;
+        let watch = Watch::start(servers, Some(self.kafka));
+        let running = self.start()?;
         let applied =
             "select commit_lsn > $1::text::pg_lsn from lockstep.progress where pipeline = $2";
         until(&self.target, applied, &[&end.last, &self.name]).await?;
-        let processes = [("cdc", cdc.pid()), ("applier", applier.pid())];
-        let own = processes.map(|(name, pid)| (name, cpu_seconds(pid)));
-        let mut run = watch.stop(own.to_vec());
-        run.peak = processes
-            .map(|(name, pid)| (name, peak_megabytes(pid)))
-            .to_vec();
-        self.command("verify").await?;
+        let run = running.used(watch);
+        self.verify().await?;
         Ok(run)
     }
 
-    fn start(&self) -> anyhow::Result<(Process, Process)> {
+    /// Copies what the tables have.
+    pub(crate) async fn copy(&self, servers: &Servers) -> anyhow::Result<Run> {
+        servers.settle().await?;
+        let watch = Watch::start(servers, Some(self.kafka));
+        let running = self.start()?;
+        self.until_copied().await?;
+        let run = running.used(watch);
+        self.verify().await?;
+        Ok(run)
+    }
+
+    async fn until_copied(&self) -> anyhow::Result<()> {
+        let has_progress = "select to_regclass('lockstep.progress') is not null";
+        until(&self.target, has_progress, &[]).await?;
+        let streaming = "select exists (select from lockstep.progress \
+                         where pipeline = $1 and phase = 'streaming')";
+        until(&self.target, streaming, &[&self.name]).await
+    }
+
+    /// While capture and apply run.
+    pub(crate) async fn verify(&self) -> anyhow::Result<()> {
+        self.command("verify").await
+    }
+
+    pub(crate) fn start(&self) -> anyhow::Result<Running> {
         let start = |name: &str, flags: &[&str]| -> anyhow::Result<Process> {
             let mut args = vec![name.to_owned()];
             args.extend(self.chosen(flags));
@@ -94,7 +130,10 @@ impl Lockstep {
                 env: vec![],
             }))
         };
-        Ok((start("cdc", &OF_CAPTURE)?, start("applier", &OF_APPLY)?))
+        Ok(Running {
+            cdc: start("cdc", &OF_CAPTURE)?,
+            applier: start("applier", &OF_APPLY)?,
+        })
     }
 
     /// Runs a command that looks at all of it.
@@ -118,5 +157,23 @@ impl Lockstep {
     fn chosen<'a>(&'a self, names: &'a [&str]) -> impl Iterator<Item = String> + 'a {
         let flags = self.flags.iter().filter(|(name, _)| names.contains(name));
         flags.map(|(name, value)| format!("--{name}={value}"))
+    }
+}
+
+impl Running {
+    pub(crate) async fn stop(mut self) {
+        self.cdc.terminate().await;
+        self.applier.terminate().await;
+    }
+
+    /// Stops the clock, with what both processes have used.
+    fn used(&self, watch: Watch) -> Run {
+        let processes = [("cdc", self.cdc.pid()), ("applier", self.applier.pid())];
+        let own = processes.map(|(name, pid)| (name, cpu_seconds(pid)));
+        let mut run = watch.stop(own.to_vec());
+        run.peak = processes
+            .map(|(name, pid)| (name, peak_megabytes(pid)))
+            .to_vec();
+        run
     }
 }

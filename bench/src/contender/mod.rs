@@ -1,10 +1,10 @@
-//! Who brings the backlog to the target.
+//! Who brings changes to the target.
 
 pub(crate) mod floor;
 mod lockstep;
 pub(crate) mod native;
 
-pub(crate) use lockstep::Lockstep;
+pub(crate) use lockstep::{Lockstep, Running};
 
 use std::time::Instant;
 
@@ -12,6 +12,32 @@ use testkit::postgres::Connection;
 
 use crate::servers::Servers;
 use crate::usage::cpu_seconds;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Contender {
+    Floor,
+    Native,
+    Lockstep(Kafka),
+}
+
+/// What Lockstep goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kafka {
+    Local,
+    Apache,
+}
+
+impl Contender {
+    /// As in results, and in names of databases.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Floor => "floor",
+            Self::Native => "native",
+            Self::Lockstep(Kafka::Local) => "lockstep",
+            Self::Lockstep(Kafka::Apache) => "lockstep_apache",
+        }
+    }
+}
 
 /// What one run took.
 #[derive(Clone, Debug)]
@@ -24,28 +50,30 @@ pub(crate) struct Run {
 }
 
 /// The clock, and what the servers have used when it starts.
-struct Watch {
+pub(crate) struct Watch {
     begun: Instant,
     used: Vec<(&'static str, u32, f64)>,
 }
 
 impl Watch {
-    fn start(servers: &Servers) -> Self {
-        let pids = [
+    /// `kafka` is the broker that takes part.
+    pub(crate) fn start(servers: &Servers, kafka: Option<Kafka>) -> Self {
+        let mut pids = vec![
             ("source", servers.source.pid()),
             ("target", servers.target.pid()),
-            ("broker", servers.broker.pid()),
         ];
+        pids.extend(kafka.map(|kafka| ("broker", servers.broker(kafka).pid)));
+        let used = pids.into_iter();
         Self {
-            used: pids
+            used: used
                 .map(|(name, pid)| (name, pid, cpu_seconds(pid)))
-                .to_vec(),
+                .collect(),
             begun: Instant::now(),
         }
     }
 
     /// `own` are processes that began with the clock.
-    fn stop(self, own: Vec<(&'static str, f64)>) -> Run {
+    pub(crate) fn stop(self, own: Vec<(&'static str, f64)>) -> Run {
         let seconds = self.begun.elapsed().as_secs_f64();
         let used = self.used.into_iter();
         let of_servers = used.map(|(name, pid, before)| (name, cpu_seconds(pid) - before));
@@ -60,7 +88,7 @@ impl Watch {
 }
 
 /// Asks every few milliseconds, which costs the target nothing that shows.
-async fn until(
+pub(crate) async fn until(
     target: &Connection,
     question: &str,
     parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)],

@@ -12,6 +12,8 @@ use tokio::sync::{Mutex, OnceCell};
 use crate::wait;
 
 mod apache;
+use apache::Jvm;
+
 mod local;
 mod records;
 
@@ -62,9 +64,21 @@ impl Server {
         let wanted = env::var("LOCKSTEP_TEST_KAFKA").unwrap_or_default();
         let started = match wanted.as_str() {
             "" | "local" => start_local(creation).await,
-            "apache" => start_apache(creation).await,
+            "apache" => start_apache(creation, Jvm::Brief).await,
             other => panic!("LOCKSTEP_TEST_KAFKA is {other:?}: it may be local or apache"),
         };
+        Self::of(started).await
+    }
+
+    /// Apache Kafka as it runs in earnest: for measurements.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub async fn apache_in_earnest() -> Self {
+        Self::of(start_apache(Creation::Explicit, Jvm::InEarnest).await).await
+    }
+
+    async fn of(started: anyhow::Result<(Node, u16)>) -> Self {
         let (node, port) = started.unwrap_or_else(|error| panic!("start a broker: {error:#}"));
         let server = Self {
             bootstrap: format!("127.0.0.1:{port}"),
@@ -77,6 +91,14 @@ impl Server {
     /// `host:port`; the same over restarts.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// The process that it runs in, if it is one of its own.
+    pub async fn pid(&self) -> Option<u32> {
+        match &*self.node.lock().await {
+            Node::Local(_) => None,
+            Node::Apache(node) => Some(node.pid()),
+        }
     }
 
     /// Ends it as abruptly as can be: SIGKILL, or the end of its runtime in this process.
@@ -129,9 +151,9 @@ async fn start_local(creation: Creation) -> anyhow::Result<(Node, u16)> {
     Ok((Node::Local(Box::new(node)), port))
 }
 
-async fn start_apache(creation: Creation) -> anyhow::Result<(Node, u16)> {
+async fn start_apache(creation: Creation, jvm: Jvm) -> anyhow::Result<(Node, u16)> {
     // Maven may have to fetch first.
-    let start = tokio::task::spawn_blocking(move || apache::Node::start(creation)).await;
+    let start = tokio::task::spawn_blocking(move || apache::Node::start(creation, jvm)).await;
     let node = start.expect("starting does not panic")?;
     let port = node.port();
     Ok((Node::Apache(node), port))
