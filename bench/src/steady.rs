@@ -41,6 +41,8 @@ pub(crate) async fn measure(options: &Options, steady: &Steady) -> anyhow::Resul
         tables: 1,
     };
     let backlog = Backlog::tables(&servers, Workload::Insert, scale).await?;
+    let no_wait = backlog.source.batch_execute("set synchronous_commit = off");
+    no_wait.await.context("set up the writer")?;
     let mut stage = Stage {
         servers: &servers,
         backlog,
@@ -217,8 +219,7 @@ fn paced(first: i64, rows: u32, rows_each: u32, rate: u32) -> String {
         ),
     };
     format!(
-        "set synchronous_commit = off; \
-         do $$ declare begun timestamptz := clock_timestamp(); begin \
+        "do $$ declare begun timestamptz := clock_timestamp(); begin \
            for batch in 0 .. {rows} / {rows_each} - 1 loop \
              insert into articles (id, title, content, author) \
              select n, 'Article ' || n, repeat(md5(n::text), 7), 'author ' || n % 1000 \
