@@ -5,7 +5,7 @@ use change::framing;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::kafka::Kafka;
+use crate::kafka::TailReader;
 use crate::snapshot;
 use crate::source::SystemIdentity;
 
@@ -44,12 +44,12 @@ pub(crate) enum SlotState {
 /// # Errors
 /// When Kafka does not answer, or a record is not a commits record.
 pub(crate) async fn last(
-    kafka: &Kafka,
+    tails: &TailReader,
     topic: &str,
     end: Option<i64>,
 ) -> Result<Option<CommitRecord>, Error> {
     let mut last: Option<CommitRecord> = None;
-    for value in kafka.tail(topic, end).await? {
+    for value in tails.tail(topic, end).await? {
         let (_, datum) = framing::split(&value).map_err(|source| Error::HistoryFraming {
             topic: topic.to_owned(),
             source,

@@ -38,7 +38,7 @@ pub(super) async fn snapshot(
     shutdown: &Shutdown,
 ) -> Result<Option<Snapshot>, Error> {
     let config = context.config;
-    let last = history::last(&ground.kafka, &ground.topic, None).await?;
+    let last = history::last(&ground.tails, &ground.topic, None).await?;
     let slot = publication::slot_state(&ground.client, &config.slot).await?;
     let ledger = match ground.ledger(config) {
         Some(ledger) => ledger.state().await.map_err(kept)?,

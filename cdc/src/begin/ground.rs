@@ -16,7 +16,7 @@ use crate::control::{self, VISIBLE, Visibility};
 use crate::encode::{Encoder, Limit};
 use crate::error::Error;
 use crate::history;
-use crate::kafka::{self, Kafka, TopicSpec};
+use crate::kafka::{self, Kafka, TailReader, TopicSpec};
 use crate::messages::Messages;
 use crate::publication;
 use crate::publish::{Chain, Identity};
@@ -37,6 +37,7 @@ pub(super) struct Ground {
     pub(super) schema_changes: SchemaChanges,
     pub(super) messages: Messages,
     /// The commits topic, and the id of its records' schema.
+    pub(super) tails: TailReader,
     pub(super) topic: String,
     schema: SchemaId,
 }
@@ -78,6 +79,7 @@ impl Ground {
         let encoder = Encoder::new(config.prefix.prefix(), config.source.dbname(), limit);
         Ok(Self {
             tables: Tables::new(config, registry, Arc::clone(&kafka)),
+            tails: TailReader::new(&kafka)?,
             kafka,
             own_tables: control::ensure(&client).await?,
             client,
@@ -143,14 +145,14 @@ impl Ground {
         context: Context<'_>,
         system: &SystemIdentity,
     ) -> Result<Chain, Error> {
-        let last = history::last(&self.kafka, &self.topic, None).await?;
+        let last = history::last(&self.tails, &self.topic, None).await?;
         let mut chain = self.chain(context, system, last.as_ref());
         if let Some(ledger) = self.ledger(context.config) {
             ledger.claim(chain.epoch()).await.map_err(kept)?;
         }
         if let Some(last) = last {
             let fence = chain.fence(&last).await?;
-            let before = history::last(&self.kafka, &self.topic, Some(fence)).await?;
+            let before = history::last(&self.tails, &self.topic, Some(fence)).await?;
             chain.follow(before.as_ref().unwrap_or(&last));
         }
         tracing::info!(epoch = chain.epoch(), commit_lsn = %chain.previous(), "publishing after");

@@ -1,6 +1,7 @@
 //! Kafka: the one module that names its client.
 
 mod tail;
+pub(crate) use tail::TailReader;
 
 mod topics;
 pub(crate) use topics::TopicSpec;
@@ -81,11 +82,13 @@ pub(crate) enum Queued {
     Full,
 }
 
-/// A connection to Kafka: an idempotent producer, and what sets up and reads topics.
+/// A connection to Kafka: idempotent producers, and what sets up and reads topics.
 pub(crate) struct Kafka {
     brokers: String,
     settings: ClientConfig,
     producer: ThreadedProducer<Deliveries>,
+    /// For records that somebody waits for.
+    prompt: ThreadedProducer<Deliveries>,
     space: Arc<Notify>,
     maker: OnceCell<Arc<Maker>>,
 }
@@ -102,39 +105,42 @@ impl Kafka {
             settings.set(&option.key, &option.value);
         }
         let space = Arc::new(Notify::new());
-        let deliveries = Deliveries {
+        let deliveries = Deliveries(Arc::new(Reach {
             brokers: config.kafka.clone(),
             health: health.clone(),
             is_here: AtomicBool::new(false),
             is_away: AtomicBool::new(false),
             space: Arc::clone(&space),
+        }));
+        let producer = |linger: &str| {
+            let mut settings = settings.clone();
+            let created = settings
+                .set("enable.idempotence", "true")
+                .set("acks", "all")
+                // Kafka's own default partitioner, so that other producers agree on a key's partition.
+                .set("partitioner", "murmur2")
+                .set("linger.ms", linger)
+                .set("compression.type", "lz4")
+                .set("message.max.bytes", RECORD_BYTES_MAX.to_string())
+                .set(
+                    "queue.buffering.max.kbytes",
+                    QUEUE_KILOBYTES_MAX.to_string(),
+                )
+                .set(
+                    "queue.buffering.max.messages",
+                    QUEUE_RECORDS_MAX.to_string(),
+                )
+                // Never give a record up: the source waits as long as Kafka does not take it.
+                .set("message.timeout.ms", "0")
+                .create_with_context(deliveries.clone());
+            created.map_err(KafkaFault::Setting)
         };
-        let producer = settings
-            .clone()
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            // Kafka's own default partitioner, so that other producers agree on a key's partition.
-            .set("partitioner", "murmur2")
-            // Without a wait nearly every record is a request of its own.
-            .set("linger.ms", "1")
-            .set("compression.type", "lz4")
-            .set("message.max.bytes", RECORD_BYTES_MAX.to_string())
-            .set(
-                "queue.buffering.max.kbytes",
-                QUEUE_KILOBYTES_MAX.to_string(),
-            )
-            .set(
-                "queue.buffering.max.messages",
-                QUEUE_RECORDS_MAX.to_string(),
-            )
-            // Never give a record up: the source waits as long as Kafka does not take it.
-            .set("message.timeout.ms", "0")
-            .create_with_context(deliveries)
-            .map_err(KafkaFault::Setting)?;
         Ok(Self {
             brokers: config.kafka.clone(),
+            // Without a wait nearly every record is a request of its own.
+            producer: producer("1")?,
+            prompt: producer("0")?,
             settings,
-            producer,
             space,
             maker: OnceCell::new(),
         })
@@ -152,29 +158,19 @@ impl Kafka {
         timestamp_ms: i64,
         tracker: &Arc<Tracker>,
     ) -> Result<Queued, KafkaFault> {
-        let mut message = BaseRecord::with_opaque_to(topic, Arc::clone(tracker))
-            .payload(record.value.as_slice())
-            .timestamp(timestamp_ms);
-        message = match record.key {
-            Some(key) => message.key(key),
-            None => message.partition(0),
-        };
-        tracker.sent();
-        let Err((error, _)) = self.producer.send(message) else {
-            return Ok(Queued::Yes);
-        };
-        tracker.unsent();
-        match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::QueueFull) => Ok(Queued::Full),
-            Some(RDKafkaErrorCode::MessageSizeTooLarge) => Err(KafkaFault::TooLong {
-                topic: topic.to_owned(),
-                bytes: record.bytes(),
-            }),
-            _ => Err(KafkaFault::NotDelivered {
-                topic: topic.to_owned(),
-                source: error,
-            }),
-        }
+        queue(&self.producer, topic, record, timestamp_ms, tracker)
+    }
+
+    /// As [`Self::send`], for a record that need not wait for others: it goes at once. What goes to a
+    /// topic goes by one of both ways, or its order would be anybody's guess.
+    pub(crate) fn send_promptly(
+        &self,
+        topic: &str,
+        record: &Record<'_>,
+        timestamp_ms: i64,
+        tracker: &Arc<Tracker>,
+    ) -> Result<Queued, KafkaFault> {
+        queue(&self.prompt, topic, record, timestamp_ms, tracker)
     }
 
     /// Waits until a record was delivered, which makes room in the queue. Cancel-safe.
@@ -189,6 +185,39 @@ impl Kafka {
             step,
             source,
         }
+    }
+}
+
+/// Hands a record to a producer.
+fn queue(
+    producer: &ThreadedProducer<Deliveries>,
+    topic: &str,
+    record: &Record<'_>,
+    timestamp_ms: i64,
+    tracker: &Arc<Tracker>,
+) -> Result<Queued, KafkaFault> {
+    let mut message = BaseRecord::with_opaque_to(topic, Arc::clone(tracker))
+        .payload(record.value.as_slice())
+        .timestamp(timestamp_ms);
+    message = match record.key {
+        Some(key) => message.key(key),
+        None => message.partition(0),
+    };
+    tracker.sent();
+    let Err((error, _)) = producer.send(message) else {
+        return Ok(Queued::Yes);
+    };
+    tracker.unsent();
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::QueueFull) => Ok(Queued::Full),
+        Some(RDKafkaErrorCode::MessageSizeTooLarge) => Err(KafkaFault::TooLong {
+            topic: topic.to_owned(),
+            bytes: record.bytes(),
+        }),
+        _ => Err(KafkaFault::NotDelivered {
+            topic: topic.to_owned(),
+            source: error,
+        }),
     }
 }
 
@@ -207,8 +236,12 @@ fn refusal(error: &KafkaError, message: &impl Message) -> KafkaFault {
     }
 }
 
-/// What the producer's own thread reports.
-struct Deliveries {
+/// What the producers' own threads report to.
+#[derive(Clone)]
+struct Deliveries(Arc<Reach>);
+
+/// How it is with Kafka, as all producers have it.
+struct Reach {
     brokers: String,
     health: Health,
     /// Whether something was delivered since the last error: not each record reports it.
@@ -217,7 +250,7 @@ struct Deliveries {
     space: Arc<Notify>,
 }
 
-impl Deliveries {
+impl Reach {
     fn arrived(&self) {
         if self.is_here.load(Ordering::Relaxed) {
             return;
@@ -232,13 +265,14 @@ impl Deliveries {
 
 impl ClientContext for Deliveries {
     fn error(&self, error: KafkaError, reason: &str) {
-        self.is_here.store(false, Ordering::Relaxed);
+        let reach = &self.0;
+        reach.is_here.store(false, Ordering::Relaxed);
         // Each attempt fails anew, several times a second: one line tells it until it is over.
-        if !self.is_away.swap(true, Ordering::Relaxed) {
-            tracing::warn!(brokers = %self.brokers, %error, reason, "Kafka is away, trying again");
+        if !reach.is_away.swap(true, Ordering::Relaxed) {
+            tracing::warn!(brokers = %reach.brokers, %error, reason, "Kafka is away, trying again");
         }
-        let state = Err(format!("{}: {reason}", self.brokers));
-        self.health.set(DEPENDENCY, state);
+        let state = Err(format!("{}: {reason}", reach.brokers));
+        reach.health.set(DEPENDENCY, state);
     }
 }
 
@@ -252,7 +286,7 @@ impl ProducerContext for Deliveries {
                 topic: message.topic().to_owned(),
             }),
             Ok(message) => {
-                self.arrived();
+                self.0.arrived();
                 let bytes = message.payload_len() + message.key_len();
                 tracker.delivered(
                     message.topic(),
@@ -263,6 +297,6 @@ impl ProducerContext for Deliveries {
             }
             Err((error, message)) => tracker.failed(refusal(error, message)),
         }
-        self.space.notify_one();
+        self.0.space.notify_one();
     }
 }

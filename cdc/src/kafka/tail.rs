@@ -1,15 +1,44 @@
 //! Reading the end of a topic.
 
+use std::sync::Arc;
+
 use change::topic::RECORD_BYTES_MAX;
-use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
+use tokio::runtime::Handle;
 
 use super::{Kafka, KafkaFault, REQUEST_LIMIT};
 
-impl Kafka {
+/// Reads the ends of topics. A client of its own: of a new one the first answer takes long.
+pub(crate) struct TailReader {
+    brokers: String,
+    /// Taken by drop only.
+    consumer: Option<Arc<BaseConsumer>>,
+}
+
+impl TailReader {
+    /// # Errors
+    /// When a setting is refused. Nothing is sent yet.
+    pub(crate) fn new(kafka: &Kafka) -> Result<Self, KafkaFault> {
+        let consumer: BaseConsumer = kafka
+            .settings
+            .clone()
+            .set("group.id", "lockstep-cdc")
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            // The next question waits for the fetch at the end that is under way.
+            .set("fetch.wait.max.ms", "10")
+            .set("fetch.message.max.bytes", RECORD_BYTES_MAX.to_string())
+            .create()
+            .map_err(KafkaFault::Setting)?;
+        Ok(Self {
+            brokers: kafka.brokers.clone(),
+            consumer: Some(Arc::new(consumer)),
+        })
+    }
+
     /// The values of the last records in the topic's partition 0, or of the last before `end`: up to
     /// [`TAIL_RECORDS`], none where there is none at all.
     ///
@@ -20,11 +49,20 @@ impl Kafka {
         topic: &str,
         end: Option<i64>,
     ) -> Result<Vec<Vec<u8>>, KafkaFault> {
-        let settings = self.settings.clone();
         let (topic, brokers) = (topic.to_owned(), self.brokers.clone());
-        tokio::task::spawn_blocking(move || tail(settings, &topic, end, &brokers))
+        let consumer = self.consumer.clone().expect("taken by drop only");
+        tokio::task::spawn_blocking(move || tail(&consumer, &topic, end, &brokers))
             .await
             .map_err(KafkaFault::Task)?
+    }
+}
+
+impl Drop for TailReader {
+    fn drop(&mut self) {
+        // Closing waits for librdkafka's threads. Without a runtime there is nobody to hold up.
+        if let (Some(consumer), Ok(runtime)) = (self.consumer.take(), Handle::try_current()) {
+            runtime.spawn_blocking(move || drop(consumer));
+        }
     }
 }
 
@@ -34,7 +72,7 @@ const TAIL_RECORDS: i64 = 100;
 /// Blocks. Offsets may have gaps (compaction, control records), so it steps back until there is a
 /// record.
 fn tail(
-    mut settings: ClientConfig,
+    consumer: &BaseConsumer,
     topic: &str,
     end: Option<i64>,
     brokers: &str,
@@ -44,13 +82,6 @@ fn tail(
         step: "answer a read of the commits topic",
         source,
     };
-    let consumer: BaseConsumer = settings
-        .set("group.id", "lockstep-cdc")
-        .set("enable.auto.commit", "false")
-        .set("enable.partition.eof", "true")
-        .set("fetch.message.max.bytes", RECORD_BYTES_MAX.to_string())
-        .create()
-        .map_err(KafkaFault::Setting)?;
     let (low, high) = consumer
         .fetch_watermarks(topic, 0, REQUEST_LIMIT)
         .map_err(fault)?;
@@ -63,7 +94,7 @@ fn tail(
             .add_partition_offset(topic, 0, Offset::Offset(start))
             .map_err(KafkaFault::Setting)?;
         consumer.assign(&assignment).map_err(fault)?;
-        let values = read_to(&consumer, end).map_err(fault)?;
+        let values = read_to(consumer, end).map_err(fault)?;
         if !values.is_empty() {
             return Ok(values);
         }
