@@ -77,7 +77,7 @@ pub(crate) fn latencies(options: &Options, of: &[(Contender, Latencies)]) -> any
     let lines = of.iter().map(|(contender, _)| {
         let (title, color) = look(*contender);
         let name = contender.name();
-        format!("${name} using 1:2 with lines linewidth 2 title '{title}' linecolor rgb '{color}'")
+        format!("${name} using 1:2 title '{title}' with lines linewidth 2 linecolor rgb '{color}'")
     });
     script.push_str(&plot_of(lines));
     draw(options, "steady", &script)

@@ -62,7 +62,17 @@ pub(crate) async fn measure(options: &Options, steady: &Steady) -> anyhow::Resul
             eprintln!("round {round} of {}: {name}, rate", steady.rounds);
             let rate = stage.rate(follower).await?;
             follower.end(running).await?;
+            eprintln!(
+                "round {round} of {}: {name}, {}",
+                steady.rounds,
+                text(&latencies, rate)
+            );
             rounds.push((follower.contender(), latencies, rate));
+        }
+    }
+    for follower in &followers {
+        if let Follower::Native(native) = follower {
+            native.drop().await?;
         }
     }
     stage.backlog.end(&servers).await?;
@@ -202,7 +212,7 @@ impl Stage<'_> {
             if reached < f64::from(rate) * REACHED {
                 break;
             }
-            rate += rate / 4;
+            rate = rate * 5 / 4 / ROWS_EACH * ROWS_EACH;
         }
         Ok(followed)
     }
@@ -238,7 +248,7 @@ async fn commit_all(
     pace: Duration,
 ) -> anyhow::Result<Vec<Instant>> {
     let insert = "insert into articles (id, title, content, author) \
-                  values ($1, 'Article', repeat(md5($1::text), 7), 'author')";
+                  values ($1, 'Article', repeat(md5($1::bigint::text), 7), 'author')";
     let insert = source.prepare(insert).await?;
     let mut ticks = interval(pace);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -268,6 +278,12 @@ async fn see_all(target: &Connection, first: i64, count: i64) -> anyhow::Result<
         sleep(Duration::from_micros(500)).await;
     }
     Ok(sights)
+}
+
+fn text(latencies: &[f64], rate: f64) -> String {
+    let sorted = sorted(latencies.iter().copied());
+    let [p50, p99] = [500, 990].map(|at| quantile(&sorted, at).unwrap_or(f64::NAN));
+    format!("p50 {p50:.1} ms, p99 {p99:.1} ms, {rate:.0} rows/s")
 }
 
 fn tell(

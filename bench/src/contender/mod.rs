@@ -6,8 +6,9 @@ pub(crate) mod native;
 
 pub(crate) use lockstep::{Lockstep, Running};
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use anyhow::bail;
 use testkit::postgres::Connection;
 
 use crate::servers::Servers;
@@ -87,18 +88,23 @@ impl Watch {
     }
 }
 
+/// So long may anything take that is waited for.
+const LIMIT: Duration = Duration::from_secs(1800);
+
 /// Asks every few milliseconds, which costs the target nothing that shows.
 pub(crate) async fn until(
     target: &Connection,
     question: &str,
     parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)],
 ) -> anyhow::Result<()> {
-    let question = target.prepare(question).await?;
-    loop {
-        let answer = target.query_one(&question, parameters).await?;
+    let begun = Instant::now();
+    let prepared = target.prepare(question).await?;
+    while begun.elapsed() < LIMIT {
+        let answer = target.query_one(&prepared, parameters).await?;
         if answer.get::<_, Option<bool>>(0) == Some(true) {
             return Ok(());
         }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    bail!("not true within {LIMIT:?}: {question}")
 }

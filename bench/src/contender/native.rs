@@ -101,7 +101,8 @@ impl Native {
         Ok(())
     }
 
-    async fn drop(&self) -> anyhow::Result<()> {
+    /// Leaves its slot.
+    pub(crate) async fn drop(&self) -> anyhow::Result<()> {
         self.disable().await?;
         let name = &self.name;
         for sql in [
