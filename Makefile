@@ -61,6 +61,7 @@ bench: bench-build ## replication beside Postgres' own, over all workloads and b
 	$(TARGET)/release/bench catch-up --apache
 	$(TARGET)/release/bench steady --apache
 	$(TARGET)/release/bench growth
+	$(TARGET)/release/bench brokers --apache
 
 bench-quick: bench-build ## as bench, but for three backlogs and the local broker only, in less than five minutes, beside the stored results
 	$(TARGET)/release/bench catch-up --workloads insert,update,small --pairs 3 --results $(TARGET)/bench-quick

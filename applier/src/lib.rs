@@ -38,6 +38,8 @@ mod indexes;
 mod kafka;
 mod metrics;
 mod outbox;
+#[doc(hidden)]
+pub mod parts;
 mod pipeline;
 pub mod progress;
 mod registry;

@@ -1,6 +1,7 @@
 //! How Lockstep does beside Postgres' own logical replication, side by side in one run: `bench --help`.
 
 mod backlog;
+mod brokers;
 mod catch_up;
 mod contender;
 mod growth;
@@ -25,6 +26,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         Measure::CatchUp(catch_up) => catch_up::measure(&options, catch_up).await?,
         Measure::Steady(steady) => steady::measure(&options, steady).await?,
         Measure::Growth(growth) => growth::measure(&options, growth).await?,
+        Measure::Brokers(brokers) => brokers::measure(&options, brokers).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

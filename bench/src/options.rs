@@ -29,6 +29,8 @@ pub(crate) enum Measure {
     Steady(Steady),
     /// What a row costs when there are more of them, and more tables.
     Growth(Growth),
+    /// How fast the local broker is beside Apache Kafka, and the local registry.
+    Brokers(Brokers),
 }
 
 #[derive(Debug, Args)]
@@ -65,6 +67,13 @@ pub(crate) struct Growth {
     /// How often each is measured.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
     pub(crate) pairs: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Brokers {
+    /// How often each is measured, after a round that does not count.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub(crate) rounds: u32,
 }
 
 impl Options {

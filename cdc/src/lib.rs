@@ -69,3 +69,6 @@ mod progress;
 pub mod standing;
 
 mod metrics;
+
+#[doc(hidden)]
+pub mod parts;

@@ -17,8 +17,9 @@ use super::density::Density;
 /// A socket that is connected.
 ///
 /// A walsender hands each message to the socket by itself, and wakes who watches it: under load the
-/// wake-ups cost both sides more than the messages. So, if it is [let](Self::let_gather), a socket
-/// with a dense stream is not watched any more, but read every few milliseconds.
+/// wake-ups cost both sides more than the messages. So, where
+/// [`Stream::let_gather`](super::Stream::let_gather) allows it, a socket with a dense stream is not
+/// watched any more, but read every few milliseconds.
 #[derive(Debug)]
 pub struct Socket {
     way: Way,
