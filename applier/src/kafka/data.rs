@@ -127,6 +127,7 @@ impl DataConsumer {
         let topics = ranges.iter().map(|range| range.topic.as_str());
         let fresh = topics.filter(|topic| !self.by_topic.contains_key(*topic));
         let mut fresh: Vec<String> = fresh.map(str::to_owned).collect();
+        fresh.sort_unstable();
         fresh.dedup();
         if !fresh.is_empty() {
             self.consumer.locate(fresh).await;

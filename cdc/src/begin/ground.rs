@@ -36,8 +36,8 @@ pub(super) struct Ground {
     pub(super) encoder: Arc<Encoder>,
     pub(super) schema_changes: SchemaChanges,
     pub(super) messages: Messages,
-    /// The commits topic, and the id of its records' schema.
     pub(super) tails: TailReader,
+    /// The commits topic, and the id of its records' schema.
     pub(super) topic: String,
     schema: SchemaId,
 }
