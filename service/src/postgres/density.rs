@@ -18,7 +18,8 @@ pub(super) struct Density {
 /// Over which the stream is judged.
 const WINDOW: Duration = Duration::from_millis(10);
 /// In a window: 3 MB/s.
-const DENSE_BYTES: usize = 32 * 1024;
+const DENSE_BYTES: u128 = 32 * 1024;
+
 impl Density {
     pub(super) fn new(now: Instant) -> Self {
         Self {
@@ -31,8 +32,10 @@ impl Density {
     /// Takes note of a read of `bytes`, which may be none.
     pub(super) fn came(&mut self, bytes: usize, now: Instant) {
         self.bytes += bytes;
-        if now.duration_since(self.since) >= WINDOW {
-            self.is_dense = self.bytes >= DENSE_BYTES;
+        let windows = now.duration_since(self.since).as_nanos() / WINDOW.as_nanos();
+        if windows > 0 {
+            let bytes = u128::try_from(self.bytes).unwrap_or(u128::MAX);
+            self.is_dense = bytes >= DENSE_BYTES * windows;
             self.bytes = 0;
             self.since = now;
         }
@@ -80,6 +83,9 @@ mod tests {
         density.came(1 << 20, begun + WINDOW);
         assert!(density.is_dense());
         density.came(0, begun + WINDOW * 2);
+        assert!(!density.is_dense());
+        // A piece after a long silence is no stream.
+        density.came(40_000, begun + WINDOW * 1_000);
         assert!(!density.is_dense());
     }
 }

@@ -36,7 +36,7 @@ const KEEPALIVE_RETRIES: u32 = 3;
 pub enum Stream {
     Plain(Socket),
     Tls(Box<TlsStream<Socket>>),
-    Unix(Socket),
+    Unix(UnixStream),
 }
 
 /// Connects to the first server of `dsn` that answers and negotiates TLS by its `sslmode`.
@@ -102,7 +102,7 @@ async fn negotiate(dsn: &Dsn, endpoint: &Endpoint) -> Result<Stream, ConnectFaul
         let stream = UnixStream::connect(path)
             .await
             .map_err(ConnectFault::Reach)?;
-        return Ok(Stream::Unix(stream.into()));
+        return Ok(Stream::Unix(stream));
     }
     if dsn.ssl_mode() == SslMode::Disable {
         return open_plain(endpoint).await;
@@ -201,8 +201,10 @@ impl Stream {
     /// by piece: see [`Socket`].
     pub fn let_gather(&mut self) {
         match self {
-            Self::Plain(socket) | Self::Unix(socket) => socket.let_gather(),
+            Self::Plain(socket) => socket.let_gather(),
             Self::Tls(stream) => stream.get_mut().0.let_gather(),
+            // It holds no more than its sender's buffer, some hundred messages, and never grows.
+            Self::Unix(_) => {}
         }
     }
 
@@ -218,8 +220,9 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(socket) | Self::Unix(socket) => Pin::new(socket).poll_read(context, buffer),
+            Self::Plain(socket) => Pin::new(socket).poll_read(context, buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
@@ -231,22 +234,25 @@ impl AsyncWrite for Stream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Plain(socket) | Self::Unix(socket) => Pin::new(socket).poll_write(context, bytes),
+            Self::Plain(socket) => Pin::new(socket).poll_write(context, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(socket) | Self::Unix(socket) => Pin::new(socket).poll_flush(context),
+            Self::Plain(socket) => Pin::new(socket).poll_flush(context),
             Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(socket) | Self::Unix(socket) => Pin::new(socket).poll_shutdown(context),
+            Self::Plain(socket) => Pin::new(socket).poll_shutdown(context),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

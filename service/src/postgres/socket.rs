@@ -3,18 +3,17 @@
 use std::future::Future;
 use std::io::{self, Read, Write};
 use std::net;
-use std::os::unix;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::time::{self, Sleep, sleep};
 
 use super::density::Density;
 
-/// A socket that is connected.
+/// A TCP socket that is connected.
 ///
 /// A walsender hands each message to the socket by itself, and wakes who watches it: under load the
 /// wake-ups cost both sides more than the messages. So, where
@@ -30,31 +29,21 @@ pub struct Socket {
 #[derive(Debug)]
 enum Way {
     /// The runtime tells when something comes.
-    Watched(Watched),
+    Watched(TcpStream),
     /// Nobody does: looked at when a moment is over.
     Unwatched {
-        socket: Unwatched,
+        socket: net::TcpStream,
         moment: Pin<Box<Sleep>>,
     },
     /// Between the two, and after an error between them.
     Gone,
 }
 
-#[derive(Debug)]
-enum Watched {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-#[derive(Debug)]
-enum Unwatched {
-    Tcp(net::TcpStream),
-    Unix(unix::net::UnixStream),
-}
-
 /// How long a dense stream gathers: less than what sockets take on meanwhile (on Linux they grow to
 /// several megabytes by themselves).
 const MOMENT: Duration = Duration::from_millis(4);
+/// What is read at once of an unwatched socket.
+const READ_BYTES: usize = 256 * 1024;
 
 impl Socket {
     /// Lets what comes gather where it is much.
@@ -68,35 +57,40 @@ impl Socket {
             return Ok(());
         };
         density.came(bytes, Instant::now());
-        let way = std::mem::replace(&mut self.way, Way::Gone);
-        self.way = match (way, density.is_dense()) {
-            (Way::Watched(socket), true) => Way::Unwatched {
-                socket: socket.unwatch()?,
+        match (&self.way, density.is_dense()) {
+            (Way::Watched(_), true) => self.unwatch(),
+            (Way::Unwatched { .. }, false) => self.watch().map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    fn unwatch(&mut self) -> io::Result<()> {
+        if let Way::Watched(stream) = std::mem::replace(&mut self.way, Way::Gone) {
+            self.way = Way::Unwatched {
+                socket: stream.into_std()?,
                 moment: Box::pin(sleep(MOMENT)),
-            },
-            (Way::Unwatched { socket, .. }, false) => Way::Watched(socket.watch()?),
-            (way, _) => way,
-        };
+            };
+        }
         Ok(())
+    }
+
+    /// The stream, watched from now on.
+    fn watch(&mut self) -> io::Result<&mut TcpStream> {
+        self.way = match std::mem::replace(&mut self.way, Way::Gone) {
+            Way::Unwatched { socket, .. } => Way::Watched(TcpStream::from_std(socket)?),
+            way => way,
+        };
+        match &mut self.way {
+            Way::Watched(stream) => Ok(stream),
+            Way::Unwatched { .. } | Way::Gone => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 }
 
 impl From<TcpStream> for Socket {
     fn from(stream: TcpStream) -> Self {
-        Self::from(Watched::Tcp(stream))
-    }
-}
-
-impl From<UnixStream> for Socket {
-    fn from(stream: UnixStream) -> Self {
-        Self::from(Watched::Unix(stream))
-    }
-}
-
-impl From<Watched> for Socket {
-    fn from(socket: Watched) -> Self {
         Self {
-            way: Way::Watched(socket),
+            way: Way::Watched(stream),
             density: None,
         }
     }
@@ -111,21 +105,26 @@ impl AsyncRead for Socket {
         let this = self.get_mut();
         loop {
             let before = buffer.filled().len();
-            let read = match &mut this.way {
-                Way::Watched(socket) => Some(ready!(socket.poll_read(context, buffer))?),
+            let is_there = match &mut this.way {
+                Way::Watched(stream) => {
+                    ready!(Pin::new(stream).poll_read(context, buffer))?;
+                    true
+                }
                 Way::Unwatched { socket, moment } => {
                     ready!(moment.as_mut().poll(context));
-                    let read = if_ready(socket.read(buffer))?;
-                    if buffer.remaining() > 0 {
+                    let room = READ_BYTES.min(buffer.remaining());
+                    let read = if_ready(socket.read(buffer.initialize_unfilled_to(room)))?;
+                    buffer.advance(read.unwrap_or_default());
+                    if read.unwrap_or_default() < room {
                         // That was all there is.
                         moment.as_mut().reset(time::Instant::now() + MOMENT);
                     }
-                    read
+                    read.is_some()
                 }
                 Way::Gone => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
             };
             this.came(buffer.filled().len() - before)?;
-            if read.is_some() {
+            if is_there {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -138,18 +137,13 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().way {
-            Way::Watched(Watched::Tcp(stream)) => Pin::new(stream).poll_write(context, bytes),
-            Way::Watched(Watched::Unix(stream)) => Pin::new(stream).poll_write(context, bytes),
-            Way::Unwatched { socket, moment } => loop {
-                if let Some(written) = if_ready(socket.write(bytes))? {
-                    return Poll::Ready(Ok(written));
-                }
-                ready!(moment.as_mut().poll(context));
-                moment.as_mut().reset(time::Instant::now() + MOMENT);
-            },
-            Way::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        let this = self.get_mut();
+        if let Way::Unwatched { socket, .. } = &mut this.way
+            && let Some(written) = if_ready(socket.write(bytes))?
+        {
+            return Poll::Ready(Ok(written));
         }
+        Pin::new(this.watch()?).poll_write(context, bytes)
     }
 
     /// Nothing is held back.
@@ -158,72 +152,14 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().way {
-            Way::Watched(Watched::Tcp(stream)) => Pin::new(stream).poll_shutdown(context),
-            Way::Watched(Watched::Unix(stream)) => Pin::new(stream).poll_shutdown(context),
-            Way::Unwatched { socket, .. } => Poll::Ready(socket.shutdown()),
-            Way::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
-    }
-}
-
-impl Watched {
-    fn poll_read(
-        &mut self,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
-    }
-
-    fn unwatch(self) -> io::Result<Unwatched> {
-        Ok(match self {
-            Self::Tcp(stream) => Unwatched::Tcp(stream.into_std()?),
-            Self::Unix(stream) => Unwatched::Unix(stream.into_std()?),
-        })
-    }
-}
-
-impl Unwatched {
-    fn watch(self) -> io::Result<Watched> {
-        Ok(match self {
-            Self::Tcp(stream) => Watched::Tcp(TcpStream::from_std(stream)?),
-            Self::Unix(stream) => Watched::Unix(UnixStream::from_std(stream)?),
-        })
-    }
-
-    fn read(&mut self, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
-        let room = buffer.initialize_unfilled();
-        let bytes = match self {
-            Self::Tcp(stream) => stream.read(room)?,
-            Self::Unix(stream) => stream.read(room)?,
-        };
-        buffer.advance(bytes);
-        Ok(())
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.write(bytes),
-            Self::Unix(stream) => stream.write(bytes),
-        }
-    }
-
-    fn shutdown(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.shutdown(net::Shutdown::Write),
-            Self::Unix(stream) => stream.shutdown(net::Shutdown::Write),
-        }
+        Pin::new(self.get_mut().watch()?).poll_shutdown(context)
     }
 }
 
 /// `None` where the socket is not ready.
-fn if_ready<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
+fn if_ready(outcome: io::Result<usize>) -> io::Result<Option<usize>> {
     match outcome {
-        Ok(it) => Ok(Some(it)),
+        Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         Err(error) => Err(error),
     }
@@ -232,10 +168,30 @@ fn if_ready<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
 
     use super::*;
 
-    const MESSAGES: u32 = 500_000;
+    /// So many that they take longer than a window on any machine, and are dense on the slowest.
+    const MESSAGES: u32 = 8_000_000;
+    const MESSAGES_EACH: u32 = 16_000;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (far, _) = listener.accept().await.unwrap();
+        far.set_nodelay(true).unwrap();
+        (near, far)
+    }
+
+    async fn write_numbers(far: &mut TcpStream) {
+        for first in (0..MESSAGES).step_by(usize::try_from(MESSAGES_EACH).unwrap()) {
+            let numbers = (first..first + MESSAGES_EACH).flat_map(u32::to_be_bytes);
+            far.write_all(&numbers.collect::<Vec<u8>>()).await.unwrap();
+        }
+    }
 
     /// Reads numbers from `first` on until `last`, and answers whether the socket was ever unwatched.
     async fn read_numbers(socket: &mut Socket, first: u32, last: u32) -> bool {
@@ -256,14 +212,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_dense_stream_gathers_and_a_quiet_one_is_watched() {
-        let (near, mut far) = UnixStream::pair().unwrap();
+        let (near, mut far) = pair().await;
         let mut socket = Socket::from(near);
         socket.let_gather();
-        let write = async {
-            for number in 0..MESSAGES {
-                far.write_all(&number.to_be_bytes()).await.unwrap();
-            }
-        };
+        let write = write_numbers(&mut far);
         let ((), was_unwatched) = tokio::join!(write, read_numbers(&mut socket, 0, MESSAGES - 1));
         assert!(was_unwatched);
         // Both ways are open while it is unwatched, and after.
@@ -280,13 +232,9 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_was_not_let_is_always_watched() {
-        let (near, mut far) = UnixStream::pair().unwrap();
+        let (near, mut far) = pair().await;
         let mut socket = Socket::from(near);
-        let write = async {
-            for number in 0..MESSAGES {
-                far.write_all(&number.to_be_bytes()).await.unwrap();
-            }
-        };
+        let write = write_numbers(&mut far);
         let ((), was_unwatched) = tokio::join!(write, read_numbers(&mut socket, 0, MESSAGES - 1));
         assert!(!was_unwatched);
     }
