@@ -27,8 +27,8 @@ use crate::publish::Tracker;
 /// The dependency's name in the health report.
 pub(crate) const DEPENDENCY: &str = "kafka";
 
-/// What the producer may hold that is not acknowledged: with the buffers of its connections this
-/// bounds the memory of capture, whatever the backlog.
+/// What a producer may hold that is not acknowledged: with the buffers of its connections this
+/// bounds the memory of capture, whatever the backlog. The prompt one holds a commits record at most.
 const QUEUE_KILOBYTES_MAX: usize = 32 * 1024;
 const QUEUE_RECORDS_MAX: usize = 200_000;
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
@@ -252,10 +252,9 @@ struct Reach {
 
 impl Reach {
     fn arrived(&self) {
-        if self.is_here.load(Ordering::Relaxed) {
+        if self.is_here.load(Ordering::Relaxed) || self.is_here.swap(true, Ordering::Acquire) {
             return;
         }
-        self.is_here.store(true, Ordering::Relaxed);
         if self.is_away.swap(false, Ordering::Relaxed) {
             tracing::info!(brokers = %self.brokers, "Kafka is back");
         }
@@ -266,13 +265,14 @@ impl Reach {
 impl ClientContext for Deliveries {
     fn error(&self, error: KafkaError, reason: &str) {
         let reach = &self.0;
-        reach.is_here.store(false, Ordering::Relaxed);
         // Each attempt fails anew, several times a second: one line tells it until it is over.
         if !reach.is_away.swap(true, Ordering::Relaxed) {
             tracing::warn!(brokers = %reach.brokers, %error, reason, "Kafka is away, trying again");
         }
         let state = Err(format!("{}: {reason}", reach.brokers));
         reach.health.set(DEPENDENCY, state);
+        // Last: whatever the other producer delivers meanwhile, the next delivery says that it is back.
+        reach.is_here.store(false, Ordering::Release);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reading the end of a topic.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use change::topic::RECORD_BYTES_MAX;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -51,9 +52,15 @@ impl TailReader {
     ) -> Result<Vec<Vec<u8>>, KafkaFault> {
         let (topic, brokers) = (topic.to_owned(), self.brokers.clone());
         let consumer = self.consumer.clone().expect("taken by drop only");
-        tokio::task::spawn_blocking(move || tail(&consumer, &topic, end, &brokers))
-            .await
-            .map_err(KafkaFault::Task)?
+        let read = tokio::task::spawn_blocking(move || {
+            // Errors of the time since the last read say nothing of this one.
+            while consumer.poll(Duration::ZERO).is_some() {}
+            let read = tail(&consumer, &topic, end, &brokers);
+            // Nothing is fetched in advance.
+            let rested = consumer.unassign().map_err(KafkaFault::Setting);
+            read.and_then(|values| rested.map(|()| values))
+        });
+        read.await.map_err(KafkaFault::Task)?
     }
 }
 
