@@ -32,7 +32,9 @@ impl Backlog {
         workload: Workload,
         scale: Scale,
     ) -> anyhow::Result<Self> {
-        let database = format!("bench_{}", workload.name());
+        // Topics stay when it ends: no two have the same name.
+        let Scale { percent, tables } = scale;
+        let database = format!("bench_{}_{percent}_{tables}", workload.name());
         let admin = servers.at_source("postgres").await?;
         create_database(&admin, &database).await?;
         let backlog = Self {

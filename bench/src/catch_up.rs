@@ -147,24 +147,37 @@ impl Race<'_> {
     /// Copies the same tables to targets.
     async fn copies(&self) -> anyhow::Result<Vec<(Contender, Run)>> {
         let (servers, backlog) = (self.servers, &self.backlog);
+        if self
+            .contenders
+            .contains(&Contender::Lockstep(Kafka::Apache))
+        {
+            self.progress.says("warms Apache Kafka");
+            self.copy(Kafka::Apache, 0).await?;
+        }
         let mut runs = Vec::new();
         for pair in 1..=self.pairs {
             for contender in self.in_turn(pair) {
                 let run = match contender {
-                    Contender::Floor => floor::copy(servers, backlog).await?,
-                    Contender::Native => native::copy(servers, backlog, pair).await?,
-                    Contender::Lockstep(kafka) => {
-                        let pipeline = Lockstep::set_up(servers, backlog, kafka, pair).await?;
-                        let run = pipeline.copy(servers).await?;
-                        backlog.drop_target(servers, &pipeline.name).await?;
-                        run
+                    Contender::Floor => {
+                        servers.settle().await?;
+                        floor::copy(servers, backlog).await?
                     }
+                    Contender::Native => native::copy(servers, backlog, pair).await?,
+                    Contender::Lockstep(kafka) => self.copy(kafka, pair).await?,
                 };
                 self.ran(pair, contender, &run);
                 runs.push((contender, run));
             }
         }
         Ok(runs)
+    }
+
+    async fn copy(&self, kafka: Kafka, pair: u32) -> anyhow::Result<Run> {
+        let (servers, backlog) = (self.servers, &self.backlog);
+        let pipeline = Lockstep::set_up(servers, backlog, kafka, pair).await?;
+        let run = pipeline.copy(servers).await?;
+        backlog.drop_target(servers, &pipeline.name).await?;
+        Ok(run)
     }
 
     /// Apache Kafka's Java machine gets a run that does not count.

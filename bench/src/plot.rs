@@ -63,7 +63,7 @@ pub(crate) fn latencies(options: &Options, of: &[(Contender, Latencies)]) -> any
     let mut script = String::new();
     for (contender, latencies) in of {
         writeln!(script, "${} << END", contender.name())?;
-        for per_mille in (5..1000).step_by(5).chain(990..1000) {
+        for per_mille in (5..1000).step_by(5).chain(996..1000) {
             if let Some(milliseconds) = quantile(&latencies.milliseconds, per_mille) {
                 writeln!(script, "{milliseconds} {per_mille}")?;
             }

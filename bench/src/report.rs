@@ -91,9 +91,12 @@ pub(crate) fn of_workload(results: &Results) -> Value {
             "cpu_seconds": object(by_process(results, *contender, |run| &run.cpu)),
         });
         if let Contender::Lockstep(_) = contender {
-            let against = |other| ratio(results, *contender, other).json();
-            value["of_native"] = against(Contender::Native);
-            value["of_floor"] = against(Contender::Floor);
+            for other in [Contender::Native, Contender::Floor] {
+                if results.contenders.contains(&other) {
+                    let ratio = ratio(results, *contender, other);
+                    value[format!("of_{}", other.name())] = ratio.json();
+                }
+            }
             value["peak_megabytes"] = object(by_process(results, *contender, |run| &run.peak));
         }
         (contender.name().to_owned(), value)

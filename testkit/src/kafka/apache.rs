@@ -25,7 +25,8 @@ pub(super) struct Node {
 pub(super) enum Jvm {
     /// It starts quickly, takes little memory, and never gets fast.
     Brief,
-    /// As Kafka's own scripts have it, but for a fixed gigabyte of memory (`kafka-server-start.sh`).
+    /// As Kafka's own `kafka-run-class.sh` has it, with the gigabyte of `kafka-server-start.sh`. The
+    /// broker's properties stay those of tests.
     InEarnest,
 }
 
@@ -33,7 +34,15 @@ impl Jvm {
     fn options(self) -> &'static [&'static str] {
         match self {
             Self::Brief => &["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"],
-            Self::InEarnest => &["-Xms1g", "-Xmx1g", "-XX:+UseG1GC", "-server"],
+            Self::InEarnest => &[
+                "-Xms1g",
+                "-Xmx1g",
+                "-server",
+                "-XX:+UseG1GC",
+                "-XX:MaxGCPauseMillis=20",
+                "-XX:InitiatingHeapOccupancyPercent=35",
+                "-XX:+ExplicitGCInvokesConcurrent",
+            ],
         }
     }
 }
