@@ -39,7 +39,7 @@ pub(crate) fn rates(
          set style histogram errorbars gap 1 lw 1\n\
          set style fill solid 0.9 noborder\n\
          set ylabel 'thousand changes/s (median, min, max)'\n\
-         set yrange [0:*]\nset grid ytics\nset key top right\n",
+         set yrange [0:*]\nset grid ytics\nset key outside top center horizontal\n",
     );
     let columns = (2..).step_by(3).zip(contenders);
     let bars = columns.map(|(at, contender)| {
@@ -103,7 +103,7 @@ pub(crate) fn costs(options: &Options, results: &[Results]) -> anyhow::Result<()
         "END\n\
          set style data histograms\nset style histogram clustered gap 1\n\
          set style fill solid 0.9 noborder\n\
-         set ylabel 'microseconds a row'\nset yrange [0:*]\nset grid ytics\nset key top right\n",
+         set ylabel 'microseconds a row'\nset yrange [0:*]\nset grid ytics\nset key outside top center horizontal\n",
     );
     let columns = (2..).zip(&contenders);
     let bars = columns.map(|(at, contender)| {

@@ -34,6 +34,8 @@ impl Density {
         self.bytes += bytes;
         let windows = now.duration_since(self.since).as_nanos() / WINDOW.as_nanos();
         if windows > 0 {
+            // Who has not read for a while finds what gathered meanwhile: that ends no dense stream.
+            let windows = if self.is_dense { 1 } else { windows };
             let bytes = u128::try_from(self.bytes).unwrap_or(u128::MAX);
             self.is_dense = bytes >= DENSE_BYTES * windows;
             self.bytes = 0;
@@ -84,8 +86,11 @@ mod tests {
         assert!(density.is_dense());
         density.came(0, begun + WINDOW * 2);
         assert!(!density.is_dense());
-        // A piece after a long silence is no stream.
+        // A piece after a long silence is no stream, while the reader's own silence ends none.
         density.came(40_000, begun + WINDOW * 1_000);
         assert!(!density.is_dense());
+        density.came(40_000, begun + WINDOW * 1_001);
+        density.came(40_000, begun + WINDOW * 1_100);
+        assert!(density.is_dense());
     }
 }
