@@ -433,7 +433,10 @@ impl Capture {
         time_ms: i64,
     ) -> Result<(), Error> {
         loop {
-            let queued = self.kafka.send(topic, record, time_ms, &self.batch.tracker);
+            let queued = self
+                .kafka
+                .records
+                .send(topic, record, time_ms, &self.batch.tracker);
             if queued.map_err(Error::Send)? == Queued::Yes {
                 break;
             }

@@ -28,7 +28,7 @@ use crate::publish::Tracker;
 pub(crate) const DEPENDENCY: &str = "kafka";
 
 /// What a producer may hold that is not acknowledged: with the buffers of its connections this
-/// bounds the memory of capture, whatever the backlog. The prompt one holds a commits record at most.
+/// bounds the memory of capture, whatever the backlog. That of commits records holds one at most.
 const QUEUE_KILOBYTES_MAX: usize = 32 * 1024;
 const QUEUE_RECORDS_MAX: usize = 200_000;
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
@@ -86,12 +86,16 @@ pub(crate) enum Queued {
 pub(crate) struct Kafka {
     brokers: String,
     settings: ClientConfig,
-    producer: ThreadedProducer<Deliveries>,
-    /// For records that somebody waits for.
-    prompt: ThreadedProducer<Deliveries>,
+    /// Of data and what else is covered by commits records.
+    pub(crate) records: Producer,
+    /// Of commits records: others wait for them, and they need not wait for others.
+    pub(crate) commits: Producer,
     space: Arc<Notify>,
     maker: OnceCell<Arc<Maker>>,
 }
+
+/// What sends records in the order in which it gets them. All records of a topic go by one.
+pub(crate) struct Producer(ThreadedProducer<Deliveries>);
 
 impl Kafka {
     /// # Errors
@@ -138,39 +142,12 @@ impl Kafka {
         Ok(Self {
             brokers: config.kafka.clone(),
             // Without a wait nearly every record is a request of its own.
-            producer: producer("1")?,
-            prompt: producer("0")?,
+            records: Producer(producer("1")?),
+            commits: Producer(producer("0")?),
             settings,
             space,
             maker: OnceCell::new(),
         })
-    }
-
-    /// Queues a record; `tracker` learns where it came to stand. Without a key it goes to
-    /// partition 0.
-    ///
-    /// # Errors
-    /// When the record can never be sent.
-    pub(crate) fn send(
-        &self,
-        topic: &str,
-        record: &Record<'_>,
-        timestamp_ms: i64,
-        tracker: &Arc<Tracker>,
-    ) -> Result<Queued, KafkaFault> {
-        queue(&self.producer, topic, record, timestamp_ms, tracker)
-    }
-
-    /// As [`Self::send`], for a record that need not wait for others: it goes at once. What goes to a
-    /// topic goes by one of both ways, or its order would be anybody's guess.
-    pub(crate) fn send_promptly(
-        &self,
-        topic: &str,
-        record: &Record<'_>,
-        timestamp_ms: i64,
-        tracker: &Arc<Tracker>,
-    ) -> Result<Queued, KafkaFault> {
-        queue(&self.prompt, topic, record, timestamp_ms, tracker)
     }
 
     /// Waits until a record was delivered, which makes room in the queue. Cancel-safe.
@@ -188,36 +165,42 @@ impl Kafka {
     }
 }
 
-/// Hands a record to a producer.
-fn queue(
-    producer: &ThreadedProducer<Deliveries>,
-    topic: &str,
-    record: &Record<'_>,
-    timestamp_ms: i64,
-    tracker: &Arc<Tracker>,
-) -> Result<Queued, KafkaFault> {
-    let mut message = BaseRecord::with_opaque_to(topic, Arc::clone(tracker))
-        .payload(record.value.as_slice())
-        .timestamp(timestamp_ms);
-    message = match record.key {
-        Some(key) => message.key(key),
-        None => message.partition(0),
-    };
-    tracker.sent();
-    let Err((error, _)) = producer.send(message) else {
-        return Ok(Queued::Yes);
-    };
-    tracker.unsent();
-    match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::QueueFull) => Ok(Queued::Full),
-        Some(RDKafkaErrorCode::MessageSizeTooLarge) => Err(KafkaFault::TooLong {
-            topic: topic.to_owned(),
-            bytes: record.bytes(),
-        }),
-        _ => Err(KafkaFault::NotDelivered {
-            topic: topic.to_owned(),
-            source: error,
-        }),
+impl Producer {
+    /// Queues a record; `tracker` learns where it came to stand. Without a key it goes to
+    /// partition 0.
+    ///
+    /// # Errors
+    /// When the record can never be sent.
+    pub(crate) fn send(
+        &self,
+        topic: &str,
+        record: &Record<'_>,
+        timestamp_ms: i64,
+        tracker: &Arc<Tracker>,
+    ) -> Result<Queued, KafkaFault> {
+        let mut message = BaseRecord::with_opaque_to(topic, Arc::clone(tracker))
+            .payload(record.value.as_slice())
+            .timestamp(timestamp_ms);
+        message = match record.key {
+            Some(key) => message.key(key),
+            None => message.partition(0),
+        };
+        tracker.sent();
+        let Err((error, _)) = self.0.send(message) else {
+            return Ok(Queued::Yes);
+        };
+        tracker.unsent();
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::QueueFull) => Ok(Queued::Full),
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => Err(KafkaFault::TooLong {
+                topic: topic.to_owned(),
+                bytes: record.bytes(),
+            }),
+            _ => Err(KafkaFault::NotDelivered {
+                topic: topic.to_owned(),
+                source: error,
+            }),
+        }
     }
 }
 

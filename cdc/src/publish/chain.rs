@@ -194,11 +194,8 @@ impl Chain {
     /// Sends a record of the commits topic, and answers its offset.
     async fn send(&self, record: Record<'_>, time_ms: i64) -> Result<i64, KafkaFault> {
         let tracker = Arc::new(Tracker::default());
-        let queue = || {
-            self.kafka
-                .send_promptly(&self.topic, &record, time_ms, &tracker)
-        };
-        while queue()? == Queued::Full {
+        let commits = &self.kafka.commits;
+        while commits.send(&self.topic, &record, time_ms, &tracker)? == Queued::Full {
             self.kafka.space().await;
         }
         let extents = tracker.settled().await?;

@@ -100,7 +100,12 @@ impl Sink {
     ) -> Result<(), SnapshotError> {
         let batch = &mut state.filled.batch;
         let time_ms = self.time.div_euclid(1000);
-        while self.kafka.send(topic, record, time_ms, &batch.tracker)? == Queued::Full {
+        while self
+            .kafka
+            .records
+            .send(topic, record, time_ms, &batch.tracker)?
+            == Queued::Full
+        {
             if self.shutdown.is_requested() {
                 return Err(SnapshotError::Stopped);
             }
