@@ -123,25 +123,18 @@ impl Race<'_> {
             self.progress.says("warms Apache Kafka");
             warming.catch_up(servers, &end).await?;
         }
-        let mut runs = Vec::new();
-        for pair in 1..=self.pairs {
-            for contender in self.in_turn(pair) {
-                let run = match contender {
-                    Contender::Floor => {
-                        servers.settle().await?;
-                        floor::catch_up(servers, backlog, &end, pair).await?
-                    }
-                    Contender::Native => native::catch_up(servers, backlog, &end, pair).await?,
-                    Contender::Lockstep(_) => {
-                        let pipeline = of(contender, pair).expect("one was made for each pair");
-                        pipeline.catch_up(servers, &end).await?
-                    }
-                };
-                self.ran(pair, contender, &run);
-                runs.push((contender, run));
+        let run = async |contender, pair| match contender {
+            Contender::Floor => {
+                servers.settle().await?;
+                floor::catch_up(servers, backlog, &end, pair).await
             }
-        }
-        Ok(runs)
+            Contender::Native => native::catch_up(servers, backlog, &end, pair).await,
+            Contender::Lockstep(_) => {
+                let pipeline = of(contender, pair).expect("one was made for each pair");
+                pipeline.catch_up(servers, &end).await
+            }
+        };
+        self.in_turns(run).await
     }
 
     /// Copies the same tables to targets.
@@ -154,19 +147,32 @@ impl Race<'_> {
             self.progress.says("warms Apache Kafka");
             self.copy(Kafka::Apache, 0).await?;
         }
+        let run = async |contender, pair| match contender {
+            Contender::Floor => {
+                servers.settle().await?;
+                floor::copy(servers, backlog).await
+            }
+            Contender::Native => native::copy(servers, backlog, pair).await,
+            Contender::Lockstep(kafka) => self.copy(kafka, pair).await,
+        };
+        self.in_turns(run).await
+    }
+
+    /// Each goes first in turn, so that none has the warmer caches.
+    async fn in_turns(
+        &self,
+        run: impl AsyncFn(Contender, u32) -> anyhow::Result<Run>,
+    ) -> anyhow::Result<Vec<(Contender, Run)>> {
+        let mut contenders = self.contenders.to_vec();
         let mut runs = Vec::new();
         for pair in 1..=self.pairs {
-            for contender in self.in_turn(pair) {
-                let run = match contender {
-                    Contender::Floor => {
-                        servers.settle().await?;
-                        floor::copy(servers, backlog).await?
-                    }
-                    Contender::Native => native::copy(servers, backlog, pair).await?,
-                    Contender::Lockstep(kafka) => self.copy(kafka, pair).await?,
-                };
-                self.ran(pair, contender, &run);
-                runs.push((contender, run));
+            contenders.rotate_left(1);
+            for contender in &contenders {
+                let ran = run(*contender, pair).await?;
+                let (name, seconds) = (contender.name(), ran.seconds);
+                let says = format!("pair {pair}: {name} {seconds:.2} s");
+                self.progress.says(&says);
+                runs.push((*contender, ran));
             }
         }
         Ok(runs)
@@ -186,20 +192,6 @@ impl Race<'_> {
             Kafka::Local => 1,
             Kafka::Apache => 0,
         }
-    }
-
-    /// Each goes first in turn, so that none has the warmer caches.
-    fn in_turn(&self, pair: u32) -> Vec<Contender> {
-        let mut contenders = self.contenders.to_vec();
-        let turns = usize::try_from(pair).unwrap_or_default() % contenders.len();
-        contenders.rotate_left(turns);
-        contenders
-    }
-
-    fn ran(&self, pair: u32, contender: Contender, run: &Run) {
-        let (name, seconds) = (contender.name(), run.seconds);
-        self.progress
-            .says(&format!("pair {pair}: {name} {seconds:.2} s"));
     }
 }
 

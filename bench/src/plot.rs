@@ -11,7 +11,6 @@ use crate::contender::{Contender, Kafka};
 use crate::options::Options;
 use crate::report::seconds;
 use crate::spread::quantile;
-use crate::steady::Latencies;
 
 /// Rates in thousands of changes a second: medians, with the slowest and the fastest run.
 ///
@@ -55,16 +54,16 @@ pub(crate) fn rates(
     draw(options, "catch-up", &script)
 }
 
-/// Which share of commits is seen after how many milliseconds.
+/// Which share of commits is seen after how many milliseconds, which are sorted.
 ///
 /// # Errors
 /// As [`draw`].
-pub(crate) fn latencies(options: &Options, of: &[(Contender, Latencies)]) -> anyhow::Result<()> {
+pub(crate) fn latencies(options: &Options, of: &[(Contender, Vec<f64>)]) -> anyhow::Result<()> {
     let mut script = String::new();
-    for (contender, latencies) in of {
+    for (contender, sorted) in of {
         writeln!(script, "${} << END", contender.name())?;
         for per_mille in (5..1000).step_by(5).chain(996..1000) {
-            if let Some(milliseconds) = quantile(&latencies.milliseconds, per_mille) {
+            if let Some(milliseconds) = quantile(sorted, per_mille) {
                 writeln!(script, "{milliseconds} {per_mille}")?;
             }
         }

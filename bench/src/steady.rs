@@ -16,11 +16,6 @@ use crate::spread::{Spread, quantile, sorted};
 use crate::workload::{Scale, Workload};
 use crate::{plot, report};
 
-/// What came of all rounds, sorted.
-pub(crate) struct Latencies {
-    pub(crate) milliseconds: Vec<f64>,
-}
-
 /// Rates that are tried, in rows a second.
 const FIRST_RATE: u32 = 10_000;
 const RATES: u32 = 14;
@@ -179,17 +174,18 @@ impl Stage<'_> {
     /// Starts to follow, and waits until everything is there.
     async fn begin(&mut self, follower: &Follower) -> anyhow::Result<Option<Running>> {
         let running = follower.start().await?;
-        self.write(1, 1).await?;
+        self.write(ROWS_EACH, FIRST_RATE).await?;
         self.seen(follower).await?;
         Ok(running)
     }
 
-    /// Writes rows as one transaction each `rows_each`, as fast as can be.
-    async fn write(&mut self, rows: u32, rows_each: u32) -> anyhow::Result<()> {
-        let paced = paced(self.next_id, rows, rows_each, 0);
+    /// Writes rows at a rate, and answers the rate that it came to.
+    async fn write(&mut self, rows: u32, rate: u32) -> anyhow::Result<f64> {
+        let begun = Instant::now();
+        let paced = paced(self.next_id, rows, rate);
         self.backlog.source.batch_execute(&paced).await?;
         self.next_id += i64::from(rows);
-        Ok(())
+        Ok(f64::from(rows) / begun.elapsed().as_secs_f64())
     }
 
     /// Waits until the target has all that was written.
@@ -230,12 +226,7 @@ impl Stage<'_> {
         let mut followed = 0.0;
         let mut rate = FIRST_RATE;
         for _ in 0..RATES {
-            let rows = rate * TRIED_SECONDS;
-            let begun = Instant::now();
-            let paced = paced(self.next_id, rows, ROWS_EACH, rate);
-            self.backlog.source.batch_execute(&paced).await?;
-            let reached = f64::from(rows) / begun.elapsed().as_secs_f64();
-            self.next_id += i64::from(rows);
+            let reached = self.write(rate * TRIED_SECONDS, rate).await?;
             let last = Instant::now();
             self.seen(follower).await?;
             if last.elapsed() > FOLLOWS {
@@ -257,24 +248,21 @@ impl Stage<'_> {
     }
 }
 
-/// Inserts rows from `first` on, `rows_each` a transaction; at `rate` rows a second, unless that is 0.
-fn paced(first: i64, rows: u32, rows_each: u32, rate: u32) -> String {
-    let pause = match rate {
-        0 => String::new(),
-        // Often enough that it is a steady rate.
-        _ => format!(
-            "if batch % 20 = 0 then perform pg_sleep_until(begun + \
-             make_interval(secs => batch * {rows_each}::float8 / {rate})); end if;"
-        ),
-    };
+/// Inserts rows from `first` on, [`ROWS_EACH`] a transaction, `rate` a second. It pauses often enough
+/// that it is a steady rate.
+fn paced(first: i64, rows: u32, rate: u32) -> String {
     format!(
         "do $$ declare begun timestamptz := clock_timestamp(); begin \
-           for batch in 0 .. {rows} / {rows_each} - 1 loop \
+           for batch in 0 .. {rows} / {ROWS_EACH} - 1 loop \
              insert into articles (id, title, content, author) \
              select n, 'Article ' || n, repeat(md5(n::text), 7), 'author ' || n % 1000 \
-             from generate_series({first} + batch * {rows_each}, \
-                                  {first} + batch * {rows_each} + {rows_each} - 1) n; \
-             commit; {pause} \
+             from generate_series({first} + batch * {ROWS_EACH}, \
+                                  {first} + batch * {ROWS_EACH} + {ROWS_EACH} - 1) n; \
+             commit; \
+             if batch % 20 = 0 then \
+               perform pg_sleep_until(begun + \
+                 make_interval(secs => batch * {ROWS_EACH}::float8 / {rate})); \
+             end if; \
            end loop; end $$"
     )
 }
@@ -358,7 +346,7 @@ fn tell(options: &Options, steady: &Steady, rounds: &[Round]) -> anyhow::Result<
                 "is_least": is_least,
             }),
         );
-        latencies.push((contender, Latencies { milliseconds }));
+        latencies.push((contender, milliseconds));
     }
     let value = json!({
         "transactions_per_second": steady.rate,
