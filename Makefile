@@ -58,7 +58,7 @@ prove: ## the promises at full length: a minute of pgbench under kill -9, ten of
 
 bench: bench-build ## replication beside Postgres' own, over all workloads and brokers: tables, JSON and pictures in bench/results
 	tools/install-needs kafka
-	$(TARGET)/release/bench catch-up --apache
+	$(TARGET)/release/bench catch-up --apache --capture
 	$(TARGET)/release/bench steady --apache
 	$(TARGET)/release/bench growth
 	$(TARGET)/release/bench brokers --apache

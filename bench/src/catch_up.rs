@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use anyhow::bail;
+
 use crate::backlog::Backlog;
 use crate::contender::{Contender, Kafka, Lockstep, Run, floor, native};
 use crate::options::{CatchUp, Options};
@@ -34,18 +36,19 @@ impl Results {
 pub(crate) async fn measure(options: &Options, catch_up: &CatchUp) -> anyhow::Result<()> {
     let stored = report::stored(&catch_up.stored)?;
     let servers = Servers::start(&options.kafkas()).await?;
-    let contenders = [&[Contender::Floor][..], &options.appliers()].concat();
     let scale = Scale {
         percent: catch_up.percent,
         tables: 1,
     };
     let mut results = Vec::new();
     for workload in catch_up.workloads() {
+        let contenders = catch_up.contenders(options, workload);
         results.push(race(&servers, workload, scale, &contenders, catch_up.pairs).await?);
         report::table(&results);
     }
     report::write(options, "catch-up", &report::catch_up(catch_up, &results))?;
-    plot::rates(options, &contenders, &results)?;
+    let shown = [&[Contender::Floor][..], &options.appliers()].concat();
+    plot::rates(options, &shown, &results)?;
     if let Some(stored) = stored {
         println!("stored: {stored}");
     }
@@ -102,13 +105,13 @@ impl Race<'_> {
         let (servers, backlog) = (self.servers, &self.backlog);
         let mut pipelines = Vec::new();
         for contender in self.contenders {
-            let Contender::Lockstep(kafka) = *contender else {
+            if contender.kafka().is_none() {
                 continue;
-            };
-            for pair in self.first_pair(kafka)..=self.pairs {
+            }
+            for pair in first_pair(*contender)..=self.pairs {
                 let name = contender.name();
                 self.progress.says(&format!("makes {name} {pair}"));
-                let pipeline = Lockstep::at_slot(servers, backlog, kafka, pair).await?;
+                let pipeline = Lockstep::at_slot(servers, backlog, *contender, pair).await?;
                 pipelines.push(((*contender, pair), pipeline));
             }
         }
@@ -133,6 +136,10 @@ impl Race<'_> {
                 let pipeline = of(contender, pair).expect("one was made for each pair");
                 pipeline.catch_up(servers, &end).await
             }
+            Contender::Capture(_) => {
+                let pipeline = of(contender, pair).expect("one was made for each pair");
+                pipeline.capture(servers, &end).await
+            }
         };
         self.in_turns(run).await
     }
@@ -145,7 +152,7 @@ impl Race<'_> {
             .contains(&Contender::Lockstep(Kafka::Apache))
         {
             self.progress.says("warms Apache Kafka");
-            self.copy(Kafka::Apache, 0).await?;
+            self.copy(Contender::Lockstep(Kafka::Apache), 0).await?;
         }
         let run = async |contender, pair| match contender {
             Contender::Floor => {
@@ -153,7 +160,8 @@ impl Race<'_> {
                 floor::copy(servers, backlog).await
             }
             Contender::Native => native::copy(servers, backlog, pair).await,
-            Contender::Lockstep(kafka) => self.copy(kafka, pair).await,
+            Contender::Lockstep(_) => self.copy(contender, pair).await,
+            Contender::Capture(_) => bail!("a first copy has no end of its own in Kafka"),
         };
         self.in_turns(run).await
     }
@@ -178,20 +186,20 @@ impl Race<'_> {
         Ok(runs)
     }
 
-    async fn copy(&self, kafka: Kafka, pair: u32) -> anyhow::Result<Run> {
+    async fn copy(&self, contender: Contender, pair: u32) -> anyhow::Result<Run> {
         let (servers, backlog) = (self.servers, &self.backlog);
-        let pipeline = Lockstep::set_up(servers, backlog, kafka, pair).await?;
+        let pipeline = Lockstep::set_up(servers, backlog, contender, pair).await?;
         let run = pipeline.copy(servers).await?;
         backlog.drop_target(servers, &pipeline.name).await?;
         Ok(run)
     }
+}
 
-    /// Apache Kafka's Java machine gets a run that does not count.
-    fn first_pair(&self, kafka: Kafka) -> u32 {
-        match kafka {
-            Kafka::Local => 1,
-            Kafka::Apache => 0,
-        }
+/// Apache Kafka's Java machine gets a run that does not count.
+fn first_pair(contender: Contender) -> u32 {
+    match contender {
+        Contender::Lockstep(Kafka::Apache) => 0,
+        _ => 1,
     }
 }
 

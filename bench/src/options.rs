@@ -41,6 +41,9 @@ pub(crate) struct CatchUp {
     /// How often each is measured.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=20))]
     pub(crate) pairs: u32,
+    /// Also capture alone, up to where all counts in Kafka.
+    #[arg(long)]
+    capture: bool,
     /// Percent of the rows that a workload has.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1600))]
     pub(crate) percent: u32,
@@ -94,15 +97,23 @@ impl Options {
     }
 
     pub(crate) fn kafkas(&self) -> Vec<Kafka> {
-        let of = |contender| match contender {
-            Contender::Lockstep(kafka) => Some(kafka),
-            Contender::Floor | Contender::Native => None,
-        };
-        self.lockstep().into_iter().filter_map(of).collect()
+        let contenders = self.lockstep().into_iter();
+        contenders.filter_map(Contender::kafka).collect()
     }
 }
 
 impl CatchUp {
+    /// Who brings what a workload has.
+    pub(crate) fn contenders(&self, options: &Options, workload: Workload) -> Vec<Contender> {
+        let mut contenders = vec![Contender::Floor];
+        contenders.extend(options.appliers());
+        // A first copy has no end of its own in Kafka.
+        if self.capture && workload != Workload::Snapshot {
+            contenders.extend(options.kafkas().into_iter().map(Contender::Capture));
+        }
+        contenders
+    }
+
     pub(crate) fn workloads(&self) -> Vec<Workload> {
         match self.workloads.is_empty() {
             true => Workload::value_variants().to_vec(),

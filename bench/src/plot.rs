@@ -120,6 +120,8 @@ fn look(contender: Contender) -> (&'static str, &'static str) {
         Contender::Native => ("logical replication", "#4477aa"),
         Contender::Lockstep(Kafka::Local) => ("Lockstep", "#ee6677"),
         Contender::Lockstep(Kafka::Apache) => ("Lockstep, Apache Kafka", "#aa3377"),
+        Contender::Capture(Kafka::Local) => ("capture alone", "#ccbb44"),
+        Contender::Capture(Kafka::Apache) => ("capture alone, Apache Kafka", "#228833"),
     }
 }
 

@@ -21,6 +21,15 @@ pub(crate) fn seconds(results: &Results, contender: Contender) -> Spread {
     Spread::of(results.of(contender).map(|run| run.seconds))
 }
 
+/// Whether the rate of one is told as a multiple of another's: capture alone applies nothing.
+fn compares(one: Contender, other: Contender) -> bool {
+    match (one, other) {
+        (Contender::Lockstep(_), Contender::Native | Contender::Floor) => true,
+        (Contender::Capture(_), other) => other == Contender::Floor,
+        _ => false,
+    }
+}
+
 /// Median of what each process used, by `pick`.
 fn by_process(
     results: &Results,
@@ -53,9 +62,9 @@ pub(crate) fn table(results: &[Results]) {
         for contender in &results.contenders {
             let contender = *contender;
             let spread = seconds(results, contender);
-            let against = |other| match contender {
-                Contender::Lockstep(_) => ratio(results, contender, other).text(),
-                Contender::Floor | Contender::Native => String::new(),
+            let against = |other| match compares(contender, other) {
+                true => ratio(results, contender, other).text(),
+                false => String::new(),
             };
             let peak = list(&by_process(results, contender, |run| &run.peak));
             println!(
@@ -90,9 +99,9 @@ pub(crate) fn of_workload(results: &Results) -> Value {
             "seconds": seconds(results, *contender).json(),
             "cpu_seconds": object(by_process(results, *contender, |run| &run.cpu)),
         });
-        if let Contender::Lockstep(_) = contender {
+        if contender.kafka().is_some() {
             for other in [Contender::Native, Contender::Floor] {
-                if results.contenders.contains(&other) {
+                if compares(*contender, other) && results.contenders.contains(&other) {
                     let ratio = ratio(results, *contender, other);
                     value[format!("of_{}", other.name())] = ratio.json();
                 }

@@ -149,10 +149,10 @@ impl Stage<'_> {
         let (servers, backlog) = (self.servers, &self.backlog);
         Ok(match contender {
             Contender::Lockstep(kafka) => {
-                let lockstep = Lockstep::at_slot(servers, backlog, kafka, 1).await?;
+                let lockstep = Lockstep::at_slot(servers, backlog, contender, 1).await?;
                 Follower::Lockstep(kafka, lockstep)
             }
-            Contender::Native | Contender::Floor => {
+            Contender::Native | Contender::Floor | Contender::Capture(_) => {
                 Follower::Native(Native::at_slot(servers, backlog, 1).await?)
             }
         })

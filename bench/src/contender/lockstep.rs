@@ -1,12 +1,13 @@
 //! Capture and apply, with Kafka in between.
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
+use change::Lsn;
 use testkit::port;
 use testkit::postgres::Connection;
 use testkit::process::{Launch, Process};
 use tokio::process::Command;
 
-use super::{Contender, Kafka, Run, Watch, until};
+use super::{Contender, Kafka, LIMIT, LOOK_INTERVAL, Run, Watch, metric, until};
 use crate::backlog::{Backlog, End, PUBLICATION};
 use crate::servers::{Servers, beside};
 use crate::usage::{cpu_seconds, peak_megabytes};
@@ -40,11 +41,11 @@ impl Lockstep {
     pub(crate) async fn set_up(
         servers: &Servers,
         backlog: &Backlog,
-        kafka: Kafka,
+        contender: Contender,
         pair: u32,
     ) -> anyhow::Result<Self> {
-        let contender = Contender::Lockstep(kafka).name();
-        let name = format!("{}_{contender}_{pair}", backlog.database);
+        let kafka = contender.kafka().context("goes through no broker")?;
+        let name = format!("{}_{}_{pair}", backlog.database, contender.name());
         let target = backlog.empty_target(servers, &name).await?;
         let flags = vec![
             ("source", servers.source.dsn(&backlog.database)),
@@ -70,10 +71,10 @@ impl Lockstep {
     pub(crate) async fn at_slot(
         servers: &Servers,
         backlog: &Backlog,
-        kafka: Kafka,
+        contender: Contender,
         pair: u32,
     ) -> anyhow::Result<Self> {
-        let pipeline = Self::set_up(servers, backlog, kafka, pair).await?;
+        let pipeline = Self::set_up(servers, backlog, contender, pair).await?;
         let running = pipeline.start()?;
         pipeline.until_copied().await?;
         running.stop().await;
@@ -92,6 +93,24 @@ impl Lockstep {
         let run = running.used(watch);
         self.verify().await?;
         Ok(run)
+    }
+
+    /// Brings the backlog to where all of it counts in Kafka.
+    pub(crate) async fn capture(&self, servers: &Servers, end: &End) -> anyhow::Result<Run> {
+        servers.settle().await?;
+        let last = end.last.parse::<Lsn>()?.as_u64();
+        let watch = Watch::start(servers, Some(self.kafka));
+        let port = port::free();
+        let cdc = self.launch("cdc", &OF_CAPTURE, port)?;
+        let published = async {
+            while metric::read(port, "cdc_published_lsn").await? <= Some(last) {
+                tokio::time::sleep(LOOK_INTERVAL).await;
+            }
+            anyhow::Ok(())
+        };
+        let published = tokio::time::timeout(LIMIT, published).await;
+        published.context("capture does not come to the end")??;
+        Ok(used(watch, &[("cdc", &cdc)]))
     }
 
     /// Copies what the tables have.
@@ -119,21 +138,23 @@ impl Lockstep {
     }
 
     pub(crate) fn start(&self) -> anyhow::Result<Running> {
-        let start = |name: &str, flags: &[&str]| -> anyhow::Result<Process> {
-            let mut args = vec![name.to_owned()];
-            args.extend(self.chosen(flags));
-            args.push(format!("--metrics-listen=127.0.0.1:{}", port::free()));
-            Ok(Process::start(Launch {
-                name: name.to_owned(),
-                program: beside("lockstep")?,
-                args,
-                env: vec![],
-            }))
-        };
         Ok(Running {
-            cdc: start("cdc", &OF_CAPTURE)?,
-            applier: start("applier", &OF_APPLY)?,
+            cdc: self.launch("cdc", &OF_CAPTURE, port::free())?,
+            applier: self.launch("applier", &OF_APPLY, port::free())?,
         })
+    }
+
+    /// Starts a service that tells its metrics on `port`.
+    fn launch(&self, service: &str, flags: &[&str], port: u16) -> anyhow::Result<Process> {
+        let mut args = vec![service.to_owned()];
+        args.extend(self.chosen(flags));
+        args.push(format!("--metrics-listen=127.0.0.1:{port}"));
+        Ok(Process::start(Launch {
+            name: service.to_owned(),
+            program: beside("lockstep")?,
+            args,
+            env: vec![],
+        }))
     }
 
     /// Runs a command that looks at all of it.
@@ -166,14 +187,20 @@ impl Running {
         self.applier.terminate().await;
     }
 
-    /// Stops the clock, with what both processes have used.
     fn used(&self, watch: Watch) -> Run {
-        let processes = [("cdc", self.cdc.pid()), ("applier", self.applier.pid())];
-        let own = processes.map(|(name, pid)| (name, cpu_seconds(pid)));
-        let mut run = watch.stop(own.to_vec());
-        run.peak = processes
-            .map(|(name, pid)| (name, peak_megabytes(pid)))
-            .to_vec();
-        run
+        used(watch, &[("cdc", &self.cdc), ("applier", &self.applier)])
     }
+}
+
+/// Stops the clock, with what the processes have used.
+fn used(watch: Watch, processes: &[(&'static str, &Process)]) -> Run {
+    let pids = processes
+        .iter()
+        .map(|(name, process)| (*name, process.pid()));
+    let own = pids.clone().map(|(name, pid)| (name, cpu_seconds(pid)));
+    let mut run = watch.stop(own.collect());
+    run.peak = pids
+        .map(|(name, pid)| (name, peak_megabytes(pid)))
+        .collect();
+    run
 }

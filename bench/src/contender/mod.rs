@@ -2,6 +2,7 @@
 
 pub(crate) mod floor;
 mod lockstep;
+mod metric;
 pub(crate) mod native;
 
 pub(crate) use lockstep::{Lockstep, Running};
@@ -19,6 +20,8 @@ pub(crate) enum Contender {
     Floor,
     Native,
     Lockstep(Kafka),
+    /// The first half of Lockstep: from the source to where all counts in Kafka.
+    Capture(Kafka),
 }
 
 /// What Lockstep goes through.
@@ -29,6 +32,14 @@ pub(crate) enum Kafka {
 }
 
 impl Contender {
+    /// The broker that takes part.
+    pub(crate) fn kafka(self) -> Option<Kafka> {
+        match self {
+            Self::Floor | Self::Native => None,
+            Self::Lockstep(kafka) | Self::Capture(kafka) => Some(kafka),
+        }
+    }
+
     /// As in results, and in names of databases.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -36,6 +47,8 @@ impl Contender {
             Self::Native => "native",
             Self::Lockstep(Kafka::Local) => "lockstep",
             Self::Lockstep(Kafka::Apache) => "lockstep_apache",
+            Self::Capture(Kafka::Local) => "capture",
+            Self::Capture(Kafka::Apache) => "capture_apache",
         }
     }
 }
@@ -90,8 +103,10 @@ impl Watch {
 
 /// So long may anything take that is waited for.
 const LIMIT: Duration = Duration::from_secs(1800);
+/// Between two looks, which cost nothing that shows.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Asks every few milliseconds, which costs the target nothing that shows.
+/// Asks until it is so.
 pub(crate) async fn until(
     target: &Connection,
     question: &str,
@@ -104,7 +119,7 @@ pub(crate) async fn until(
         if answer.get::<_, Option<bool>>(0) == Some(true) {
             return Ok(());
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(LOOK_INTERVAL).await;
     }
     bail!("not true within {LIMIT:?}: {question}")
 }
