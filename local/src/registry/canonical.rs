@@ -21,12 +21,23 @@ pub(crate) enum Properties {
     Sorted,
 }
 
+/// Types of other schemas, which this one refers to, are names in it.
 pub(crate) fn canonical_text(schema: &Schema, properties: Properties) -> String {
+    print(schema, properties, schema.referenced().collect())
+}
+
+/// The canonical text with the types of other schemas defined in it: Confluent's
+/// `format=resolved`.
+pub(crate) fn resolved_text(schema: &Schema) -> String {
+    print(schema, Properties::AsWritten, HashSet::new())
+}
+
+fn print(schema: &Schema, properties: Properties, printed: HashSet<NodeId>) -> String {
     let mut printer = Printer {
         schema,
         properties,
         text: String::new(),
-        printed: HashSet::new(),
+        printed,
         namespace: None,
     };
     printer.schema(schema.root());
@@ -316,7 +327,7 @@ fn java_double(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Properties, Schema, canonical_text};
+    use super::{Properties, Schema, canonical_text, resolved_text};
 
     #[track_caller]
     fn check(text: &str, expected: &str) {
@@ -391,6 +402,23 @@ mod tests {
                 &format!(r#"{{"type":"int","p":{expected}}}"#),
             );
         }
+    }
+
+    #[test]
+    fn types_of_other_schemas_are_names_unless_they_are_resolved() {
+        let other = r#"{"type":"enum","name":"com.x.E","symbols":["A"]}"#;
+        let text = r#"{"type":"record","name":"R","namespace":"com.x","fields":[{"name":"a","type":"E"},{"name":"b","type":"com.x.E"}]}"#;
+        let schema = Schema::parse_with(text, &[other.into()]).unwrap();
+        assert_eq!(
+            canonical_text(&schema, Properties::AsWritten),
+            r#"{"type":"record","name":"R","namespace":"com.x","fields":[{"name":"a","type":"E"},{"name":"b","type":"E"}]}"#
+        );
+        assert_eq!(
+            resolved_text(&schema),
+            r#"{"type":"record","name":"R","namespace":"com.x","fields":[{"name":"a","type":{"type":"enum","name":"E","symbols":["A"]}},{"name":"b","type":"E"}]}"#
+        );
+        let twice = Schema::parse_with(other, &[other.into()]).unwrap_err();
+        assert_eq!(twice.to_string(), "'com.x.E' is defined twice");
     }
 
     #[test]

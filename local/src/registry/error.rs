@@ -1,7 +1,7 @@
 //! What the registry answers when it does not do what was asked: Confluent's codes and texts,
 //! since clients branch on the code and people search for the text.
 
-use super::event::Version;
+use super::event::{SchemaId, Version};
 use super::store::AppendError;
 
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +10,8 @@ pub(crate) enum ApiError {
     NotFound,
     #[error("HTTP 405 Method Not Allowed")]
     MethodNotAllowed,
+    #[error("HTTP 406 Not Acceptable")]
+    NotAcceptable,
     #[error("HTTP 415 Unsupported Media Type")]
     UnsupportedMediaType,
     #[error("the request's body is larger than {limit} bytes")]
@@ -59,13 +61,28 @@ pub(crate) enum ApiError {
         "Invalid compatibility level. Valid values are none, backward, forward, full, backward_transitive, forward_transitive, and full_transitive"
     )]
     InvalidLevel,
-    #[error("Subject {0} is not in import mode")]
-    NotInImportMode(String),
+    #[error("Invalid mode. Valid values are READWRITE, READONLY, READONLY_OVERRIDE and IMPORT")]
+    InvalidMode,
+    /// Confluent's sentence, which differs from case to case.
+    #[error("{0}")]
+    NotPermitted(String),
+    #[error(
+        "One or more references exist to the schema {{magic=1,keytype=SCHEMA,subject={subject},version={}}}.",
+        version.0
+    )]
+    ReferenceExists { subject: String, version: Version },
+    #[error("The schema has the id {} in this subject, not {}", known.0, wished.0)]
+    IdDoesNotMatch { known: SchemaId, wished: SchemaId },
+    /// Something that Confluent's registry has and this one has not.
+    #[error("{0} is not supported by this registry: leave it out")]
+    Unsupported(&'static str),
     #[error("The specified subject '{0}' is not a valid subject.")]
     InvalidSubject(String),
 
     #[error("The change was not stored: {0}")]
     Store(#[from] AppendError),
+    #[error("No id or version is left below 2^31")]
+    NumbersUsedUp,
     #[error("An earlier request failed in the middle; restart the registry")]
     Interrupted,
     #[error("The registry is stopping")]
@@ -82,9 +99,10 @@ impl ApiError {
             Self::BadRequest(_) => 400,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
+            Self::NotAcceptable => 406,
             Self::BodyTooLarge { .. } => 413,
             Self::UnsupportedMediaType => 415,
-            Self::EmptyBody => 422,
+            Self::EmptyBody | Self::Unsupported(_) => 422,
             Self::SubjectNotFound(_) => 40401,
             Self::VersionNotFound(_) => 40402,
             Self::SchemaNotFound | Self::SchemaIdNotFound(_) => 40403,
@@ -98,9 +116,12 @@ impl ApiError {
             Self::InvalidSchema(_) => 42201,
             Self::InvalidVersion(_) => 42202,
             Self::InvalidLevel => 42203,
-            Self::NotInImportMode(_) => 42205,
+            Self::InvalidMode => 42204,
+            Self::NotPermitted(_) => 42205,
+            Self::ReferenceExists { .. } => 42206,
+            Self::IdDoesNotMatch { .. } => 42207,
             Self::InvalidSubject(_) => 42208,
-            Self::Store(_) | Self::Interrupted | Self::Stopped => 50001,
+            Self::Store(_) | Self::NumbersUsedUp | Self::Interrupted | Self::Stopped => 50001,
         }
     }
 

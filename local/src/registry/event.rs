@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::level::Level;
+use super::mode::Mode;
 
-/// Identifies a schema text for ever: no other text gets the number, even after deletion.
+/// Identifies a schema for ever: no other gets the number, even after deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct SchemaId(pub(crate) u32);
@@ -13,6 +14,15 @@ pub(crate) struct SchemaId(pub(crate) u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Version(pub(crate) u32);
+
+/// A version of some subject whose types a schema uses. For Avro the name says nothing more.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Reference {
+    pub(crate) name: String,
+    pub(crate) subject: String,
+    pub(crate) version: Version,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case", deny_unknown_fields)]
@@ -24,6 +34,8 @@ pub(crate) enum Event {
         version: Version,
         id: SchemaId,
         schema: String,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        references: Vec<Reference>,
     },
     /// Hidden from listings and checks; still there for those who ask for deleted ones.
     VersionDeleted {
@@ -40,12 +52,30 @@ pub(crate) enum Event {
     SubjectErased {
         subject: String,
     },
-    /// Without a subject: the level of all that have none of their own.
-    LevelSet {
+    /// All subjects, each of them deleted before: an import begins with an empty registry.
+    EverythingErased {},
+    /// What is left out stays as it was. Without a subject: what holds for all that have none of
+    /// their own.
+    #[serde(alias = "level-set")]
+    ConfigSet {
         subject: Option<String>,
-        level: Level,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        level: Option<Level>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        normalize: Option<bool>,
+        /// An empty one takes the alias away.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        alias: Option<String>,
     },
-    LevelCleared {
+    #[serde(alias = "level-cleared")]
+    ConfigCleared {
+        subject: Option<String>,
+    },
+    ModeSet {
+        subject: Option<String>,
+        mode: Mode,
+    },
+    ModeCleared {
         subject: Option<String>,
     },
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::compatibility::{Incompatibility, incompatibilities};
+use super::compatibility::incompatibilities;
 use super::schema::Schema;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,17 +32,25 @@ impl Level {
         Self::FullTransitive,
     ];
 
-    /// Everything that this level has against `new` coming after `old`.
-    pub(crate) fn objections(self, new: &Schema, old: &Schema) -> Vec<Incompatibility> {
+    /// Everything that this level has against `new` coming after `old`, a line each.
+    pub(crate) fn objections(self, new: &Schema, old: &Schema) -> Vec<String> {
+        let backward = || {
+            let found = incompatibilities(new, old);
+            found
+                .into_iter()
+                .map(|reason| reason.describe("new", "old"))
+        };
+        let forward = || {
+            let found = incompatibilities(old, new);
+            found
+                .into_iter()
+                .map(|reason| reason.describe("old", "new"))
+        };
         match self {
             Self::None => Vec::new(),
-            Self::Backward | Self::BackwardTransitive => incompatibilities(new, old),
-            Self::Forward | Self::ForwardTransitive => incompatibilities(old, new),
-            Self::Full | Self::FullTransitive => {
-                let mut found = incompatibilities(new, old);
-                found.extend(incompatibilities(old, new));
-                found
-            }
+            Self::Backward | Self::BackwardTransitive => backward().collect(),
+            Self::Forward | Self::ForwardTransitive => forward().collect(),
+            Self::Full | Self::FullTransitive => backward().chain(forward()).collect(),
         }
     }
 

@@ -18,7 +18,9 @@ mod store;
 mod canonical;
 mod compatibility;
 mod level;
+mod mode;
 mod schema;
+mod scope;
 
 mod server;
 

@@ -51,9 +51,14 @@ pub(super) async fn serve(
             move |method, path: warp::path::FullPath, query: String, headers, body| {
                 let ledger = Arc::clone(&ledger);
                 async move {
-                    let outcome =
-                        handle(ledger, &method, path.as_str(), &query, &headers, body).await;
-                    respond(outcome, &headers)
+                    let content_type = content_type(&headers);
+                    let outcome = match content_type {
+                        Some(_) => {
+                            handle(ledger, &method, path.as_str(), &query, &headers, body).await
+                        }
+                        None => collect(body).await.and(Err(ApiError::NotAcceptable)),
+                    };
+                    respond(outcome, content_type.unwrap_or(CONTENT_TYPES[0]))
                 }
             },
         );
@@ -152,7 +157,7 @@ fn decode_parameter(text: &str) -> Option<String> {
     percent_decode(&text.replace('+', " "))
 }
 
-fn respond(outcome: Result<Answer, ApiError>, headers: &HeaderMap) -> Response<String> {
+fn respond(outcome: Result<Answer, ApiError>, content_type: &'static str) -> Response<String> {
     let (status, body) = match outcome {
         Ok(Answer::Json(value)) => (StatusCode::OK, value.to_string()),
         Ok(Answer::Schema(text)) => (StatusCode::OK, text.as_ref().to_owned()),
@@ -168,26 +173,47 @@ fn respond(outcome: Result<Answer, ApiError>, headers: &HeaderMap) -> Response<S
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static(content_type(headers)),
-    );
+    let content_type = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }
 
-/// The first of the API's types that the client names; else the API's own.
-fn content_type(headers: &HeaderMap) -> &'static str {
+/// The type that the client likes best among the API's (RFC 9110, "Accept"): one that it names
+/// goes before one that it only lets in. None when it takes none of them.
+fn content_type(headers: &HeaderMap) -> Option<&'static str> {
     let accept = headers
         .get(ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    accept
-        .split(',')
-        .filter_map(|range| range.split(';').next())
-        .find_map(|range| {
-            CONTENT_TYPES
-                .into_iter()
-                .find(|known| known.eq_ignore_ascii_case(range.trim()))
-        })
-        .unwrap_or(CONTENT_TYPES[0])
+        .map(|value| value.to_str().unwrap_or_default());
+    let accept = accept.filter(|accept| !accept.trim().is_empty());
+    let Some(accept) = accept else {
+        return Some(CONTENT_TYPES[0]);
+    };
+    let mut best: Option<(Named, f32, &'static str)> = None;
+    for range in accept.split(',') {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let quality = parts.find_map(|part| part.strip_prefix("q=")?.parse().ok());
+        let quality: f32 = quality.unwrap_or(1.0);
+        let known = CONTENT_TYPES
+            .into_iter()
+            .find(|known| known.eq_ignore_ascii_case(name));
+        let found = match (known, name) {
+            (Some(known), _) => (Named::Yes, quality, known),
+            (None, "*/*" | "application/*" | "*") => (Named::No, quality, CONTENT_TYPES[0]),
+            (None, _) => continue,
+        };
+        let is_better =
+            best.is_none_or(|(named, quality, _)| (found.0, found.1) > (named, quality));
+        if found.1 > 0.0 && is_better {
+            best = Some(found);
+        }
+    }
+    best.map(|(.., content_type)| content_type)
+}
+
+/// Whether the client names a type, or lets it in with others.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+enum Named {
+    No,
+    Yes,
 }

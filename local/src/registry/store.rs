@@ -249,6 +249,7 @@ mod tests {
             version: Version(version),
             id: SchemaId(version),
             schema: format!(r#"{{"type":"fixed","name":"F","size":{version}}}"#),
+            references: Vec::new(),
         }
     }
 
@@ -281,15 +282,17 @@ mod tests {
         }
         let level = Level::Full;
         store
-            .append(&Event::LevelSet {
+            .append(&Event::ConfigSet {
                 subject: Some("s".to_owned()),
-                level,
+                level: Some(level),
+                normalize: None,
+                alias: None,
             })
             .unwrap();
         drop(store);
         let (_store, state) = Store::open(&path).unwrap();
         assert_eq!(versions(&state), 3);
-        assert_eq!(state.own_level("s"), Some(level));
+        assert_eq!(state.scopes().level("s"), level);
         assert_eq!(state.next_id(), SchemaId(4));
     }
 
@@ -299,12 +302,12 @@ mod tests {
         let (mut store, _) = Store::open(&path).unwrap();
         store.append(&registered(1)).unwrap();
         store
-            .append(&Event::LevelCleared { subject: None })
+            .append(&Event::ConfigCleared { subject: None })
             .unwrap();
         let expected = [
             HEADER,
             r#"{"event":"registered","subject":"s","version":1,"id":1,"schema":"{\"type\":\"fixed\",\"name\":\"F\",\"size\":1}"}"#,
-            r#"{"event":"level-cleared","subject":null}"#,
+            r#"{"event":"config-cleared","subject":null}"#,
             "",
         ];
         assert_eq!(std::fs::read_to_string(&path).unwrap(), expected.join("\n"));
@@ -360,14 +363,16 @@ mod tests {
         );
         assert_eq!(
             refused(&format!("{HEADER}\n{one}\n{one}\n")),
-            at(3, "subject 's' has a version 1 or a later one already")
+            at(3, "subject 's' has a version 1 already")
         );
+        let erased = r#"{"event":"subject-erased","subject":"s"}"#;
+        let reused = two.replace("\"id\":2", "\"id\":1");
         assert_eq!(
-            refused(&format!(
-                "{HEADER}\n{}\n{one}\n",
-                two.replace("\"s\"", "\"t\"")
-            )),
-            at(3, "id 1 was given before and is not free again")
+            refused(&format!("{HEADER}\n{one}\n{erased}\n{reused}\n")),
+            at(
+                4,
+                "id 1 was given to another schema before and is not free again"
+            )
         );
         assert_eq!(
             refused(&format!(
@@ -375,6 +380,17 @@ mod tests {
                 two.replace("\"id\":2", "\"id\":1")
             )),
             at(3, "id 1 belongs to another schema")
+        );
+        let referring = two.replace(
+            "}\"}",
+            r#"}","references":[{"name":"F","subject":"none","version":1}]}"#,
+        );
+        assert_eq!(
+            refused(&format!("{HEADER}\n{one}\n{referring}\n")),
+            at(
+                3,
+                "the schema with id 2 cannot be parsed: no schema reference found for subject \"none\" and version 1"
+            )
         );
         // Complete, but for the line feed: no crash leaves this.
         assert_eq!(
@@ -390,6 +406,21 @@ mod tests {
                 at(1, &format!("the first line must be {HEADER}"))
             );
         }
+    }
+
+    #[test]
+    fn what_older_releases_wrote_is_read() {
+        let (_directory, path) = file();
+        let events = [
+            r#"{"event":"registered","subject":"s","version":1,"id":1,"schema":"\"int\""}"#,
+            r#"{"event":"level-set","subject":"s","level":"FULL"}"#,
+            r#"{"event":"level-set","subject":null,"level":"NONE"}"#,
+            r#"{"event":"level-cleared","subject":null}"#,
+        ];
+        std::fs::write(&path, format!("{HEADER}\n{}\n", events.join("\n"))).unwrap();
+        let (_store, state) = Store::open(&path).unwrap();
+        assert_eq!(state.scopes().level("s"), Level::Full);
+        assert_eq!(state.scopes().level("t"), Level::Backward);
     }
 
     #[test]

@@ -3,30 +3,13 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::client::{Client, registry};
+use crate::client::{refused, registry, schema};
 
 const R1: &str = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int"}]}"#;
 /// Readable with R1 and reads R1's data.
 const R2: &str = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int"},{"name":"b","type":["null","string"],"default":null}]}"#;
 /// Cannot read what R1 writes.
 const R3: &str = r#"{"type":"record","name":"R","fields":[{"name":"c","type":"string"}]}"#;
-
-fn schema(text: &str) -> Option<Value> {
-    Some(json!({ "schema": text }))
-}
-
-/// Asks and checks the status with the error code of the answer.
-async fn refused(client: &Client, method: Method, path: &str, body: Option<Value>, code: u64) {
-    let (status, answer) = client.send(method.clone(), path, body).await;
-    assert_eq!(answer["error_code"], code, "{method} {path}: {answer}");
-    let expected = if code > 999 { code / 100 } else { code };
-    assert_eq!(u64::from(status), expected, "{method} {path}: {answer}");
-    assert!(
-        answer["message"]
-            .as_str()
-            .is_some_and(|message| !message.is_empty())
-    );
-}
 
 #[tokio::test]
 async fn a_registered_schema_is_found_by_id_version_and_text() {
@@ -163,7 +146,8 @@ async fn unknown_paths_are_404_and_unknown_methods_405_in_the_apis_shape() {
         "/associations/resources/-/rows?resourceType=topic&associationType=value",
         "/nothing",
         "/subjects/s/versions/1/nothing",
-        "/contexts",
+        "/contexts/:.other:/subjects",
+        "/schemas/guids/6a2f41a3-c54c-fce8-32d2-0324e1c32e22",
         "/subjects/%FF/versions",
     ] {
         assert_eq!(client.get(path).await, not_found, "{path}");
@@ -204,6 +188,7 @@ async fn bodies_that_make_no_sense_are_refused() {
         json!({ "schema": "\"unknown\"" }),
         json!({ "schema": R1, "schemaType": "PROTOBUF" }),
         json!({ "schema": R1, "references": [{ "name": "x", "subject": "x", "version": 1 }] }),
+        json!({ "schema": R1, "references": [{ "name": "x", "subject": "x" }] }),
         json!({ "schema": R1, "ruleSet": { "domainRules": [{ "name": "x" }] } }),
         json!({ "schema": R1, "version": 2 }),
         json!({ "schema": r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int","default":"x"}]}"# }),
@@ -281,6 +266,24 @@ async fn the_answers_type_is_the_one_asked_for() {
         ))
         .await,
         "application/vnd.schemaregistry+json"
+    );
+    assert_eq!(
+        ask(Some("application/json; q=0.5, */*")).await,
+        "application/json"
+    );
+    assert_eq!(
+        ask(Some("*/*")).await,
+        "application/vnd.schemaregistry.v1+json"
+    );
+    let none = client
+        .request(Method::GET, "/subjects")
+        .header("accept", "text/html, application/json; q=0");
+    let response = none.send().await.unwrap();
+    assert_eq!(response.status(), 406);
+    let answer: Value = response.json().await.unwrap();
+    assert_eq!(
+        answer,
+        json!({ "error_code": 406, "message": "HTTP 406 Not Acceptable" })
     );
 }
 
@@ -416,13 +419,13 @@ async fn levels_are_set_read_and_cleared() {
     );
     assert_eq!(client.get("/config").await, level("BACKWARD"));
 
-    assert_eq!(
-        client.get("/mode").await,
-        (200, json!({ "mode": "READWRITE" }))
-    );
-    assert_eq!(client.get("/mode/s?defaultToGlobal=true").await.0, 200);
     assert_eq!(client.get("/schemas/types").await, (200, json!(["AVRO"])));
+    assert_eq!(client.get("/contexts").await, (200, json!(["."])));
     assert_eq!(client.get("/").await, (200, json!({})));
+    let (_, release) = client.get("/v1/metadata/version").await;
+    assert_eq!(release["version"], "7.9.0");
+    let (_, cluster) = client.get("/v1/metadata/id").await;
+    assert!(cluster["scope"]["clusters"].is_object(), "{cluster}");
 }
 
 #[tokio::test]
@@ -467,6 +470,12 @@ async fn a_deleted_version_is_hidden_then_erased_and_its_number_goes_on() {
     assert_eq!(
         client.get("/subjects/s/versions?deletedOnly=true").await,
         (200, json!([2]))
+    );
+    assert_eq!(
+        client
+            .get("/subjects/s/versions?deletedAsNegative=true")
+            .await,
+        (200, json!([1, -2]))
     );
     // Records written with it can still be read.
     assert_eq!(client.get("/schemas/ids/2").await.0, 200);
@@ -585,11 +594,10 @@ async fn schemas_are_listed_by_page_prefix_and_use() {
     );
     let with_max = client.get("/schemas/ids/1?fetchMaxId=true").await.1;
     assert_eq!(with_max, json!({ "schema": R1, "maxId": 2 }));
-    assert_eq!(
-        client
-            .get("/subjects/a-value/versions/1/referencedby")
-            .await
-            .1,
-        json!([])
-    );
+    let (_, latest) = client.get("/subjects/a-value/metadata").await;
+    assert_eq!(latest["version"], 2);
+    let with_key = "/subjects/a-value/metadata?key=owner&value=x";
+    refused(&client, Method::GET, with_key, None, 40403).await;
+    let of_none = "/subjects/none/metadata?key=owner&value=x";
+    refused(&client, Method::GET, of_none, None, 40401).await;
 }

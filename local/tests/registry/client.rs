@@ -80,3 +80,27 @@ impl Client {
         answer["id"].as_u64().unwrap()
     }
 }
+
+/// The body of a request about this schema.
+pub(crate) fn schema(text: &str) -> Option<Value> {
+    Some(json!({ "schema": text }))
+}
+
+/// Asks and checks the status with the error code of the answer.
+pub(crate) async fn refused(
+    client: &Client,
+    method: Method,
+    path: &str,
+    body: Option<Value>,
+    code: u64,
+) {
+    let (status, answer) = client.send(method.clone(), path, body).await;
+    assert_eq!(answer["error_code"], code, "{method} {path}: {answer}");
+    let expected = if code > 999 { code / 100 } else { code };
+    assert_eq!(u64::from(status), expected, "{method} {path}: {answer}");
+    assert!(
+        answer["message"]
+            .as_str()
+            .is_some_and(|message| !message.is_empty())
+    );
+}

@@ -5,5 +5,8 @@
 mod api;
 mod client;
 mod clients;
+mod config;
 mod durability;
 mod lifecycle;
+mod modes;
+mod references;

@@ -1,6 +1,7 @@
 //! Confluent's REST resources over the ledger: a request in, an answer out, no HTTP library.
 
 mod config;
+mod mode;
 mod request;
 mod schemas;
 mod subjects;
@@ -10,6 +11,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 pub(crate) use request::{Method, Query, Request, decode_path, percent_decode};
+
+use request::in_default_context;
 
 use super::error::ApiError;
 use super::ledger::Ledger;
@@ -28,14 +31,18 @@ impl From<Value> for Answer {
     }
 }
 
-/// Everything that has an address here. What is missing (associations, contexts, guids, metadata)
+/// Everything that has an address here. What is missing (associations, guids, other contexts)
 /// must answer 404 and nothing else: clients of newer registries ask for associations first and
 /// take only a 404 for "this one has none".
 #[derive(Clone, Copy, Debug)]
 enum Resource<'a> {
     Root,
+    Cluster,
+    Release,
+    Contexts,
     Subjects,
     Subject(&'a str),
+    SubjectMetadata(&'a str),
     Versions(&'a str),
     Version(&'a str, &'a str),
     VersionSchema(&'a str, &'a str),
@@ -57,8 +64,12 @@ enum Resource<'a> {
 fn resource<'a>(path: &[&'a str]) -> Option<Resource<'a>> {
     Some(match *path {
         [] => Resource::Root,
+        ["v1", "metadata", "id"] => Resource::Cluster,
+        ["v1", "metadata", "version"] => Resource::Release,
+        ["contexts"] => Resource::Contexts,
         ["subjects"] => Resource::Subjects,
         ["subjects", subject] => Resource::Subject(subject),
+        ["subjects", subject, "metadata"] => Resource::SubjectMetadata(subject),
         ["subjects", subject, "versions"] => Resource::Versions(subject),
         ["subjects", subject, "versions", version] => Resource::Version(subject, version),
         ["subjects", subject, "versions", version, "schema"] => {
@@ -85,29 +96,83 @@ fn resource<'a>(path: &[&'a str]) -> Option<Resource<'a>> {
     })
 }
 
-pub(crate) fn answer(ledger: &mut Ledger, request: &Request) -> Result<Answer, ApiError> {
-    use Method::{Delete, Get, Post, Put};
-    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
-    let resource = resource(&path).ok_or(ApiError::NotFound)?;
-    match (request.method, resource) {
-        (Get, Resource::Root) => Ok(json!({}).into()),
+/// The path with the subject in it that is meant: without the default context, and for the one
+/// named where that is an alias. Configuration and mode are the alias' own.
+fn meant(path: &[String], ledger: &Ledger) -> Vec<String> {
+    let mut path = path.to_vec();
+    let (position, aliases) = match path.first().map(String::as_str) {
+        Some("subjects") => (1, true),
+        Some("compatibility") => (2, true),
+        Some("config" | "mode") => (1, false),
+        Some(_) | None => return path,
+    };
+    if let Some(subject) = path.get_mut(position) {
+        *subject = in_default_context(subject).to_owned();
+        if aliases && let Some(alias) = ledger.state().scopes().alias(subject) {
+            *subject = alias.to_owned();
+        }
+    }
+    path
+}
 
-        (Get, Resource::Subjects) => subjects::list(ledger, request),
-        (Post, Resource::Subject(subject)) => subjects::look_up(ledger, subject, request),
-        (Delete, Resource::Subject(subject)) => subjects::delete(ledger, subject, request),
-        (Get, Resource::Versions(subject)) => subjects::versions(ledger, subject, request),
-        (Post, Resource::Versions(subject)) => subjects::register(ledger, subject, request),
-        (Get, Resource::Version(subject, version)) => {
-            subjects::version(ledger, subject, version, request)
+pub(crate) fn answer(ledger: &mut Ledger, request: &Request) -> Result<Answer, ApiError> {
+    let path = meant(&request.path, ledger);
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    let resource = resource(&path).ok_or(ApiError::NotFound)?;
+    match request.method {
+        Method::Get => read(ledger, resource, request),
+        Method::Post | Method::Put | Method::Delete => change(ledger, resource, request),
+        Method::Other => Err(ApiError::MethodNotAllowed),
+    }
+}
+
+fn read(ledger: &Ledger, resource: Resource, request: &Request) -> Result<Answer, ApiError> {
+    match resource {
+        Resource::Root => Ok(json!({}).into()),
+        Resource::Cluster => Ok(cluster()),
+        Resource::Release => Ok(release()),
+        Resource::Contexts => {
+            let contexts = request.query.page(["."].into_iter(), None)?;
+            Ok(json!(contexts).into())
         }
-        (Delete, Resource::Version(subject, version)) => {
-            subjects::delete_version(ledger, subject, version, request)
-        }
-        (Get, Resource::VersionSchema(subject, version)) => {
+
+        Resource::Subjects => subjects::list(ledger, request),
+        Resource::SubjectMetadata(subject) => subjects::with_metadata(ledger, subject, request),
+        Resource::Versions(subject) => subjects::versions(ledger, subject, request),
+        Resource::Version(subject, version) => subjects::version(ledger, subject, version, request),
+        Resource::VersionSchema(subject, version) => {
             subjects::version_schema(ledger, subject, version, request)
         }
-        (Get, Resource::VersionReferences(subject, version)) => {
+        Resource::VersionReferences(subject, version) => {
             subjects::version_references(ledger, subject, version, request)
+        }
+
+        Resource::Schemas => schemas::list(ledger, request),
+        Resource::SchemaTypes => Ok(json!(["AVRO"]).into()),
+        Resource::Id(id) => schemas::by_id(ledger, id, request),
+        Resource::IdSchema(id) => schemas::schema(ledger, id, request),
+        Resource::IdSubjects(id) => schemas::subjects(ledger, id, request),
+        Resource::IdVersions(id) => schemas::versions(ledger, id, request),
+
+        Resource::Config => Ok(config::of_registry(ledger)),
+        Resource::SubjectConfig(subject) => config::of_subject(ledger, subject, request),
+        Resource::Mode => Ok(mode::of_registry(ledger)),
+        Resource::SubjectMode(subject) => mode::of_subject(ledger, subject, request),
+
+        Resource::Subject(_) | Resource::Compatibility(_) | Resource::CompatibilityVersion(..) => {
+            Err(ApiError::MethodNotAllowed)
+        }
+    }
+}
+
+fn change(ledger: &mut Ledger, resource: Resource, request: &Request) -> Result<Answer, ApiError> {
+    use Method::{Delete, Post, Put};
+    match (request.method, resource) {
+        (Post, Resource::Subject(subject)) => subjects::look_up(ledger, subject, request),
+        (Delete, Resource::Subject(subject)) => subjects::delete(ledger, subject, request),
+        (Post, Resource::Versions(subject)) => subjects::register(ledger, subject, request),
+        (Delete, Resource::Version(subject, version)) => {
+            subjects::delete_version(ledger, subject, version, request)
         }
         (Post, Resource::Compatibility(subject)) => {
             subjects::compatibility(ledger, subject, None, request)
@@ -116,22 +181,28 @@ pub(crate) fn answer(ledger: &mut Ledger, request: &Request) -> Result<Answer, A
             subjects::compatibility(ledger, subject, Some(version), request)
         }
 
-        (Get, Resource::Schemas) => schemas::list(ledger, request),
-        (Get, Resource::SchemaTypes) => Ok(json!(["AVRO"]).into()),
-        (Get, Resource::Id(id)) => schemas::by_id(ledger, id, request),
-        (Get, Resource::IdSchema(id)) => schemas::schema(ledger, id),
-        (Get, Resource::IdSubjects(id)) => schemas::subjects(ledger, id, request),
-        (Get, Resource::IdVersions(id)) => schemas::versions(ledger, id, request),
-
-        (Get, Resource::Config) => Ok(config::global(ledger)),
         (Put, Resource::Config) => config::set(ledger, None, request),
         (Delete, Resource::Config) => config::clear(ledger, None),
-        (Get, Resource::SubjectConfig(subject)) => config::of_subject(ledger, subject, request),
         (Put, Resource::SubjectConfig(subject)) => config::set(ledger, Some(subject), request),
         (Delete, Resource::SubjectConfig(subject)) => config::clear(ledger, Some(subject)),
-        (Get, Resource::Mode) => Ok(config::mode()),
-        (Get, Resource::SubjectMode(subject)) => config::mode_of_subject(subject, request),
+        (Put, Resource::Mode) => mode::set(ledger, None, request),
+        (Delete, Resource::Mode) => mode::clear(ledger, None, request),
+        (Put, Resource::SubjectMode(subject)) => mode::set(ledger, Some(subject), request),
+        (Delete, Resource::SubjectMode(subject)) => mode::clear(ledger, Some(subject), request),
 
         _ => Err(ApiError::MethodNotAllowed),
     }
+}
+
+/// What tools show to tell registries apart.
+fn cluster() -> Answer {
+    let clusters = json!({ "schema-registry-cluster": "lockstep" });
+    json!({ "scope": { "path": [], "clusters": clusters } }).into()
+}
+
+/// Tools ask for the release to know what they may ask for: it is that of Confluent's registry
+/// whose API this is.
+fn release() -> Answer {
+    let own = concat!("lockstep-", env!("CARGO_PKG_VERSION"));
+    json!({ "version": "7.9.0", "commitId": own }).into()
 }

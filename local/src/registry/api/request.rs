@@ -6,9 +6,11 @@ use serde_json::Value;
 
 use crate::registry::canonical::Properties;
 use crate::registry::error::ApiError;
-use crate::registry::event::Version;
-use crate::registry::ledger::{Candidate, Which, Wish};
-use crate::registry::state::Show;
+use crate::registry::event::{SchemaId, Version};
+use crate::registry::ledger::{
+    Candidate, Draft, DraftReference, Format, Ledger, Which, Wish, check_subject,
+};
+use crate::registry::state::{MAX_NUMBER, Show};
 
 #[derive(Debug)]
 pub(crate) struct Request {
@@ -89,11 +91,11 @@ impl Query {
         }
     }
 
-    pub(crate) fn properties(&self) -> Properties {
-        if self.flag("normalize") {
-            Properties::Sorted
-        } else {
-            Properties::AsWritten
+    /// Confluent's registry takes a format that it does not know for none.
+    pub(crate) fn format(&self) -> Format {
+        match self.text("format") {
+            Some("resolved") => Format::Resolved,
+            Some(_) | None => Format::Stored,
         }
     }
 
@@ -126,49 +128,43 @@ impl Query {
 }
 
 /// The body of register, lookup and compatibility requests. What this registry does not know
-/// of (references, metadata, rules) is refused where leaving it out would change the meaning.
+/// of (metadata, rules) is refused where leaving it out would change the meaning.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SchemaBody {
     schema: Option<String>,
     schema_type: Option<String>,
-    id: Option<i64>,
-    version: Option<i64>,
-    references: Option<Vec<Value>>,
+    id: Option<i32>,
+    version: Option<i32>,
+    references: Option<Vec<ReferenceBody>>,
     metadata: Option<Value>,
     rule_set: Option<Value>,
 }
 
+#[derive(Debug, Deserialize)]
+struct ReferenceBody {
+    name: Option<String>,
+    subject: Option<String>,
+    version: Option<i32>,
+}
+
 impl Request {
-    pub(crate) fn candidate(&self) -> Result<(Candidate, Wish), ApiError> {
+    /// The schema that the body tells, for a subject that may have one.
+    pub(crate) fn candidate(
+        &self,
+        ledger: &Ledger,
+        subject: &str,
+    ) -> Result<(Candidate, Wish), ApiError> {
         let body: SchemaBody = self.json()?;
-        let refuse = |message: String| Err(ApiError::InvalidSchema(message));
-        match body.schema_type.as_deref() {
-            None | Some("AVRO") => {}
-            Some(other) => return refuse(format!("type {other} is not supported, only AVRO is")),
-        }
-        if body
-            .references
-            .is_some_and(|references| !references.is_empty())
-        {
-            return refuse("references to other subjects are not supported".to_owned());
-        }
-        for (name, part) in [("metadata", &body.metadata), ("ruleSet", &body.rule_set)] {
-            if !part.as_ref().is_none_or(says_nothing) {
-                return refuse(format!("{name} is not supported"));
-            }
-        }
-        let Some(text) = body.schema.filter(|text| !text.trim().is_empty()) else {
-            return refuse("the schema is empty".to_owned());
+        check_subject(subject)?;
+        let wish = wish(&body)?;
+        let sorted = self.query.flag("normalize") || ledger.state().scopes().normalizes(subject);
+        let properties = if sorted {
+            Properties::Sorted
+        } else {
+            Properties::AsWritten
         };
-        let candidate = Candidate::parse(&text, self.query.properties())?;
-        Ok((
-            candidate,
-            Wish {
-                id: body.id,
-                version: body.version,
-            },
-        ))
+        Ok((ledger.candidate(draft(body)?, properties)?, wish))
     }
 
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
@@ -177,6 +173,59 @@ impl Request {
         }
         serde_json::from_slice(&self.body).map_err(|error| ApiError::BadRequest(error.to_string()))
     }
+}
+
+fn draft(body: SchemaBody) -> Result<Draft, ApiError> {
+    let refuse = |message: String| Err(ApiError::InvalidSchema(message));
+    match body.schema_type.as_deref() {
+        None | Some("AVRO") => {}
+        Some(other) => return refuse(format!("type {other} is not supported, only AVRO is")),
+    }
+    for (name, part) in [("metadata", &body.metadata), ("ruleSet", &body.rule_set)] {
+        if !part.as_ref().is_none_or(says_nothing) {
+            return refuse(format!("{name} is not supported"));
+        }
+    }
+    let Some(text) = body.schema.filter(|text| !text.trim().is_empty()) else {
+        return refuse("the schema is empty".to_owned());
+    };
+    let mut references = Vec::new();
+    for reference in body.references.unwrap_or_default() {
+        let (Some(name), Some(subject), Some(version)) =
+            (reference.name, reference.subject, reference.version)
+        else {
+            return refuse("a reference has a name, a subject and a version".to_owned());
+        };
+        references.push(DraftReference {
+            name,
+            subject: in_default_context(&subject).to_owned(),
+            version: Which::numbered(version)?,
+        });
+    }
+    Ok(Draft { text, references })
+}
+
+/// A negative id and a version that is not positive are as good as none.
+fn wish(body: &SchemaBody) -> Result<Wish, ApiError> {
+    let number = |name: &str, number: i32| {
+        let number = u32::try_from(number)
+            .ok()
+            .filter(|number| *number <= MAX_NUMBER);
+        number.ok_or_else(|| ApiError::BadRequest(format!("{name} is not below 2^31-1")))
+    };
+    let id = body.id.filter(|id| *id >= 0);
+    let version = body.version.filter(|version| *version > 0);
+    Ok(Wish {
+        id: id.map(|id| number("id", id).map(SchemaId)).transpose()?,
+        version: version
+            .map(|version| number("version", version).map(Version))
+            .transpose()?,
+    })
+}
+
+/// The name of a subject without the default context, the only one there is, before it.
+pub(crate) fn in_default_context(subject: &str) -> &str {
+    subject.strip_prefix(":.:").unwrap_or(subject)
 }
 
 /// `null`, or an object or list with nothing but such values in it.
@@ -192,12 +241,21 @@ fn says_nothing(value: &Value) -> bool {
 impl Which {
     pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
         let trimmed = text.trim();
-        if trimmed.eq_ignore_ascii_case("latest") || trimmed == "-1" {
+        if trimmed.eq_ignore_ascii_case("latest") {
             return Ok(Self::Latest);
         }
-        match trimmed.parse::<i32>() {
-            Ok(number) if number > 0 => Ok(Self::Number(Version(number.unsigned_abs()))),
-            _ => Err(ApiError::InvalidVersion(text.to_owned())),
+        let number = trimmed.parse();
+        number.map_or_else(
+            |_| Err(ApiError::InvalidVersion(text.to_owned())),
+            Self::numbered,
+        )
+    }
+
+    pub(crate) fn numbered(number: i32) -> Result<Self, ApiError> {
+        match number {
+            -1 => Ok(Self::Latest),
+            1.. => Ok(Self::Number(Version(number.unsigned_abs()))),
+            _ => Err(ApiError::InvalidVersion(number.to_string())),
         }
     }
 }

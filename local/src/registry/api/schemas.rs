@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use super::subjects::{described, prefix};
+use super::subjects::{add_content, described, prefix};
 use super::{Answer, Request};
 use crate::registry::error::ApiError;
-use crate::registry::event::{SchemaId, Version};
+use crate::registry::event::SchemaId;
 use crate::registry::ledger::Ledger;
-use crate::registry::state::{Entry, Show};
+use crate::registry::state::Entry;
 
 /// How many schemas Confluent's registry lists when nobody says how many.
 const LIST_LIMIT: usize = 1000;
@@ -30,7 +30,7 @@ pub(super) fn list(ledger: &Ledger, request: &Request) -> Result<Answer, ApiErro
     }
     let mut answer = Vec::new();
     for (name, version) in request.query.page(found.into_iter(), Some(LIST_LIMIT))? {
-        answer.push(described(ledger, name, version)?);
+        answer.push(described(ledger, name, version, request.query.format())?);
     }
     Ok(json!(answer).into())
 }
@@ -38,21 +38,29 @@ pub(super) fn list(ledger: &Ledger, request: &Request) -> Result<Answer, ApiErro
 /// The schema of an id is there as long as any version uses it, deleted ones included: records
 /// written with it may still be read.
 pub(super) fn by_id(ledger: &Ledger, id: &str, request: &Request) -> Result<Answer, ApiError> {
-    let id = parse(id)?;
-    let mut answer = json!({ "schema": &*ledger.text(id)? });
+    let mut answer = json!({});
+    add_content(
+        &mut answer,
+        ledger,
+        entry(ledger, id)?,
+        request.query.format(),
+    );
     if request.query.flag("fetchMaxId") {
-        answer["maxId"] = json!(ledger.state().next_id().0 - 1);
+        answer["maxId"] = json!(ledger.state().last_id());
     }
     Ok(answer.into())
 }
 
-pub(super) fn schema(ledger: &Ledger, id: &str) -> Result<Answer, ApiError> {
-    Ok(Answer::Schema(ledger.text(parse(id)?)?))
+pub(super) fn schema(ledger: &Ledger, id: &str, request: &Request) -> Result<Answer, ApiError> {
+    let entry = entry(ledger, id)?;
+    Ok(Answer::Schema(ledger.text(entry, request.query.format())))
 }
 
 pub(super) fn subjects(ledger: &Ledger, id: &str, request: &Request) -> Result<Answer, ApiError> {
     let entry = entry(ledger, id)?;
-    let mut names: Vec<&str> = uses(ledger, entry, request.query.show())
+    let mut names: Vec<&str> = ledger
+        .state()
+        .uses(entry, request.query.show())
         .map(|(subject, _)| subject)
         .collect();
     names.dedup();
@@ -61,36 +69,15 @@ pub(super) fn subjects(ledger: &Ledger, id: &str, request: &Request) -> Result<A
 
 pub(super) fn versions(ledger: &Ledger, id: &str, request: &Request) -> Result<Answer, ApiError> {
     let entry = entry(ledger, id)?;
-    let versions = uses(ledger, entry, request.query.show())
+    let versions = ledger
+        .state()
+        .uses(entry, request.query.show())
         .map(|(subject, version)| json!({ "subject": subject, "version": version }));
     Ok(json!(request.query.page(versions, None)?).into())
 }
 
-/// The places that use a schema, sorted by subject and version.
-fn uses<'a>(
-    ledger: &'a Ledger,
-    entry: &'a Entry,
-    show: Show,
-) -> impl Iterator<Item = (&'a str, Version)> {
-    entry
-        .uses
-        .iter()
-        .filter(move |(subject, version)| {
-            let version = ledger
-                .state()
-                .subject(subject)
-                .and_then(|known| known.version(*version));
-            version.is_some_and(|version| show.admits(version.deleted))
-        })
-        .map(|(subject, version)| (subject.as_str(), *version))
-}
-
 fn entry<'a>(ledger: &'a Ledger, id: &str) -> Result<&'a Entry, ApiError> {
-    let id = parse(id)?;
-    ledger
-        .state()
-        .schema(id)
-        .ok_or(ApiError::SchemaIdNotFound(id.0))
+    ledger.entry(parse(id)?)
 }
 
 /// What is no number is no address.

@@ -45,29 +45,30 @@ pub(crate) struct Incompatibility {
 }
 
 impl Incompatibility {
-    /// One line, with what happened, where and why.
-    pub(crate) fn describe(&self) -> String {
+    /// One line in the words of Confluent's registry: `reader` and `writer` are what the two
+    /// schemas are called there, "new" and "old".
+    pub(crate) fn describe(&self, reader: &str, writer: &str) -> String {
         let Self { kind, path, detail } = self;
         let description = match kind {
-            Kind::NameMismatch => format!("The name at path '{path}' has changed"),
-            Kind::FixedSizeMismatch => {
-                format!("The size at path '{path}' is not the same in both schemas")
-            }
-            Kind::MissingEnumSymbols => {
-                format!("The enum at path '{path}' lacks symbols {detail} that may be written")
-            }
+            Kind::NameMismatch => format!("The name of the schema has changed (path '{path}')"),
+            Kind::FixedSizeMismatch => format!(
+                "The size of FIXED type field at path '{path}' in the {reader} schema does not match with the {writer} schema"
+            ),
+            Kind::MissingEnumSymbols => format!(
+                "The {reader} schema is missing enum symbols '{detail}' at path '{path}' in the {writer} schema"
+            ),
             Kind::ReaderFieldMissingDefaultValue => format!(
-                "The field '{detail}' at path '{path}' has no default value and may not be written"
+                "The field '{detail}' at path '{path}' in the {reader} schema has no default value and is missing in the {writer} schema"
             ),
             Kind::TypeMismatch => format!(
-                "The type (path '{path}') of a field in the new schema does not match with the old schema"
+                "The type (path '{path}') of a field in the {reader} schema does not match with the {writer} schema"
             ),
-            Kind::MissingUnionBranch => {
-                format!("The union at path '{path}' lacks a type that may be written")
-            }
-            Kind::AmbiguousField => {
-                format!("The field '{detail}' at path '{path}' matches two fields by its aliases")
-            }
+            Kind::MissingUnionBranch => format!(
+                "The {reader} schema is missing a type inside a union field at path '{path}' in the {writer} schema"
+            ),
+            Kind::AmbiguousField => format!(
+                "The field '{detail}' at path '{path}' in the {reader} schema matches two fields in the {writer} schema by its aliases"
+            ),
             Kind::TooComplex => format!("The types at path '{path}' are too complex to compare"),
         };
         format!("{{errorType:'{kind}', description:'{description}', additionalInfo:'{detail}'}}")

@@ -8,23 +8,34 @@
 mod defaults;
 mod parser;
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 pub(crate) use defaults::InvalidDefault;
 pub(crate) use parser::ParseError;
 
-/// A parsed schema: the arena of its nodes, and which of them is the outermost.
+/// A parsed schema: the arena of its nodes, and which of them is the outermost. The first
+/// `referenced` nodes are those of the schemas that it refers to.
 #[derive(Debug)]
 pub(crate) struct Schema {
     nodes: Vec<Node>,
+    referenced: usize,
     root: NodeId,
 }
 
 impl Schema {
-    /// Parses schema text as Java's `Schema.Parser` does; defaults are not looked at, see
-    /// [`Schema::check_defaults`].
+    /// A schema that refers to no other.
+    #[cfg(test)]
     pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
-        parser::parse(text)
+        parser::parse(text, &[])
+    }
+
+    /// Parses schema text as Java's `Schema.Parser` does; defaults are not looked at, see
+    /// [`Schema::check_defaults`]. The types of other schemas are known by name: `referenced`
+    /// holds their texts, each after those that it uses.
+    pub(crate) fn parse_with(text: &str, referenced: &[Arc<str>]) -> Result<Self, ParseError> {
+        parser::parse(text, referenced)
     }
 
     /// Checks that every default value fits its field, as Java does for schemas that are new.
@@ -38,6 +49,11 @@ impl Schema {
 
     pub(crate) fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.0]
+    }
+
+    /// The nodes of the schemas that this one refers to.
+    pub(crate) fn referenced(&self) -> impl Iterator<Item = NodeId> {
+        (0..self.referenced).map(NodeId)
     }
 
     fn nodes(&self) -> &[Node] {

@@ -3,6 +3,7 @@
 //! Depth needs no limit of its own: `serde_json` refuses text nested deeper than 128.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Number, Value};
 
@@ -11,18 +12,27 @@ use super::{
     Shape,
 };
 
-pub(super) fn parse(text: &str) -> Result<Schema, ParseError> {
-    let json: Value = serde_json::from_str(text).map_err(ParseError::Json)?;
+/// The types of the `referenced` texts, each of which may use those before it, are known by name.
+pub(super) fn parse(text: &str, referenced: &[Arc<str>]) -> Result<Schema, ParseError> {
     let mut parser = Parser {
         nodes: Vec::new(),
         names: HashMap::new(),
         namespace: None,
     };
-    let root = parser.schema(&json)?;
+    for text in referenced {
+        parser.schema(&json(text)?)?;
+    }
+    let referenced = parser.nodes.len();
+    let root = parser.schema(&json(text)?)?;
     Ok(Schema {
         nodes: parser.nodes,
+        referenced,
         root,
     })
+}
+
+fn json(text: &str) -> Result<Value, ParseError> {
+    serde_json::from_str(text).map_err(ParseError::Json)
 }
 
 /// Why a text is no Avro schema.

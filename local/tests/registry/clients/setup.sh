@@ -4,8 +4,9 @@
 # there; safe to call from several tests at once. Prints the directory.
 set -eu
 
-PYTHON_PACKAGES="confluent-kafka[avro,schemaregistry]==2.16.0 avro==1.12.1"
-NODE_PACKAGES="@kafkajs/confluent-schema-registry@4.1.0"
+PYTHON_PACKAGES="confluent-kafka[avro,schemaregistry]==2.16.0 avro==1.12.1
+python-schema-registry-client==2.6.1"
+NODE_PACKAGES="@kafkajs/confluent-schema-registry@4.1.0 @confluentinc/schemaregistry@1.10.1"
 
 repository=$(cd "$(dirname "$0")/../../../.." && pwd)
 tools=${LOCKSTEP_TEST_TOOLS:-$repository/target/test-tools}
@@ -38,8 +39,9 @@ install() {
     mkdir -p "$tools/node"
     # Without a package.json of its own npm would climb up to another directory's.
     echo '{ "private": true }' >"$tools/node/package.json"
+    # shellcheck disable=SC2086 # a list of words
     npm install --prefix "$tools/node" --no-package-lock --no-audit --no-fund --silent \
-        "$NODE_PACKAGES" >&2
+        $NODE_PACKAGES >&2
     echo "$wanted" >"$stamp"
 }
 
