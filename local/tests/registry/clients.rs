@@ -19,6 +19,16 @@ async fn confluents_python_serializers_work() {
 }
 
 #[tokio::test]
+async fn confluents_javascript_serializers_work() {
+    run_script("node", "confluent_client.js").await;
+}
+
+#[tokio::test]
+async fn python_schema_registry_client_works() {
+    run_script("venv/bin/python", "registry_client.py").await;
+}
+
+#[tokio::test]
 async fn the_kafkajs_registry_client_works() {
     run_script("node", "kafkajs_client.js").await;
 }

@@ -4,6 +4,8 @@
 //! each where it is met first and refers to it by name from then on. So any change of a part
 //! leaves the whole printable, and recursion comes by itself.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 /// SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
@@ -46,6 +48,7 @@ pub(super) struct Sketch {
 #[derive(Clone)]
 enum Type {
     Primitive(&'static str),
+    Logical(usize),
     Array(Box<Type>),
     Map(Box<Type>),
     Union(Vec<Type>),
@@ -82,6 +85,20 @@ struct Field {
 
 const PRIMITIVES: [&str; 8] = [
     "null", "boolean", "int", "long", "float", "double", "bytes", "string",
+];
+/// Names of logical types with what they annotate; a decimal has a precision and a scale as well.
+const LOGICAL: [(&str, &str); 10] = [
+    ("int", "date"),
+    ("int", "time-millis"),
+    ("long", "time-micros"),
+    ("long", "timestamp-millis"),
+    ("long", "timestamp-micros"),
+    ("long", "local-timestamp-micros"),
+    ("string", "uuid"),
+    ("bytes", "decimal"),
+    // Not one that exists, and one where it has no meaning.
+    ("string", "connect-json"),
+    ("double", "date"),
 ];
 /// Few names, so that two schemas often have some in common.
 const NAMES: [&str; 5] = ["A", "B", "C", "D", "E"];
@@ -195,14 +212,28 @@ impl Sketch {
         (definition.namespace, definition.name) = (namespace, name);
     }
 
-    pub(super) fn to_text(&self) -> String {
+    /// The texts of the schema: the last one, which may use the types of those before it. Now and
+    /// then one of the definitions, with all that it uses, stands in a text of its own.
+    pub(super) fn to_texts(&self, random: &mut Random) -> (Vec<Arc<str>>, String) {
         let mut defined = vec![false; self.definitions.len()];
-        self.print(&self.root, &mut defined).to_string()
+        let mut referenced = Vec::new();
+        if random.one_in(3) {
+            let apart = Type::Named(random.below(self.definitions.len()));
+            referenced.push(self.print(&apart, &mut defined).to_string().into());
+        }
+        let text = self.print(&self.root, &mut defined).to_string();
+        (referenced, text)
     }
 
     fn print(&self, schema: &Type, defined: &mut [bool]) -> Value {
         match schema {
             Type::Primitive(name) => json!(name),
+            Type::Logical(index) => match LOGICAL[*index] {
+                (base, "decimal") => {
+                    json!({ "type": base, "logicalType": "decimal", "precision": 9, "scale": 2 })
+                }
+                (base, logical) => json!({ "type": base, "logicalType": logical }),
+            },
             Type::Array(items) => json!({ "type": "array", "items": self.print(items, defined) }),
             Type::Map(values) => json!({ "type": "map", "values": self.print(values, defined) }),
             Type::Union(_) => {
@@ -224,6 +255,7 @@ impl Sketch {
         flat.retain(|branch| {
             let key = match branch {
                 Type::Primitive(name) => (*name).to_owned(),
+                Type::Logical(index) => LOGICAL[*index].0.to_owned(),
                 Type::Array(_) => "array".to_owned(),
                 Type::Map(_) => "map".to_owned(),
                 Type::Named(index) => format!("#{index}"),
@@ -309,6 +341,7 @@ impl Sketch {
             Type::Primitive("bytes" | "string") => Some(json!("")),
             Type::Primitive("float" | "double") => Some(json!(0.5)),
             Type::Primitive(_) => Some(json!(0)),
+            Type::Logical(index) => self.default_of(&Type::Primitive(LOGICAL[*index].0), depth),
             Type::Array(_) => Some(json!([])),
             Type::Map(_) => Some(json!({})),
             Type::Union(_) => self.default_of(self.branches(schema).first()?, depth + 1),
@@ -339,12 +372,15 @@ fn full_name(namespace: &str, name: &str) -> String {
 fn flatten<'a>(schema: &'a Type, flat: &mut Vec<&'a Type>) {
     match schema {
         Type::Union(branches) => branches.iter().for_each(|branch| flatten(branch, flat)),
-        Type::Primitive(_) | Type::Array(_) | Type::Map(_) | Type::Named(_) => flat.push(schema),
+        Type::Primitive(_) | Type::Logical(_) | Type::Array(_) | Type::Map(_) | Type::Named(_) => {
+            flat.push(schema)
+        }
     }
 }
 
 fn random_type(random: &mut Random, definitions: usize, depth: usize) -> Type {
     match random.below(if depth == 0 { 6 } else { 10 }) {
+        0 if random.one_in(2) => Type::Logical(random.below(LOGICAL.len())),
         0..4 => Type::Primitive(random.pick(&PRIMITIVES)),
         4 | 5 => Type::Named(random.below(definitions)),
         6 => Type::Array(Box::new(random_type(random, definitions, depth - 1))),
@@ -476,8 +512,12 @@ fn change_type(random: &mut Random, schema: &mut Type, definitions: usize) {
             change_type(random, &mut branches[branch], definitions);
         }
         (_, Type::Array(inner) | Type::Map(inner)) => change_type(random, inner, definitions),
-        (_, Type::Primitive(_) | Type::Named(_)) => {
-            *schema = Type::Primitive(random.pick(&PRIMITIVES));
+        (_, Type::Primitive(_) | Type::Logical(_) | Type::Named(_)) => {
+            *schema = if random.one_in(4) {
+                Type::Logical(random.below(LOGICAL.len()))
+            } else {
+                Type::Primitive(random.pick(&PRIMITIVES))
+            };
         }
     }
 }

@@ -2,7 +2,7 @@
 
 import sys
 
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 from confluent_kafka.serialization import MessageField, SerializationContext
@@ -65,6 +65,23 @@ assert client.get_compatibility() == "BACKWARD"
 client.set_compatibility(subject, "FULL_TRANSITIVE")
 assert client.get_compatibility(subject) == "FULL_TRANSITIVE"
 assert not client.test_compatibility(subject, Schema(WIDER.replace("double", "float"), "AVRO"))
+
+# A schema that uses another subject's types.
+order = Schema(
+    """{"type": "record", "name": "Order", "namespace": "shop", "fields": [
+        {"name": "row", "type": "Row"}]}""",
+    "AVRO",
+    [SchemaReference("shop.Row", subject, 2)],
+)
+order_value = {"row": {"id": 7.0, "title": None, "tags": []}}
+orders = SerializationContext("orders", MessageField.VALUE)
+ordered = AvroSerializer(client, order)(order_value, orders)
+other = SchemaRegistryClient({"url": sys.argv[1]})
+assert AvroDeserializer(other)(ordered, orders) == order_value
+assert client.get_latest_version("orders-value").schema.references[0].version == 2
+assert refusal(lambda: client.delete_subject(subject)) == (422, 42206)
+client.delete_subject("orders-value")
+client.delete_subject("orders-value", permanent=True)
 
 assert client.delete_version(subject, 1) == 1
 assert client.get_versions(subject) == [2]
