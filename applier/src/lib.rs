@@ -63,4 +63,5 @@ pub use error::{
 };
 pub use pipeline::run;
 pub use schema_change::{NoSchemaPolicy, SchemaChanges, SchemaPolicy, TagPolicy};
+pub use schemas::fingerprint;
 pub use target::SEQUENCES_BEHIND;

@@ -196,7 +196,7 @@ async fn keep(target: &Client, schema: SchemaId, topic: &str, text: &str) -> Res
 
 /// SHA-256 of the schema as JSON with sorted attributes and no spaces: registries may reorder and
 /// reformat what they were given.
-fn fingerprint(schema: &str) -> String {
+pub fn fingerprint(schema: &str) -> String {
     let canonical = match serde_json::from_str(schema) {
         Ok(value) => sorted(value).to_string(),
         // Not a schema at all; compiling it will say so.

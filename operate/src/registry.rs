@@ -103,7 +103,13 @@ pub enum Level {
 
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 const SUBJECT_NOT_FOUND: i64 = 40_401;
+const NO_MODE_OF_ITS_OWN: i64 = 40_409;
 const NO_LEVEL_OF_ITS_OWN: i64 = 40_408;
+
+impl RegistryError {
+    /// The code of an id that the registry does not know.
+    pub const SCHEMA_NOT_FOUND: i64 = 40_403;
+}
 
 impl Level {
     pub const ALL: [Self; 7] = [
@@ -280,6 +286,56 @@ impl Registry {
             .map(|_| ())
     }
 
+    /// The subject's own mode.
+    ///
+    /// # Errors
+    /// As the registry's.
+    pub async fn mode(&self, subject: &str) -> Result<Option<String>, RegistryError> {
+        match answer::<Mode>(self.request(Method::GET, &["mode", subject], "")?).await {
+            Ok(Mode { mode }) => Ok(Some(mode)),
+            Err(RegistryError::Refused {
+                code: NO_MODE_OF_ITS_OWN | SUBJECT_NOT_FOUND,
+                ..
+            }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sets the subject's mode, whether it has versions or not.
+    ///
+    /// # Errors
+    /// As the registry's.
+    pub async fn set_mode(&self, subject: &str, mode: &str) -> Result<(), RegistryError> {
+        let request = self.request(Method::PUT, &["mode", subject], "force=true")?;
+        let body = json!({ "mode": mode });
+        answer::<Value>(request.json(&body)).await.map(|_| ())
+    }
+
+    /// Takes a subject's own mode away.
+    ///
+    /// # Errors
+    /// As the registry's.
+    pub async fn clear_mode(&self, subject: &str) -> Result<(), RegistryError> {
+        let request = self.request(Method::DELETE, &["mode", subject], "")?;
+        answer::<Value>(request).await.map(|_| ())
+    }
+
+    /// Registers a schema under an id, as the subject's next version. The subject's mode is IMPORT.
+    ///
+    /// # Errors
+    /// As the registry's.
+    pub async fn import(
+        &self,
+        subject: &str,
+        SchemaId(id): SchemaId,
+        schema: &str,
+    ) -> Result<(), RegistryError> {
+        let path = ["subjects", subject, "versions"];
+        let request = self.request(Method::POST, &path, "")?;
+        let body = json!({ "schema": schema, "id": id });
+        answer::<Value>(request.json(&body)).await.map(|_| ())
+    }
+
     /// Subjects may hold any character, also a slash. But what the address of a path leaves out
     /// would make it that of something else: the global level, all subjects.
     fn request(
@@ -304,6 +360,11 @@ impl Registry {
 struct Config {
     #[serde(rename = "compatibilityLevel")]
     level: String,
+}
+
+#[derive(Deserialize)]
+struct Mode {
+    mode: String,
 }
 
 impl Deleted {

@@ -134,6 +134,7 @@ impl Request<'_> {
             "set-level" => schemas::set_level(self).await,
             "delete-schema" => schemas::delete(self, Deletion::Soft).await,
             "delete-schema-for-ever" => schemas::delete(self, Deletion::Permanent).await,
+            "restore-schemas" => schemas::restore(self).await,
             _ => Err(Refusal::Unknown),
         }
     }

@@ -106,6 +106,32 @@ pub(super) async fn delete(request: &Request<'_>, deletion: Deletion) -> Answer 
     })
 }
 
+/// All that the target keeps and the registry does not know.
+pub(super) async fn restore(request: &Request<'_>) -> Answer {
+    request.require(Role::Admin)?;
+    let registry = registry(request)?;
+    let mut target = request.target().await?;
+    let actor = request.actor();
+    let mut changer = Changer {
+        registry,
+        target: &mut target,
+        pipeline: request.pipeline(),
+        actor: &actor,
+    };
+    let all = changer.restore().await?;
+    let restored = all.iter().filter(|it| it.restored);
+    let (missing, there) = (restored.clone().count(), all.len());
+    Ok(Outcome {
+        changed: format!("{missing} of {there} schemas that the target keeps were restored."),
+        details: restored
+            .map(|it| (it.subject.clone(), format!("id {}", it.id)))
+            .collect(),
+        command: "lockstep schemas restore".to_owned(),
+        back: "/schemas".to_owned(),
+        result: json!(all),
+    })
+}
+
 fn registry<'a>(request: &Request<'a>) -> Result<&'a Registry, Refusal> {
     Ok(request.console.registry()?)
 }

@@ -8,7 +8,9 @@ use anyhow::Context;
 use change::topic::Topics;
 use operate::endpoints::Endpoints;
 use operate::registry::{Compatibility, Deleted, Deletion, Level, Registry, Version};
-use operate::schemas::{self, Changer, Comparison, Listing, Pair, Slice, Subject, SubjectDetail};
+use operate::schemas::{
+    self, Changer, Comparison, Listing, Pair, Restored, Slice, Subject, SubjectDetail,
+};
 use serde_json::json;
 use service::postgres::connect;
 
@@ -38,6 +40,12 @@ enum Action {
     Level(LevelOf),
     /// Delete a subject, or one of its versions; for ever only what was deleted before
     Delete(Delete),
+    /// Register again, with their ids, the schemas that a lost registry had and the target keeps
+    #[command(
+        long_about = "Register again, with their ids, the schemas that a lost registry had and the \
+        target keeps. Capture should not run meanwhile: what it registers has other ids."
+    )]
+    Restore(Restore),
 }
 
 #[derive(Debug, clap::Args)]
@@ -134,6 +142,15 @@ struct Delete {
     actor: ActorConfig,
 }
 
+#[derive(Debug, clap::Args)]
+struct Restore {
+    #[command(flatten)]
+    common: Common,
+
+    #[command(flatten)]
+    actor: ActorConfig,
+}
+
 #[derive(Clone, Debug, clap::Args)]
 struct Common {
     #[command(flatten)]
@@ -154,6 +171,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
         Action::Test(test) => test.run().await,
         Action::Level(level) => level.run().await,
         Action::Delete(delete) => delete.run().await,
+        Action::Restore(restore) => restore.run().await,
     }
 }
 
@@ -453,6 +471,42 @@ impl Delete {
             false => Deletion::Soft,
         };
         changer.delete(&self.subject, self.version, deletion).await
+    }
+}
+
+impl Restore {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let (pipeline, json) = self.common.open()?;
+        let all: Vec<Restored> = match pipeline {
+            Pipeline::Direct(endpoints) => {
+                let (registry, actor) = (registry(&endpoints)?, self.actor.actor());
+                let mut target = connect(&endpoints.target, "lockstep schemas").await?;
+                let mut changer = Changer {
+                    registry: &registry,
+                    target: &mut target,
+                    pipeline: &endpoints.names.pipeline,
+                    actor: &actor,
+                };
+                changer.restore().await?
+            }
+            Pipeline::Remote(console) => {
+                let fields = json!({ "reason": self.actor.reason()? });
+                console.act("restore-schemas", &fields).await?
+            }
+        };
+        if json {
+            return print_json(&all);
+        }
+        for Restored {
+            id,
+            subject,
+            restored,
+        } in &all
+        {
+            let how = if *restored { "restored" } else { "is there" };
+            screen::line(&format!("{subject}: id {id} {how}"));
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }
 

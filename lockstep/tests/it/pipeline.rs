@@ -43,6 +43,14 @@ impl Pipeline {
         }
     }
 
+    /// With another registry from now on.
+    pub(crate) fn with_registry(mut self, url: &str) -> Self {
+        let flag = "--registry=";
+        self.flags.retain(|it| !it.starts_with(flag));
+        self.flags.push(format!("{flag}{url}"));
+        self
+    }
+
     pub(crate) fn cdc(&self) -> Process {
         self.cdc_with(&[])
     }

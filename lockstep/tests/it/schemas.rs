@@ -1,8 +1,10 @@
 //! `lockstep schemas`: what the registry keeps of a table whose shape changes.
 
+use change::framing::SchemaId;
+use operate::registry::Registry;
 use serde_json::{Value, json};
 use testkit::process::Process;
-use testkit::wait;
+use testkit::{registry, wait};
 
 use crate::pipeline::Pipeline;
 
@@ -20,7 +22,8 @@ async fn versions_of_a_table_are_listed_compared_and_tested() {
 /// A table whose shape changes while it is captured.
 async fn changed_table(pipeline: &Pipeline) -> [Process; 2] {
     let source = pipeline.source.client().await;
-    let create = "create table t (id int primary key, a text, b int not null default 0)";
+    let create = "create table t (id int primary key, a text, b int not null default 0);
+                  insert into t values (0, 'w', 0)";
     source.batch_execute(create).await.expect("create a table");
     let services = [pipeline.cdc(), pipeline.applier()];
     pipeline.streaming().await;
@@ -34,6 +37,66 @@ async fn changed_table(pipeline: &Pipeline) -> [Process; 2] {
         .await
         .expect("insert a row");
     services
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_registry_gets_its_schemas_back_with_their_ids() {
+    let pipeline = Pipeline::new().await;
+    let services = changed_table(&pipeline).await;
+    let source = pipeline.source.client().await;
+    let target = pipeline.target.client().await;
+    pipeline.caught_up(&source, &target).await;
+    drop(services);
+    let subject = format!("{}.public.t-value", pipeline.name());
+    let show = ["schemas", "show", "--json", &subject];
+    let before = pipeline.run(&show).await.well();
+    let lost = registry::Server::start().await;
+    let pipeline = pipeline.with_registry(lost.url());
+    // What the topics hold needs the ids that the records name.
+    let restore = ["schemas", "restore", "--who=ann", "--reason=lost"];
+    let restored = pipeline.run(&restore).await.well();
+    assert_eq!(restored.lines().count(), 2, "{restored}");
+    assert_eq!(restored.matches(" restored").count(), 2, "{restored}");
+    assert_eq!(pipeline.run(&show).await.well(), before);
+    let again = pipeline.run(&restore).await.well();
+    assert_eq!(again, restored.replace("restored", "is there"));
+
+    // The subject takes new schemas as before.
+    let alter = "alter table t add column d int";
+    target.batch_execute(alter).await.expect("change the table");
+    let insert = "alter table t add column d int; insert into t values (2, 'y', 2, 3)";
+    source.batch_execute(insert).await.expect("write");
+    let _services = [pipeline.cdc(), pipeline.applier()];
+    pipeline.caught_up(&source, &target).await;
+    let detail = pipeline.run(&show).await.well();
+    let detail: Value = serde_json::from_str(&detail).expect("JSON");
+    assert_eq!(detail["versions"], 3, "{detail:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_means_something_else_is_not_restored() {
+    let pipeline = Pipeline::new().await;
+    let services = changed_table(&pipeline).await;
+    let source = pipeline.source.client().await;
+    let target = pipeline.target.client().await;
+    pipeline.caught_up(&source, &target).await;
+    drop(services);
+    let first = "select min(id) from lockstep.schemas";
+    let first: i64 = target.query_one(first, &[]).await.expect("ask").get(0);
+    let other = registry::Server::start().await;
+    let client = Registry::new(other.url()).expect("a client");
+    client.set_mode("other", "IMPORT").await.expect("import");
+    let id = SchemaId(first.try_into().expect("an id"));
+    let imported = client.import("other", id, "\"int\"").await;
+    imported.expect("import");
+    let pipeline = pipeline.with_registry(other.url());
+    let refused = pipeline.run(&["schemas", "restore"]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    let why = format!("the registry has another schema with id {first}");
+    assert!(refused.stderr.contains(&why), "{refused:?}");
+    let list = ["schemas", "list", "--name", pipeline.name()];
+    let listed = pipeline.run(&list).await.well();
+    assert!(!listed.contains(pipeline.name()), "{listed}");
 }
 
 async fn second_version(pipeline: &Pipeline, subject: &str) {

@@ -63,7 +63,7 @@ impl Changer<'_> {
 
     /// The line is written first and kept when the registry has done it: nothing is done that could
     /// not be written down.
-    async fn audited(
+    pub(super) async fn audited(
         &mut self,
         action: &str,
         object: Option<&str>,
