@@ -1,8 +1,8 @@
 # `make help` lists the recipes. CARGO_TARGET_DIR, CARGO_FLAGS and the variables below are honoured.
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
-# Where tests keep what they fetch: Apache Kafka's jars, the registry's Python and Node clients,
-# Schemathesis.
+# Where tests keep what they fetch: Apache Kafka's jars, Python, Node and Java clients of Kafka and
+# the registry, Schemathesis.
 export LOCKSTEP_TEST_TOOLS ?= $(TARGET)/test-tools
 
 # Modules of lockstep's tests that go through all of a pipeline, types and catalogs above all.

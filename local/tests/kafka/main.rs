@@ -5,6 +5,7 @@
 // A test fails by panicking, in its helpers too.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod clients;
 mod cluster;
 mod crash;
 mod groups;
