@@ -12,7 +12,7 @@ VERSIONED := changes:: columns:: control:: differences:: every_type:: filters:: 
 # What is random in its order as well, and long: of `make prove`.
 NOT_LONG := --skip storm::
 
-.PHONY: help check fmt test test-kafka test-postgres prove bench bench-quick bench-build bench-rest demo screenshots up down logs health
+.PHONY: help check fmt test test-kafka outcomes test-postgres prove bench bench-quick bench-build bench-rest demo screenshots up down logs health
 .DEFAULT_GOAL := help
 
 help: ## list the recipes
@@ -35,6 +35,10 @@ test-kafka: ## the tests that use Kafka, against Apache Kafka instead of the loc
 	tools/install-needs kafka
 	LOCKSTEP_TEST_KAFKA=apache cargo test $(CARGO_FLAGS) --workspace --exclude api --exclude gateway --exclude service --test it -- $(NOT_LONG)
 	LOCKSTEP_TEST_KAFKA=apache cargo run -q $(CARGO_FLAGS) -p testkit --bin with-kafka -- cargo test $(CARGO_FLAGS) -p local --test kafka
+
+outcomes: ## each test of the local Kafka broker, with its outcome there and on Apache Kafka, as a table
+	tools/install-needs kafka
+	@tools/kafka-outcomes
 
 test-postgres: ## the tests of what depends on Postgres' version, on 16, 17 and 18
 	tools/install-needs postgres

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
+use bytes::{Bytes, BytesMut};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle};
@@ -13,6 +14,7 @@ use tracing::info;
 
 use super::cluster::{Cluster, LARGE_REQUESTS_MAX, now_ms};
 use super::config::{Config, Fsync};
+use super::connection;
 use super::disk::Disk;
 use super::groups::Coordinator;
 use super::housekeeping;
@@ -122,6 +124,14 @@ impl Broker {
     /// Where clients connect.
     pub fn addr(&self) -> SocketAddr {
         self.cluster.address
+    }
+
+    /// Answers one request, its length taken off, as a connection does; `None` where nothing is
+    /// answered or the connection would end. For fuzzers, which need no socket.
+    #[doc(hidden)]
+    pub async fn answer(&self, request: Bytes) -> Option<Bytes> {
+        let answered = connection::answer(&self.cluster, request).await;
+        answered.ok().flatten().map(BytesMut::freeze)
     }
 
     /// Ends all connections and leaves everything on disk, so that the next start is quick.

@@ -29,7 +29,8 @@ const READ_AHEAD: usize = 256 << 10;
 /// Free space to read into. It grows with what has arrived, not with what is announced.
 const READ_CHUNK_MIN: usize = 16 << 10;
 const READ_CHUNK_MAX: usize = 1 << 20;
-/// A longer request takes one of the cluster's places for large requests until it is answered.
+/// A longer request takes one of the cluster's places for large requests for what is beyond this,
+/// until it is answered.
 const LARGE_REQUEST: usize = 4 << 20;
 /// How long a large request may take to arrive, and a response to be taken.
 const TRANSFER_MAX: Duration = Duration::from_secs(60);
@@ -42,7 +43,7 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Why a connection is closed from this side.
 #[derive(Debug, thiserror::Error)]
-enum ConnectionError {
+pub(super) enum ConnectionError {
     #[error("a request announces {announced} bytes, more than {limit}")]
     TooLong { announced: i32, limit: usize },
     #[error("a request is not readable")]
@@ -124,6 +125,10 @@ impl Connection {
                 .await?
                 .map(|request| (request, None)));
         }
+        // Its beginning takes no place, or who announces much and sends nothing would hold one.
+        if !self.fill(LARGE_REQUEST).await? {
+            return Ok(None);
+        }
         let place = cluster.large_requests.acquire().await;
         let place = place.expect("the semaphore is never closed");
         let request = timeout(TRANSFER_MAX, self.take_request(length));
@@ -153,16 +158,24 @@ impl Connection {
     }
 
     async fn take_request(&mut self, length: usize) -> Result<Option<Bytes>, ConnectionError> {
+        if !self.fill(length).await? {
+            return Ok(None);
+        }
+        self.input.advance(LENGTH);
+        Ok(Some(self.input.split_to(length).freeze()))
+    }
+
+    /// Reads until `length` bytes of the next request are there; `false` when the client left before.
+    async fn fill(&mut self, length: usize) -> Result<bool, ConnectionError> {
         while self.input.len() < LENGTH + length {
             if self.at_end {
-                return Ok(None);
+                return Ok(false);
             }
             timeout(IDLE_MAX, self.read())
                 .await
                 .map_err(|_| ConnectionError::Slow)??;
         }
-        self.input.advance(LENGTH);
-        Ok(Some(self.input.split_to(length).freeze()))
+        Ok(true)
     }
 
     /// Waits for the answer while reading what comes next; `None` when the client left meanwhile.
@@ -192,7 +205,8 @@ impl Connection {
     }
 }
 
-async fn answer(
+/// Answers one request, its length taken off; `None` when the client wants no answer.
+pub(super) async fn answer(
     cluster: &Arc<Cluster>,
     request: Bytes,
 ) -> Result<Option<BytesMut>, ConnectionError> {

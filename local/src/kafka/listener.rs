@@ -1,8 +1,10 @@
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -12,9 +14,14 @@ use super::connection;
 /// After a failed accept, mostly for want of file handles, which trying at once does not mend.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Connections that are closed for being too many are told of once in this time, with their number:
+/// a flood of them must not become one of the log.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
+
 /// Accepts connections until `stop` is requested, then waits for those that are open to end.
 pub(super) async fn accept(cluster: Arc<Cluster>, listener: TcpListener, stop: CancellationToken) {
     let mut connections = JoinSet::new();
+    let mut refused = Refused::default();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -30,9 +37,9 @@ pub(super) async fn accept(cluster: Arc<Cluster>, listener: TcpListener, stop: C
                 continue;
             }
         };
-        if connections.len() >= cluster.config.connections_max {
-            let limit = cluster.config.connections_max;
-            warn!(%peer, limit, "close a connection, there are too many");
+        let limit = cluster.config.connections_max;
+        if connections.len() >= limit {
+            refused.tell(peer, limit);
             continue;
         }
         // Small answers go out at once; without this they wait for the client's acknowledgement.
@@ -47,4 +54,24 @@ pub(super) async fn accept(cluster: Arc<Cluster>, listener: TcpListener, stop: C
         ));
     }
     while connections.join_next().await.is_some() {}
+}
+
+/// Connections that were closed as they arrived.
+#[derive(Default)]
+struct Refused {
+    /// Since it was told last.
+    count: u64,
+    told: Option<Instant>,
+}
+
+impl Refused {
+    fn tell(&mut self, peer: SocketAddr, limit: usize) {
+        self.count += 1;
+        if self.told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
+            let count = self.count;
+            warn!(%peer, count, limit, "close connections, there are too many");
+            self.count = 0;
+            self.told = Some(Instant::now());
+        }
+    }
 }

@@ -1,21 +1,28 @@
 //! The one place that knows which cluster the tests run against.
 
+use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use bytes::Bytes;
 use local::kafka::{Broker, Config};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::producer::FutureProducer;
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 
 /// Far above what anything here takes; a test that waits so long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a test prints that runs on a local broker; `tools/kafka-outcomes` looks for it.
+const ON_LOCAL: &str = "on the local broker";
 
 /// A cluster, and what it takes to use it.
 pub(crate) struct Cluster {
@@ -45,6 +52,7 @@ impl Cluster {
 
     /// A local broker, whatever the other tests run against.
     pub(crate) fn local(tune: impl FnOnce(&mut Config)) -> Self {
+        println!("{ON_LOCAL}");
         let runtime = runtime();
         let directory = tempfile::tempdir().unwrap();
         let mut config = config(directory.path());
@@ -67,6 +75,12 @@ impl Cluster {
         if let Some((broker, _directory)) = self.local {
             self.runtime.block_on(broker.stop()).unwrap();
         }
+    }
+
+    /// What the local broker answers to one request, by itself; an error when it takes too long.
+    pub(crate) fn answer(&self, request: Bytes, limit: Duration) -> Result<Option<Bytes>, Elapsed> {
+        let (broker, _) = self.local.as_ref().unwrap();
+        self.wait(async { timeout(limit, broker.answer(request)).await })
     }
 
     pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
@@ -163,16 +177,20 @@ impl Restarting {
 /// A local broker in a process of its own, which can be killed.
 pub(crate) struct Process {
     directory: TempDir,
+    log: NamedTempFile,
     child: Child,
     cluster: Cluster,
 }
 
 impl Process {
     pub(crate) fn start() -> Self {
+        println!("{ON_LOCAL}");
         let directory = tempfile::tempdir().unwrap();
-        let (child, bootstrap) = launch(directory.path(), "127.0.0.1:0");
+        let log = NamedTempFile::new().unwrap();
+        let (child, bootstrap) = launch(directory.path(), "127.0.0.1:0", &log);
         Self {
             directory,
+            log,
             child,
             cluster: Cluster {
                 bootstrap,
@@ -197,7 +215,13 @@ impl Process {
     }
 
     pub(crate) fn restart(&mut self) {
-        self.child = launch(self.directory.path(), &self.cluster.bootstrap).0;
+        let (directory, address) = (self.directory.path(), &self.cluster.bootstrap);
+        self.child = launch(directory, address, &self.log).0;
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
     }
 
     /// What becomes of a second process on the same directory.
@@ -214,17 +238,21 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            println!("{}", self.log());
+        }
     }
 }
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_local-kafka");
 
-fn launch(directory: &Path, listen: &str) -> (Child, String) {
+fn launch(directory: &Path, listen: &str, log: &NamedTempFile) -> (Child, String) {
     let mut command = Command::new(PROGRAM);
     let mut child = command
         .arg(directory)
         .arg(listen)
         .stdout(Stdio::piped())
+        .stderr(OpenOptions::new().append(true).open(log).unwrap())
         .spawn()
         .unwrap();
     let mut address = String::new();

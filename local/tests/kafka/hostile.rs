@@ -34,7 +34,7 @@ fn check_closed(cluster: &Cluster, bytes: &[u8]) {
 }
 
 #[track_caller]
-fn expect_end(stream: &mut TcpStream) {
+pub(crate) fn expect_end(stream: &mut TcpStream) {
     let mut rest = Vec::new();
     match stream.read_to_end(&mut rest) {
         Ok(read) => assert_eq!(read, 0, "an answer came"),
@@ -118,7 +118,7 @@ fn random_changes_to_requests_never_end_the_broker() {
 }
 
 /// One request of each kind whose lengths matter, with something in its arrays.
-fn sound_requests(topic: &TopicName) -> Vec<Bytes> {
+pub(crate) fn sound_requests(topic: &TopicName) -> Vec<Bytes> {
     let metadata = MetadataRequestTopic::default().with_name(Some(topic.clone()));
     let fetch = FetchTopic::default()
         .with_topic(topic.clone())

@@ -8,13 +8,16 @@
 mod clients;
 mod cluster;
 mod crash;
+mod documented;
 mod groups;
 mod hostile;
 mod idempotence;
 mod offsets;
 mod records;
+mod requests;
 mod restart;
 mod retention;
+mod siege;
 mod start;
 mod tailing;
 mod topics;

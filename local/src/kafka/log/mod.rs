@@ -11,6 +11,7 @@
 //! that wait for records.
 
 mod checkpoint;
+mod decompression;
 mod index;
 mod partition;
 mod producers;

@@ -1,9 +1,9 @@
 //! The records inside a batch, as far as a search by time needs them.
 
-use bytes::{Buf, Bytes};
-use kafka_protocol::compression::{Decompressor, Gzip, Lz4, Snappy, Zstd};
+use std::io::{self, BufRead, Read};
 
-use crate::kafka::batch::{BatchHeader, Compression, HEADER_LENGTH};
+use super::decompression::decompress;
+use crate::kafka::batch::{BatchHeader, HEADER_LENGTH};
 
 /// A record's offset and timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,25 +25,16 @@ pub(super) fn first_at_or_after(
         };
         return (header.max_timestamp >= timestamp).then_some(moment);
     }
-    let mut records = Bytes::copy_from_slice(batch.get(HEADER_LENGTH..)?);
-    let find = |records: &mut Bytes| Ok(search(header, records, timestamp));
-    match header.compression()? {
-        Compression::None => search(header, &mut records, timestamp),
-        Compression::Gzip => Gzip::decompress(&mut records, find).ok()?,
-        Compression::Snappy => Snappy::decompress(&mut records, find).ok()?,
-        Compression::Lz4 => Lz4::decompress(&mut records, find).ok()?,
-        Compression::Zstd => Zstd::decompress(&mut records, find).ok()?,
-    }
+    let stored = batch.get(HEADER_LENGTH..header.size)?;
+    let mut records = decompress(header.compression()?, stored).ok()?;
+    search(header, &mut records, timestamp)
 }
 
-fn search(header: &BatchHeader, records: &mut Bytes, timestamp: i64) -> Option<Moment> {
+fn search(header: &BatchHeader, records: &mut impl BufRead, timestamp: i64) -> Option<Moment> {
     for _ in 0..header.record_count {
-        let length = usize::try_from(varint(records)?).ok()?;
-        if length > records.remaining() {
-            return None;
-        }
-        let mut record = records.split_to(length);
-        let _attributes = record.try_get_i8().ok()?;
+        let length = u64::try_from(varint(records)?).ok()?;
+        let mut record = records.take(length);
+        let _attributes = byte(&mut record)?;
         let moment_timestamp = header.base_timestamp.checked_add(varint(&mut record)?)?;
         let offset = header.base_offset.checked_add(varint(&mut record)?)?;
         if moment_timestamp >= timestamp {
@@ -52,19 +43,30 @@ fn search(header: &BatchHeader, records: &mut Bytes, timestamp: i64) -> Option<M
                 timestamp: moment_timestamp,
             });
         }
+        let rest = record.limit();
+        let skipped = io::copy(&mut record, &mut io::sink()).ok()?;
+        if skipped < rest {
+            return None;
+        }
     }
     None
 }
 
 /// A zigzag-encoded integer.
-fn varint(bytes: &mut Bytes) -> Option<i64> {
+fn varint(input: &mut impl Read) -> Option<i64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
-        let byte = bytes.try_get_u8().ok()?;
+        let byte = byte(input)?;
         value |= u64::from(byte & 0x7f) << shift;
         if byte & 0x80 == 0 {
             return Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed());
         }
     }
     None
+}
+
+fn byte(input: &mut impl Read) -> Option<u8> {
+    let mut byte = [0];
+    input.read_exact(&mut byte).ok()?;
+    Some(byte[0])
 }

@@ -192,7 +192,9 @@ fn is_there(client: &str, needs: &[&str]) -> bool {
     let Some(missing) = missing else { return true };
     let text = format!("{client} is NOT RUN: {missing} is missing; tools/install-needs kafka");
     assert!(std::env::var_os("TEST_KAFKA_BOOTSTRAP").is_none(), "{text}");
-    writeln!(std::io::stderr(), "{text}").unwrap();
+    // Unlike eprintln, which cargo keeps to itself when the test passes.
+    let text = format!("{text}\n");
+    std::io::stderr().write_all(text.as_bytes()).unwrap();
     println!("| {client} | NOT RUN: {missing} is missing |");
     false
 }
