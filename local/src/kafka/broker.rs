@@ -105,6 +105,7 @@ impl Broker {
                 stop.clone(),
             )),
             tokio::spawn(housekeeping::run(Arc::clone(&cluster), stop.clone())),
+            tokio::spawn(housekeeping::compact(Arc::clone(&cluster), stop.clone())),
             tokio::spawn(housekeeping::keep_group_time(
                 Arc::clone(&cluster),
                 stop.clone(),
@@ -228,6 +229,7 @@ async fn open(
         })?;
         let settings = Settings {
             fsync: config.fsync,
+            leader_epoch: identity.leader_epoch(),
             open_files: Arc::new(Semaphore::new(OPEN_PARTITIONS_MAX)),
         };
         let topics = Topics::open(&config.data_dir, &config, &settings, trust).map_err(failed)?;

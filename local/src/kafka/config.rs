@@ -22,6 +22,8 @@ pub struct Config {
     pub default_segment_bytes: u64,
     /// How often retention is enforced.
     pub retention_interval: Duration,
+    /// How often compacted topics are looked at; Kafka's `log.cleaner.backoff.ms`.
+    pub compaction_interval: Duration,
     /// Connections beyond this are closed as they arrive.
     pub connections_max: usize,
     /// A longer request closes its connection.
@@ -43,6 +45,7 @@ impl Config {
             default_max_message_bytes: 1_048_588,
             default_segment_bytes: 1 << 30,
             retention_interval: Duration::from_secs(30),
+            compaction_interval: Duration::from_secs(15),
             connections_max: 500,
             request_bytes_max: 100 << 20,
             group_initial_delay: Duration::from_millis(100),

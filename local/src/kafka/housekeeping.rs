@@ -1,5 +1,7 @@
-//! What a broker does by itself: retention, checkpoints, and fsync where that goes by time.
+//! What a broker does by itself: retention, compaction, checkpoints, and fsync where that goes by
+//! time.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +9,13 @@ use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
+use uuid::Uuid;
 
 use super::cluster::{Cluster, now_ms};
 use super::config::Fsync;
-use super::log::Partition;
+use super::log::{CompactError, Compacted, Partition};
 use super::topic_config::TopicConfig;
+use super::topics::Topic;
 
 /// How much of the log a start after a kill has to read again, in time.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
@@ -40,6 +44,86 @@ pub(super) async fn run(cluster: Arc<Cluster>, stop: CancellationToken) {
                 each_partition(&cluster, "retention", retain_one).await;
                 expire_offsets(&cluster).await;
             }
+        }
+    }
+}
+
+/// Compacts what is due, one partition after the other, until `stop` is requested.
+pub(super) async fn compact(cluster: Arc<Cluster>, stop: CancellationToken) {
+    let mut look = every(cluster.config.compaction_interval);
+    // Partitions with records that cannot be read. They stay as they are until the next start, as
+    // with Kafka: a pass would end at the same place each time.
+    let mut unreadable = HashSet::<(Uuid, usize)>::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            _ = look.tick() => {}
+        }
+        for topic in cluster.topics.all() {
+            for (number, partition) in topic.partitions().into_iter().enumerate() {
+                if stop.is_cancelled() || unreadable.contains(&(topic.id, number)) {
+                    continue;
+                }
+                let compacted = compact_one(&cluster, &topic, &partition, &stop).await;
+                if !report_compaction(&topic, number, &partition, compacted) {
+                    unreadable.insert((topic.id, number));
+                }
+            }
+        }
+    }
+}
+
+async fn compact_one(
+    cluster: &Cluster,
+    topic: &Topic,
+    partition: &Arc<Partition>,
+    stop: &CancellationToken,
+) -> Result<Option<Compacted>, CompactError> {
+    let config = topic.config();
+    if !config.compacts() {
+        return Ok(None);
+    }
+    let (partition, stop) = (Arc::clone(partition), stop.clone());
+    let pass = move || partition.compact(&config, now_ms(), &|| !stop.is_cancelled());
+    cluster.disk.run(pass).await
+}
+
+/// Says how a pass ended; false when another would end in the same way.
+fn report_compaction(
+    topic: &Topic,
+    number: usize,
+    partition: &Partition,
+    compacted: Result<Option<Compacted>, CompactError>,
+) -> bool {
+    let name = &topic.name;
+    match compacted {
+        Ok(None) => true,
+        Ok(Some(Compacted {
+            bytes_before,
+            bytes_after,
+            until,
+        })) => {
+            info!(
+                topic = name,
+                partition = number,
+                bytes_before,
+                bytes_after,
+                until,
+                "compacted"
+            );
+            true
+        }
+        Err(_) if partition.is_deleted() => true,
+        Err(cause) => {
+            let chain = &cause as &dyn std::error::Error;
+            error!(
+                topic = name,
+                partition = number,
+                cause = chain,
+                "compaction failed"
+            );
+            cause.is_transient()
         }
     }
 }

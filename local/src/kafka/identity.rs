@@ -26,6 +26,9 @@ struct State {
     cluster_id: String,
     /// Changes with each start of the machine; unknown on systems that do not tell it.
     boot_id: Option<String>,
+    /// How often a process has begun on this directory before.
+    #[serde(default)]
+    starts: i32,
     /// Whether the last process stopped in order, with everything forced to the disk.
     clean: bool,
 }
@@ -48,6 +51,7 @@ impl Identity {
                     format: FORMAT,
                     cluster_id,
                     boot_id,
+                    starts: 0,
                     clean: false,
                 };
                 (state, Trust::Forced)
@@ -76,6 +80,7 @@ impl Identity {
                 (
                     State {
                         boot_id,
+                        starts: last.starts.saturating_add(1),
                         clean: false,
                         ..last
                     },
@@ -90,6 +95,11 @@ impl Identity {
 
     pub(super) fn cluster_id(&self) -> &str {
         &self.state.cluster_id
+    }
+
+    /// The epoch under which this process leads all partitions: another one than any before it.
+    pub(super) fn leader_epoch(&self) -> i32 {
+        self.state.starts
     }
 
     /// Notes that everything is on the disk.

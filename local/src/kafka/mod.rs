@@ -12,23 +12,29 @@
 //! | file | content |
 //! |---|---|
 //! | `broker.lock` | the process that uses the directory |
-//! | `broker.json` | format, cluster id, and how the last process ended |
+//! | `broker.json` | format, cluster id, how many processes there were, and how the last one ended |
 //! | `topics.journal` | which topics exist, with their settings |
 //! | `offsets.journal` | what consumer groups have committed |
 //! | `producer-ids` | below which ids may have been given out |
-//! | `topics/NAME-ID/PARTITION/` | segments, their indexes, and the checkpoint |
+//! | `topics/NAME-ID/PARTITION/` | segments, their indexes, the checkpoint, where a client had records deleted `start-offset`, and what compaction is writing |
 //!
 //! # Limits
 //!
-//! Not served: transactions, compaction (`cleanup.policy=compact` is taken and keeps everything),
-//! deletion of records, more partitions for a topic that exists, administration of groups,
-//! replication, TLS, SASL, ACLs, quotas, fetch sessions, topic ids in Produce and Fetch, the group
-//! protocol of KIP-848. Of the settings of a topic those act that `topic_config` reads; the others
-//! are taken, checked and described. Records inside a compressed batch are not looked at.
+//! Not served: transactions, administration of groups, replication, TLS, SASL, ACLs, quotas, fetch
+//! sessions, topic ids in Produce and Fetch, the group protocol of KIP-848. Of the settings of a
+//! topic those act that `topic_config` reads; the others are taken, checked and described. Those of
+//! the broker are described, and none is changed while it runs; loggers, groups and client metrics
+//! have none. Records inside a compressed batch are looked at in compacted topics only, where the
+//! batch is decompressed as a whole.
+//!
+//! Compaction never begins with a segment that still grows, and a segment ends with an append, so
+//! that what was appended last stays uncompacted while nothing follows, as in Kafka. The markers of
+//! transactions stay for ever, and records in transactions replace no older ones.
 
 mod api;
 mod batch;
 mod broker;
+mod broker_settings;
 mod cluster;
 mod config;
 mod connection;
@@ -43,6 +49,7 @@ mod log;
 mod offsets;
 mod producer_ids;
 mod topic_config;
+mod topic_settings;
 mod topics;
 mod wire;
 

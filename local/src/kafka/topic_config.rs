@@ -1,12 +1,14 @@
-//! The settings of a topic: which exist, what they mean here, and what they are when not set.
+//! The settings of one topic: what was set, and what that means here.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
-use crate::kafka::config::Config;
+use super::config::Config;
+use super::topic_settings::{SETTINGS, Setting};
 
 /// The settings of one topic: what was set, and the meaning of it with the defaults.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct TopicConfig {
     pub(super) set: BTreeMap<String, String>,
     pub(super) max_message_bytes: usize,
@@ -16,6 +18,14 @@ pub(super) struct TopicConfig {
     pub(super) segment_bytes: u64,
     pub(super) segment_ms: i64,
     pub(super) cleanup: Cleanup,
+    /// The part of the log that compaction has not seen must be more than this part of it.
+    pub(super) min_cleanable_dirty_ratio: f64,
+    /// Records younger than this are not compacted.
+    pub(super) min_compaction_lag_ms: i64,
+    /// Records older than this are compacted however few they are.
+    pub(super) max_compaction_lag_ms: i64,
+    /// How long tombstones stay after they are first met by compaction.
+    pub(super) delete_retention_ms: i64,
     pub(super) timestamp_type: TimestampType,
     pub(super) timestamp_after_max_ms: i64,
     pub(super) min_insync_replicas: i64,
@@ -39,6 +49,8 @@ pub(super) enum TimestampType {
 pub(super) enum ConfigError {
     #[error("unknown topic setting {0}")]
     Unknown(String),
+    #[error("topic setting {0} is no list, so nothing is added to it or taken from it")]
+    NotAList(String),
     #[error("topic setting {name} must be {rule}")]
     Invalid { name: String, rule: &'static str },
 }
@@ -66,6 +78,12 @@ impl TopicConfig {
             segment_bytes: u64::try_from(number("segment.bytes")).unwrap_or_default(),
             segment_ms: number("segment.ms"),
             cleanup: Cleanup::parse(&effective(&set, "cleanup.policy", broker)),
+            min_cleanable_dirty_ratio: effective(&set, "min.cleanable.dirty.ratio", broker)
+                .parse()
+                .unwrap_or_default(),
+            min_compaction_lag_ms: number("min.compaction.lag.ms"),
+            max_compaction_lag_ms: number("max.compaction.lag.ms"),
+            delete_retention_ms: number("delete.retention.ms"),
             timestamp_type: match effective(&set, "message.timestamp.type", broker).as_str() {
                 "LogAppendTime" => TimestampType::LogAppendTime,
                 _ => TimestampType::CreateTime,
@@ -84,29 +102,129 @@ impl TopicConfig {
         }
     }
 
+    /// Whether of the records with one key only the last stays.
+    pub(super) fn compacts(&self) -> bool {
+        match self.cleanup {
+            Cleanup::Compact | Cleanup::CompactAndDelete => true,
+            Cleanup::Delete => false,
+        }
+    }
+
+    /// How old a segment becomes before the next one is begun: compaction needs it finished.
+    pub(super) fn segment_age_max_ms(&self) -> i64 {
+        if self.compacts() {
+            self.segment_ms.min(self.max_compaction_lag_ms)
+        } else {
+            self.segment_ms
+        }
+    }
+
     /// Every setting with its value, and whether it was set for this topic.
     pub(super) fn describe(&self, broker: &Config) -> Vec<Described> {
-        let described = SETTINGS.iter().map(|setting| {
-            let default = setting.default(broker);
-            let set = self.set.get(setting.name);
-            Described {
-                setting,
-                value: set.cloned().unwrap_or_else(|| default.clone()),
-                is_default: set.is_none(),
-                default,
+        let unset = Config::new(Path::new(""));
+        let describe = |setting: &'static Setting| {
+            let (own, builtin) = (setting.default(broker), setting.default(&unset));
+            let mut values = Vec::with_capacity(3);
+            if let Some(set) = self.set.get(setting.name) {
+                values.push((Origin::Topic, set.clone()));
             }
-        });
-        described.collect()
+            if own != builtin {
+                values.push((Origin::Broker, own));
+            }
+            values.push((Origin::Default, builtin));
+            Described { setting, values }
+        };
+        SETTINGS.iter().map(describe).collect()
     }
+
+    /// Does to what is set of a topic what a client asks for.
+    pub(super) fn apply(
+        set: &mut BTreeMap<String, String>,
+        operations: BTreeMap<String, Operation>,
+        broker: &Config,
+    ) -> Result<(), ConfigError> {
+        for (name, operation) in operations {
+            let value = match operation {
+                Operation::Delete => {
+                    set.remove(&name);
+                    continue;
+                }
+                Operation::Set(value) => value,
+                Operation::Append(values) => {
+                    let mut all = list(set, &name, broker)?;
+                    for value in values.split(',') {
+                        if !all.iter().any(|there| there == value) {
+                            all.push(value.to_owned());
+                        }
+                    }
+                    all.join(",")
+                }
+                Operation::Subtract(values) => {
+                    let mut all = list(set, &name, broker)?;
+                    all.retain(|there| values.split(',').all(|value| there != value));
+                    all.join(",")
+                }
+            };
+            set.insert(name, value);
+        }
+        Ok(())
+    }
+}
+
+/// The values of a list, those by default where none are set.
+fn list(
+    set: &BTreeMap<String, String>,
+    name: &str,
+    broker: &Config,
+) -> Result<Vec<String>, ConfigError> {
+    if !Setting::named(name).is_some_and(|setting| setting.rule.is_list()) {
+        return Err(ConfigError::NotAList(name.to_owned()));
+    }
+    let value = effective(set, name, broker);
+    let values = value.split(',').map(str::trim);
+    Ok(values
+        .filter(|value| !value.is_empty())
+        .map(str::to_owned)
+        .collect())
+}
+
+/// What is done to a setting (`AlterConfigOp`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Operation {
+    Set(String),
+    /// Back to the default.
+    Delete,
+    /// Adds values to a list, those that it lacks.
+    Append(String),
+    /// Takes values from a list.
+    Subtract(String),
+}
+
+/// Where a value of a setting stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    Topic,
+    /// The broker was started with it.
+    Broker,
+    Default,
 }
 
 /// One line of a topic's description.
 #[derive(Debug)]
 pub(super) struct Described {
     pub(super) setting: &'static Setting,
-    pub(super) value: String,
-    pub(super) is_default: bool,
-    pub(super) default: String,
+    /// What it would be from each origin that says something; the first acts.
+    pub(super) values: Vec<(Origin, String)>,
+}
+
+impl Described {
+    pub(super) fn effective(&self) -> (String, Origin) {
+        let (origin, value) = self
+            .values
+            .first()
+            .expect("every setting has at least its default");
+        (value.clone(), *origin)
+    }
 }
 
 impl Cleanup {
@@ -124,202 +242,6 @@ fn effective(set: &BTreeMap<String, String>, name: &str, broker: &Config) -> Str
     let default = || Setting::named(name).map(|setting| setting.default(broker));
     set.get(name).cloned().or_else(default).unwrap_or_default()
 }
-
-/// One of Kafka's topic settings.
-#[derive(Debug)]
-pub(super) struct Setting {
-    pub(super) name: &'static str,
-    pub(super) rule: Rule,
-    default: Default,
-}
-
-impl Setting {
-    pub(super) fn named(name: &str) -> Option<&'static Self> {
-        SETTINGS.iter().find(|setting| setting.name == name)
-    }
-
-    fn default(&self, broker: &Config) -> String {
-        match self.default {
-            Default::Fixed(value) => value.to_owned(),
-            Default::Retention => broker.default_retention.as_millis().to_string(),
-            Default::MessageBytes => broker.default_max_message_bytes.to_string(),
-            Default::SegmentBytes => broker.default_segment_bytes.to_string(),
-        }
-    }
-}
-
-/// Which values a setting takes.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Rule {
-    Boolean,
-    Int {
-        min: i64,
-        text: &'static str,
-    },
-    Long {
-        min: i64,
-        text: &'static str,
-    },
-    Ratio,
-    OneOf {
-        values: &'static [&'static str],
-        text: &'static str,
-    },
-    ListOf {
-        values: &'static [&'static str],
-        text: &'static str,
-    },
-    Any,
-}
-
-impl Rule {
-    fn check(self, value: &str) -> Result<(), &'static str> {
-        let number = |min: i64, max: i64| {
-            value
-                .parse::<i64>()
-                .is_ok_and(|number| (min..=max).contains(&number))
-        };
-        let (holds, text) = match self {
-            Self::Boolean => (matches!(value, "true" | "false"), "true or false"),
-            Self::Int { min, text } => (number(min, i64::from(i32::MAX)), text),
-            Self::Long { min, text } => (number(min, i64::MAX), text),
-            Self::Ratio => {
-                let ratio = value.parse::<f64>();
-                (
-                    ratio.is_ok_and(|ratio| (0.0..=1.0).contains(&ratio)),
-                    "between 0 and 1",
-                )
-            }
-            Self::OneOf { values, text } => (values.contains(&value), text),
-            Self::ListOf { values, text } => (
-                value.split(',').all(|part| values.contains(&part.trim())),
-                text,
-            ),
-            Self::Any => (true, ""),
-        };
-        if holds { Ok(()) } else { Err(text) }
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Default {
-    Fixed(&'static str),
-    Retention,
-    MessageBytes,
-    SegmentBytes,
-}
-
-const NOT_NEGATIVE_INT: Rule = Rule::Int {
-    min: 0,
-    text: "a number from 0 to 2147483647",
-};
-const NOT_NEGATIVE_LONG: Rule = Rule::Long {
-    min: 0,
-    text: "a number, 0 or more",
-};
-const MINUS_ONE_OR_MORE: Rule = Rule::Long {
-    min: -1,
-    text: "a number, -1 or more",
-};
-const POSITIVE_LONG: Rule = Rule::Long {
-    min: 1,
-    text: "a number, 1 or more",
-};
-const LONG_MAX: &str = "9223372036854775807";
-
-const fn setting(name: &'static str, rule: Rule, default: &'static str) -> Setting {
-    Setting {
-        name,
-        rule,
-        default: Default::Fixed(default),
-    }
-}
-
-const SETTINGS: &[Setting] = &[
-    setting(
-        "cleanup.policy",
-        Rule::ListOf {
-            values: &["compact", "delete"],
-            text: "compact, delete or both",
-        },
-        "delete",
-    ),
-    setting(
-        "compression.type",
-        Rule::OneOf {
-            values: &["producer"],
-            text: "producer: this broker stores batches as they arrive",
-        },
-        "producer",
-    ),
-    setting("delete.retention.ms", NOT_NEGATIVE_LONG, "86400000"),
-    setting("file.delete.delay.ms", NOT_NEGATIVE_LONG, "60000"),
-    setting("flush.messages", POSITIVE_LONG, LONG_MAX),
-    setting("flush.ms", NOT_NEGATIVE_LONG, LONG_MAX),
-    setting("index.interval.bytes", NOT_NEGATIVE_INT, "4096"),
-    setting("max.compaction.lag.ms", POSITIVE_LONG, LONG_MAX),
-    Setting {
-        name: "max.message.bytes",
-        rule: NOT_NEGATIVE_INT,
-        default: Default::MessageBytes,
-    },
-    setting(
-        "message.timestamp.after.max.ms",
-        NOT_NEGATIVE_LONG,
-        "3600000",
-    ),
-    setting(
-        "message.timestamp.before.max.ms",
-        NOT_NEGATIVE_LONG,
-        LONG_MAX,
-    ),
-    setting(
-        "message.timestamp.type",
-        Rule::OneOf {
-            values: &["CreateTime", "LogAppendTime"],
-            text: "CreateTime or LogAppendTime",
-        },
-        "CreateTime",
-    ),
-    setting("min.cleanable.dirty.ratio", Rule::Ratio, "0.5"),
-    setting("min.compaction.lag.ms", NOT_NEGATIVE_LONG, "0"),
-    setting(
-        "min.insync.replicas",
-        Rule::Int {
-            min: 1,
-            text: "a number from 1 to 2147483647",
-        },
-        "1",
-    ),
-    setting("preallocate", Rule::Boolean, "false"),
-    setting("retention.bytes", MINUS_ONE_OR_MORE, "-1"),
-    Setting {
-        name: "retention.ms",
-        rule: MINUS_ONE_OR_MORE,
-        default: Default::Retention,
-    },
-    Setting {
-        name: "segment.bytes",
-        rule: Rule::Int {
-            min: 1 << 20,
-            text: "a number from 1048576 to 2147483647",
-        },
-        default: Default::SegmentBytes,
-    },
-    setting(
-        "segment.index.bytes",
-        Rule::Int {
-            min: 4,
-            text: "a number from 4 to 2147483647",
-        },
-        "10485760",
-    ),
-    setting("segment.jitter.ms", NOT_NEGATIVE_LONG, "0"),
-    setting("segment.ms", POSITIVE_LONG, "604800000"),
-    setting("unclean.leader.election.enable", Rule::Boolean, "false"),
-    setting("leader.replication.throttled.replicas", Rule::Any, ""),
-    setting("follower.replication.throttled.replicas", Rule::Any, ""),
-];
 
 #[cfg(test)]
 mod tests {
@@ -348,14 +270,5 @@ mod tests {
         check("compression.type", "lz4", false);
         check("min.cleanable.dirty.ratio", "1.5", false);
         check("retention", "1", false);
-    }
-
-    #[test]
-    fn every_default_keeps_its_own_rule() {
-        let broker = Config::new("/");
-        for setting in SETTINGS {
-            let value = setting.default(&broker);
-            assert_eq!(setting.rule.check(&value), Ok(()), "{}", setting.name);
-        }
     }
 }

@@ -58,6 +58,12 @@ pub(super) enum TopicError {
     Collision(String, String),
     #[error("a topic has 1 to {PARTITIONS_MAX} partitions")]
     Partitions,
+    #[error("topic {name} has {current} partitions, so {wanted} would be no increase")]
+    NoIncrease {
+        name: String,
+        current: i32,
+        wanted: i32,
+    },
     #[error("there are {TOPICS_MAX} topics, more are not created")]
     TooMany,
     #[error(transparent)]
@@ -88,6 +94,10 @@ enum Change {
     Configure {
         id: Uuid,
         config: BTreeMap<String, String>,
+    },
+    Grow {
+        id: Uuid,
+        partitions: i32,
     },
 }
 
@@ -262,11 +272,60 @@ impl Topics {
         Ok(())
     }
 
+    /// Gives a topic so many partitions, unless only the check is wanted.
+    pub(super) fn grow(&self, name: &str, wanted: i32, mode: Mode) -> Result<(), TopicError> {
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let topic = self
+            .named(name)
+            .ok_or_else(|| TopicError::Unknown(name.to_owned()))?;
+        let current = i32::try_from(topic.partition_count()).unwrap_or(i32::MAX);
+        if wanted <= current {
+            return Err(TopicError::NoIncrease {
+                name: name.to_owned(),
+                current,
+                wanted,
+            });
+        }
+        if wanted > PARTITIONS_MAX {
+            return Err(TopicError::Partitions);
+        }
+        if mode == Mode::Check {
+            return Ok(());
+        }
+        // Files first, as for a new topic.
+        let directory = self.directory.join(topic.directory_name());
+        let added = (current..wanted).map(|index| self.open_partition(&directory, index));
+        let added = added.collect::<io::Result<Vec<_>>>()?;
+        let change = Change::Grow {
+            id: topic.id,
+            partitions: wanted,
+        };
+        append(&mut journal, &change)?;
+        topic
+            .partitions
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(added);
+        info!(topic = name, partitions = wanted, "added partitions");
+        self.rewrite_when_long(&mut journal)?;
+        Ok(())
+    }
+
+    fn open_partition(&self, directory: &Path, index: i32) -> io::Result<Arc<Partition>> {
+        let directory = directory.join(index.to_string());
+        // What a crash has left of an earlier attempt counts for nothing.
+        match fs::remove_dir_all(&directory) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
+            _ => {}
+        }
+        Partition::open(&directory, Trust::Forced, &self.settings).map(Arc::new)
+    }
+
     /// Changes what is set for a topic, unless only the check is wanted.
     pub(super) fn configure(
         &self,
         name: &str,
-        change: impl FnOnce(&mut BTreeMap<String, String>),
+        change: impl FnOnce(&mut BTreeMap<String, String>) -> Result<(), ConfigError>,
         mode: Mode,
     ) -> Result<(), TopicError> {
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
@@ -274,7 +333,7 @@ impl Topics {
             .named(name)
             .ok_or_else(|| TopicError::Unknown(name.to_owned()))?;
         let mut set = topic.config().set.clone();
-        change(&mut set);
+        change(&mut set)?;
         let config = TopicConfig::new(set.clone(), &self.config)?;
         if mode == Mode::Check {
             return Ok(());
@@ -382,6 +441,11 @@ fn replay(known: &mut BTreeMap<Uuid, Described>, change: Change) {
         Change::Delete { id } => {
             known.remove(&id);
         }
+        Change::Grow { id, partitions } => {
+            if let Some(described) = known.get_mut(&id) {
+                described.partitions = partitions;
+            }
+        }
         Change::Configure { id, config } => {
             if let Some(described) = known.get_mut(&id) {
                 described.config = config;
@@ -395,7 +459,7 @@ fn append(journal: &mut Journal, change: &Change) -> io::Result<()> {
 }
 
 /// Kafka's rule for topic names (`org.apache.kafka.common.internals.Topic`).
-fn check_name(name: &str) -> Result<(), TopicError> {
+pub(super) fn check_name(name: &str) -> Result<(), TopicError> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     let holds = (1..=NAME_LENGTH_MAX).contains(&name.len())
         && name != "."

@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -68,6 +68,11 @@ impl Cluster {
 
     pub(crate) fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// Where a local broker keeps its data.
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.local.as_ref().unwrap().1.path()
     }
 
     /// Ends the cluster in order, if it is this test's own.
@@ -176,20 +181,49 @@ impl Restarting {
 
 /// A local broker in a process of its own, which can be killed.
 pub(crate) struct Process {
-    directory: TempDir,
+    launch: Launch,
     log: NamedTempFile,
     child: Child,
     cluster: Cluster,
+    /// Removed with the process.
+    temporary: Option<TempDir>,
+}
+
+/// How a broker's process is started.
+pub(crate) struct Launch {
+    /// A program that runs the broker, with its arguments; may be empty.
+    pub(crate) through: Vec<String>,
+    pub(crate) directory: PathBuf,
+    /// As the program takes them.
+    pub(crate) settings: Vec<String>,
 }
 
 impl Process {
     pub(crate) fn start() -> Self {
         println!("{ON_LOCAL}");
+        Self::start_with(&[])
+    }
+
+    pub(crate) fn start_with(settings: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        let launch = Launch {
+            through: Vec::new(),
+            directory: directory.path().to_owned(),
+            settings: settings
+                .iter()
+                .map(|setting| (*setting).to_owned())
+                .collect(),
+        };
+        let mut process = Self::launch(launch);
+        process.temporary = Some(directory);
+        process
+    }
+
+    pub(crate) fn launch(launch: Launch) -> Self {
         let log = NamedTempFile::new().unwrap();
-        let (child, bootstrap) = launch(directory.path(), "127.0.0.1:0", &log);
+        let (child, bootstrap) = launch.run("127.0.0.1:0", &log);
         Self {
-            directory,
+            launch,
             log,
             child,
             cluster: Cluster {
@@ -197,6 +231,14 @@ impl Process {
                 local: None,
                 runtime: runtime(),
             },
+            temporary: None,
+        }
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        match &self.temporary {
+            Some(temporary) => temporary.path(),
+            None => &self.launch.directory,
         }
     }
 
@@ -215,8 +257,8 @@ impl Process {
     }
 
     pub(crate) fn restart(&mut self) {
-        let (directory, address) = (self.directory.path(), &self.cluster.bootstrap);
-        self.child = launch(directory, address, &self.log).0;
+        let address = &self.cluster.bootstrap;
+        self.child = self.launch.run(address, &self.log).0;
     }
 
     /// What it has logged.
@@ -227,10 +269,33 @@ impl Process {
     /// What becomes of a second process on the same directory.
     pub(crate) fn second(&self) -> Output {
         Command::new(PROGRAM)
-            .arg(self.directory.path())
+            .arg(&self.launch.directory)
             .arg("127.0.0.1:0")
             .output()
             .unwrap()
+    }
+}
+
+impl Launch {
+    /// Starts the process and waits until it says where it serves.
+    fn run(&self, listen: &str, log: &NamedTempFile) -> (Child, String) {
+        let mut words = self.through.iter().map(String::as_str).chain([PROGRAM]);
+        let mut command = Command::new(words.next().unwrap());
+        let mut child = command
+            .args(words)
+            .arg(&self.directory)
+            .arg(listen)
+            .args(&self.settings)
+            .stdout(Stdio::piped())
+            .stderr(OpenOptions::new().append(true).open(log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut address = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut address)
+            .unwrap();
+        assert!(!address.is_empty(), "the broker did not start");
+        (child, address.trim().to_owned())
     }
 }
 
@@ -245,23 +310,6 @@ impl Drop for Process {
 }
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_local-kafka");
-
-fn launch(directory: &Path, listen: &str, log: &NamedTempFile) -> (Child, String) {
-    let mut command = Command::new(PROGRAM);
-    let mut child = command
-        .arg(directory)
-        .arg(listen)
-        .stdout(Stdio::piped())
-        .stderr(OpenOptions::new().append(true).open(log).unwrap())
-        .spawn()
-        .unwrap();
-    let mut address = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut address)
-        .unwrap();
-    assert!(!address.is_empty(), "the broker did not start");
-    (child, address.trim().to_owned())
-}
 
 fn runtime() -> Runtime {
     // The broker's log, shown with what a failed test printed.

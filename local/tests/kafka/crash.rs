@@ -1,12 +1,15 @@
 //! `kill -9` of a broker under load: what was acknowledged is there, once and in order.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use rdkafka::consumer::Consumer;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Message, Offset};
 
 use crate::cluster::{PATIENCE, Process};
+use crate::compaction::{noise, read_all};
+use crate::durability::size;
 use crate::records::{assign, next};
 
 /// Enough for many batches to be in flight when the broker dies.
@@ -91,10 +94,85 @@ fn value(number: i64) -> String {
     )
 }
 
+/// Segments are replaced all the time while the broker dies again and again.
+#[test]
+fn kills_in_the_midst_of_compaction_lose_no_key() {
+    let runs = size("TEST_KAFKA_KILLS", 5);
+    let mut process = Process::start_with(&["compaction-interval-ms=1"]);
+    let settings = [
+        ("cleanup.policy", "compact"),
+        ("segment.bytes", "1048576"),
+        ("min.cleanable.dirty.ratio", "0.001"),
+    ];
+    let topic = process.cluster().topic(1, &settings);
+    let settings = [
+        ("enable.idempotence", "true"),
+        ("message.timeout.ms", "120000"),
+        ("reconnect.backoff.ms", "10"),
+        ("reconnect.backoff.max.ms", "50"),
+        ("retry.backoff.ms", "10"),
+        ("linger.ms", "5"),
+        ("compression.type", "lz4"),
+    ];
+    let producer = process.cluster().producer(&settings);
+    let mut last = BTreeMap::new();
+    let mut sent = 0u64;
+    for run in 0..runs {
+        let mut in_flight = VecDeque::new();
+        // Each kill comes at another point of the load.
+        for _ in 0..1_500 + run * 37 {
+            let (key, value) = (format!("key {}", sent * 7 % 50), noise(sent, 4_000));
+            let record = FutureRecord::to(&topic)
+                .key(&key)
+                .payload(&value)
+                .partition(0);
+            in_flight.push_back(
+                producer
+                    .send_result(record)
+                    .map_err(|(cause, _)| cause)
+                    .unwrap(),
+            );
+            last.insert(key, value);
+            sent += 1;
+            if in_flight.len() > 100 {
+                let delivery = in_flight.pop_front().unwrap();
+                process.cluster().wait(delivery).unwrap().unwrap();
+            }
+        }
+        process.kill();
+        process.restart();
+        for delivery in in_flight {
+            process.cluster().wait(delivery).unwrap().unwrap();
+        }
+        let rows = read_all(process.cluster(), &topic);
+        assert!(
+            rows.keys()
+                .all(|offset| *offset < i64::try_from(sent).unwrap())
+        );
+        let found: BTreeMap<_, _> = rows.into_values().collect();
+        let expected = last
+            .iter()
+            .map(|(key, value)| (key.clone(), Some(value.clone())));
+        assert!(found == expected.collect(), "after kill {run}");
+    }
+    let ends = process
+        .cluster()
+        .consumer(&[])
+        .fetch_watermarks(&topic, 0, PATIENCE);
+    assert_eq!(ends.unwrap(), (0, i64::try_from(sent).unwrap()));
+    // There was something to compact.
+    let rows = read_all(process.cluster(), &topic);
+    assert!(
+        rows.len() < usize::try_from(sent).unwrap() / 2,
+        "{} records",
+        rows.len()
+    );
+}
+
 #[test]
 fn commits_and_topics_survive_a_kill() {
     use rdkafka::TopicPartitionList;
-    use rdkafka::consumer::{CommitMode, Consumer};
+    use rdkafka::consumer::CommitMode;
 
     let mut process = Process::start();
     let topic = process.cluster().topic(2, &[]);

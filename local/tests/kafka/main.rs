@@ -7,11 +7,17 @@
 
 mod clients;
 mod cluster;
+mod compaction;
+mod configs;
 mod crash;
+mod deletion;
 mod documented;
+mod durability;
+mod epochs;
 mod groups;
 mod hostile;
 mod idempotence;
+mod memory;
 mod offsets;
 mod records;
 mod requests;

@@ -1,3 +1,8 @@
+use kafka_protocol::messages::create_partitions_request::{
+    CreatePartitionsAssignment, CreatePartitionsTopic,
+};
+use kafka_protocol::messages::{BrokerId, CreatePartitionsRequest, TopicName};
+use kafka_protocol::protocol::StrBytes;
 use rdkafka::admin::{
     AdminOptions, AlterConfig, ConfigEntry, ConfigSource, NewTopic, ResourceSpecifier,
     TopicReplication,
@@ -7,6 +12,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::metadata::MetadataPartition;
 
 use crate::cluster::{Cluster, PATIENCE, unique};
+use crate::wire::{connect, exchange};
 
 #[test]
 fn a_topic_is_created_described_and_deleted() {
@@ -126,6 +132,94 @@ fn settings_are_changed() {
         (value.as_deref(), source),
         (Some("604800000"), ConfigSource::Default)
     );
+}
+
+/// The code for each topic, of which the names and the numbers of partitions are given, and where
+/// partitions that are added are to be.
+fn grow(
+    cluster: &Cluster,
+    topics: &[(&str, i32, Option<&[i32]>)],
+    validate_only: bool,
+) -> Vec<i16> {
+    let topics = topics.iter().map(|(name, count, brokers)| {
+        let assign = |broker: &i32| {
+            CreatePartitionsAssignment::default().with_broker_ids(vec![BrokerId(*broker)])
+        };
+        CreatePartitionsTopic::default()
+            .with_name(TopicName(StrBytes::from_string((*name).to_owned())))
+            .with_count(*count)
+            .with_assignments(brokers.map(|brokers| brokers.iter().map(assign).collect()))
+    });
+    let request = CreatePartitionsRequest::default()
+        .with_topics(topics.collect())
+        .with_timeout_ms(10_000)
+        .with_validate_only(validate_only);
+    let answer = exchange(&mut connect(cluster.bootstrap()), 3, &request);
+    answer
+        .results
+        .iter()
+        .map(|result| result.error_code)
+        .collect()
+}
+
+/// How many partitions a topic has, once that is the expected number.
+#[track_caller]
+fn expect_partitions(cluster: &Cluster, topic: &str, expected: usize) {
+    let consumer = cluster.consumer(&[]);
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
+        let found = metadata.topics()[0].partitions().len();
+        if found == expected {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "{found} partitions");
+    }
+}
+
+#[test]
+fn a_topic_gets_more_partitions_which_take_records() {
+    let cluster = Cluster::start();
+    let topic = cluster.topic(1, &[]);
+    let missing = unique("missing");
+    let invalid_partitions = 37;
+    let invalid_assignment = 39;
+    let one =
+        |count: i32, brokers: Option<&[i32]>| grow(&cluster, &[(&topic, count, brokers)], false);
+    assert_eq!(grow(&cluster, &[(&topic, 3, None)], true), [0]);
+    expect_partitions(&cluster, &topic, 1);
+    assert_eq!(one(1, None), [invalid_partitions]);
+    assert_eq!(one(0, None), [invalid_partitions]);
+    assert_eq!(one(3, Some(&[1])), [invalid_assignment]);
+    assert_eq!(one(3, Some(&[1, 7])), [invalid_assignment]);
+    assert_eq!(grow(&cluster, &[(&missing, 3, None)], false), [3]);
+    assert_eq!(
+        grow(&cluster, &[(&topic, 3, None), (&topic, 4, None)], false)[0],
+        42
+    );
+    assert_eq!(one(3, Some(&[1, 1])), [0]);
+    expect_partitions(&cluster, &topic, 3);
+    assert_eq!(one(3, None), [invalid_partitions]);
+    assert_eq!(one(4, None), [0]);
+    expect_partitions(&cluster, &topic, 4);
+    let producer = cluster.producer(&[]);
+    for partition in 0..4 {
+        let record = rdkafka::producer::FutureRecord::<str, _>::to(&topic)
+            .payload("v")
+            .partition(partition);
+        let delivered = cluster.wait(producer.send(record, PATIENCE)).unwrap();
+        assert_eq!((delivered.partition, delivered.offset), (partition, 0));
+    }
+}
+
+#[test]
+fn partitions_that_were_added_are_there_after_a_kill() {
+    let mut process = crate::cluster::Process::start();
+    let topic = process.cluster().topic(1, &[]);
+    assert_eq!(grow(process.cluster(), &[(&topic, 5, None)], false), [0]);
+    process.kill();
+    process.restart();
+    expect_partitions(process.cluster(), &topic, 5);
 }
 
 #[test]

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 use std::net::TcpStream;
 
 use bytes::Bytes;
+use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::delete_records_request::{
+    DeleteRecordsPartition, DeleteRecordsTopic,
+};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -18,14 +22,18 @@ use kafka_protocol::messages::offset_commit_request::{
 use kafka_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
+use kafka_protocol::messages::offset_for_leader_epoch_request::{
+    OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    AlterConfigsRequest, ApiKey, ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, DescribeConfigsRequest, FetchRequest, FindCoordinatorRequest, GroupId,
-    HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest,
-    LeaveGroupRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
-    OffsetFetchRequest, ProduceRequest, SyncGroupRequest, TopicName, alter_configs_request,
-    incremental_alter_configs_request,
+    AlterConfigsRequest, ApiKey, ApiVersionsRequest, BrokerId, CreatePartitionsRequest,
+    CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
+    DescribeConfigsRequest, FetchRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest,
+    OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest, TopicName,
+    alter_configs_request, incremental_alter_configs_request,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -51,7 +59,7 @@ fn every_announced_version_is_answered() {
     };
     let mut stream = connect(cluster.bootstrap());
     let announced = exchange(&mut stream, 0, &ApiVersionsRequest::default()).api_keys;
-    assert!(announced.len() >= 19);
+    assert!(announced.len() >= 22);
     for api in announced {
         let key = ApiKey::try_from(api.api_key).unwrap();
         // A cluster of another maker serves more than is tried here.
@@ -76,7 +84,9 @@ fn newest(key: ApiKey) -> i16 {
         ApiKey::LeaveGroup | ApiKey::SyncGroup | ApiKey::InitProducerId => 5,
         ApiKey::CreateTopics => 7,
         ApiKey::DeleteTopics => 6,
-        ApiKey::AlterConfigs => 2,
+        ApiKey::CreatePartitions => 3,
+        ApiKey::OffsetForLeaderEpoch => 4,
+        ApiKey::AlterConfigs | ApiKey::DeleteRecords => 2,
         ApiKey::IncrementalAlterConfigs | ApiKey::DescribeCluster => 1,
         _ => -1,
     }
@@ -90,6 +100,9 @@ fn ask(stream: &mut TcpStream, key: ApiKey, version: i16, names: &Names) {
     match key {
         ApiKey::Produce | ApiKey::Fetch | ApiKey::ListOffsets => {
             ask_for_records(stream, key, version, names);
+        }
+        ApiKey::DeleteRecords | ApiKey::CreatePartitions | ApiKey::OffsetForLeaderEpoch => {
+            ask_about_partitions(stream, key, version, names);
         }
         ApiKey::CreateTopics
         | ApiKey::DeleteTopics
@@ -184,6 +197,62 @@ fn ask_for_records(stream: &mut TcpStream, key: ApiKey, version: i16, names: &Na
                     .map(|topic| (&topic.name, topic.partitions[0].error_code));
                 check(codes, [(&names.there, 0), (&names.missing, 3)]);
             }
+        }
+    }
+}
+
+fn ask_about_partitions(stream: &mut TcpStream, key: ApiKey, version: i16, names: &Names) {
+    let both = [names.there.clone(), names.missing.clone()];
+    match key {
+        ApiKey::DeleteRecords => {
+            let topics = both.map(|name| {
+                DeleteRecordsTopic::default()
+                    .with_name(name)
+                    .with_partitions(vec![DeleteRecordsPartition::default()])
+            });
+            let request = DeleteRecordsRequest::default()
+                .with_timeout_ms(10_000)
+                .with_topics(topics.into());
+            let answer = exchange(stream, version, &request);
+            let codes = answer
+                .topics
+                .iter()
+                .map(|topic| (&topic.name, topic.partitions[0].error_code));
+            check(codes, [(&names.there, 0), (&names.missing, 3)]);
+        }
+        ApiKey::CreatePartitions => {
+            let topics = both.map(|name| {
+                CreatePartitionsTopic::default()
+                    .with_name(name)
+                    .with_count(2)
+                    .with_assignments(None)
+            });
+            let request = CreatePartitionsRequest::default()
+                .with_timeout_ms(10_000)
+                .with_validate_only(true)
+                .with_topics(topics.into());
+            let answer = exchange(stream, version, &request);
+            let codes = answer
+                .results
+                .iter()
+                .map(|result| (&result.name, result.error_code));
+            check(codes, [(&names.there, 0), (&names.missing, 3)]);
+        }
+        _ => {
+            let topics = both.map(|name| {
+                OffsetForLeaderTopic::default()
+                    .with_topic(name)
+                    .with_partitions(vec![OffsetForLeaderPartition::default()])
+            });
+            let request = OffsetForLeaderEpochRequest::default()
+                .with_replica_id(BrokerId(-1))
+                .with_topics(topics.into());
+            let answer = exchange(stream, version, &request);
+            let codes = answer
+                .topics
+                .iter()
+                .map(|topic| (&topic.topic, topic.partitions[0].error_code));
+            check(codes, [(&names.there, 0), (&names.missing, 3)]);
         }
     }
 }

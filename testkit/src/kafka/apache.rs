@@ -132,6 +132,7 @@ fn properties(port: u16, controller: u16, creation: Creation) -> String {
          group.initial.rebalance.delay.ms=100\n\
          log.initial.task.delay.ms=500\n\
          log.retention.check.interval.ms=500\n\
+         log.cleaner.backoff.ms=500\n\
          offsets.topic.num.partitions=4\n\
          offsets.topic.replication.factor=1\n\
          transaction.state.log.num.partitions=4\n\

@@ -1,24 +1,27 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use kafka_protocol::error::ResponseError;
-use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse as Altered;
+use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse as Replaced;
 use kafka_protocol::messages::incremental_alter_configs_request::AlterableConfig;
-use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
+use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse as Changed;
 use kafka_protocol::messages::{
     AlterConfigsRequest, AlterConfigsResponse, IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsResponse,
 };
 use kafka_protocol::protocol::StrBytes;
 
-use super::describe_configs::TOPIC;
+use super::describe_configs::{BROKER, Refusal, TOPIC, check_broker, refusal};
 use super::error::topic_code;
 use crate::kafka::cluster::Cluster;
+use crate::kafka::topic_config::{Operation, TopicConfig};
 use crate::kafka::topics::{Mode, TopicError};
 
 /// Operations of an incremental change (`AlterConfigOp`).
 const SET: i8 = 0;
 const DELETE: i8 = 1;
+const APPEND: i8 = 2;
+const SUBTRACT: i8 = 3;
 
 /// The older request, which gives all settings of a topic.
 pub(super) async fn replace(
@@ -26,28 +29,25 @@ pub(super) async fn replace(
     request: AlterConfigsRequest,
 ) -> AlterConfigsResponse {
     let mode = mode(request.validate_only);
+    let named = request.resources.iter();
+    let times = times_named(named.map(|one| (one.resource_type, &one.resource_name)));
     let mut responses = Vec::with_capacity(request.resources.len());
     for resource in request.resources {
-        let response = Altered::default()
+        let response = Replaced::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone())
             .with_error_message(None);
-        let given = resource.configs.into_iter().map(|config| {
-            let value = config.value.ok_or_else(|| no_value(&config.name))?;
-            Ok((config.name.to_string(), value.to_string()))
-        });
-        let outcome = match given.collect::<Result<BTreeMap<_, _>, Refusal>>() {
-            Ok(all) => {
-                let replace = move |set: &mut BTreeMap<_, _>| *set = all;
-                alter(
-                    cluster,
-                    resource.resource_type,
-                    resource.resource_name,
-                    replace,
-                    mode,
-                )
-                .await
-            }
+        let resource_type = resource.resource_type;
+        let name = resource.resource_name;
+        let given: Vec<_> = resource
+            .configs
+            .into_iter()
+            .map(|config| (config.name, SET, config.value))
+            .collect();
+        let operations =
+            check_named_once(&times, resource_type, &name).and_then(|()| parse_operations(given));
+        let outcome = match operations {
+            Ok(all) => alter(cluster, resource_type, name, Change::All(all), mode).await,
             Err(refusal) => Err(refusal),
         };
         responses.push(match outcome {
@@ -66,32 +66,22 @@ pub(super) async fn change(
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
     let mode = mode(request.validate_only);
+    let named = request.resources.iter();
+    let times = times_named(named.map(|one| (one.resource_type, &one.resource_name)));
     let mut responses = Vec::with_capacity(request.resources.len());
     for resource in request.resources {
-        let response = AlterConfigsResourceResponse::default()
+        let response = Changed::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone())
             .with_error_message(None);
-        let changes = resource.configs.into_iter().map(parse_change);
-        let outcome = match changes.collect::<Result<Vec<_>, Refusal>>() {
-            Ok(changes) => {
-                let apply = move |set: &mut BTreeMap<_, _>| {
-                    for (name, value) in changes {
-                        match value {
-                            Some(value) => set.insert(name, value),
-                            None => set.remove(&name),
-                        };
-                    }
-                };
-                alter(
-                    cluster,
-                    resource.resource_type,
-                    resource.resource_name,
-                    apply,
-                    mode,
-                )
-                .await
-            }
+        let resource_type = resource.resource_type;
+        let name = resource.resource_name;
+        let parts = |config: AlterableConfig| (config.name, config.config_operation, config.value);
+        let given: Vec<_> = resource.configs.into_iter().map(parts).collect();
+        let operations =
+            check_named_once(&times, resource_type, &name).and_then(|()| parse_operations(given));
+        let outcome = match operations {
+            Ok(some) => alter(cluster, resource_type, name, Change::Some(some), mode).await,
             Err(refusal) => Err(refusal),
         };
         responses.push(match outcome {
@@ -104,8 +94,6 @@ pub(super) async fn change(
     IncrementalAlterConfigsResponse::default().with_responses(responses)
 }
 
-type Refusal = (ResponseError, StrBytes);
-
 fn mode(validate_only: bool) -> Mode {
     if validate_only {
         Mode::Check
@@ -114,43 +102,112 @@ fn mode(validate_only: bool) -> Mode {
     }
 }
 
-/// A setting's name and its new value, `None` for the default.
-fn parse_change(config: AlterableConfig) -> Result<(String, Option<String>), Refusal> {
-    match (config.config_operation, config.value) {
-        (SET, Some(value)) => Ok((config.name.to_string(), Some(value.to_string()))),
-        (SET, None) => Err(no_value(&config.name)),
-        (DELETE, _) => Ok((config.name.to_string(), None)),
-        _ => Err((
-            ResponseError::InvalidConfig,
-            StrBytes::from_static_str("a setting can be set or deleted, not appended to"),
+type Times = HashMap<(i8, StrBytes), usize>;
+
+fn times_named<'a>(named: impl Iterator<Item = (i8, &'a StrBytes)>) -> Times {
+    let mut times = Times::new();
+    for (resource_type, name) in named {
+        *times.entry((resource_type, name.clone())).or_default() += 1;
+    }
+    times
+}
+
+fn check_named_once(times: &Times, resource_type: i8, name: &StrBytes) -> Result<(), Refusal> {
+    match times.get(&(resource_type, name.clone())) {
+        Some(1) => Ok(()),
+        _ => Err(refusal(
+            ResponseError::InvalidRequest,
+            "each resource must be named once",
         )),
     }
 }
 
-fn no_value(name: &str) -> Refusal {
-    let text = format!("topic setting {name} has no value");
-    (ResponseError::InvalidConfig, StrBytes::from_string(text))
+/// Settings by name, each with what is done to it.
+type Operations = BTreeMap<String, Operation>;
+
+fn parse_operations(given: Vec<(StrBytes, i8, Option<StrBytes>)>) -> Result<Operations, Refusal> {
+    let invalid = |text: String| (ResponseError::InvalidRequest, StrBytes::from_string(text));
+    let names: BTreeSet<_> = given.iter().map(|(name, ..)| name).collect();
+    if names.len() < given.len() {
+        return Err(invalid("each setting must be named once".to_owned()));
+    }
+    let parse = |(name, operation, value): (StrBytes, i8, Option<StrBytes>)| {
+        let operation = match (operation, value) {
+            (DELETE, _) => Operation::Delete,
+            (SET | APPEND | SUBTRACT, None) => {
+                return Err(invalid(format!("setting {} has no value", &*name)));
+            }
+            (SET, Some(value)) => Operation::Set(value.to_string()),
+            (APPEND, Some(value)) => Operation::Append(value.to_string()),
+            (SUBTRACT, Some(value)) => Operation::Subtract(value.to_string()),
+            (other, Some(_) | None) => {
+                return Err(invalid(format!("there is no operation {other}")));
+            }
+        };
+        Ok((name.to_string(), operation))
+    };
+    given.into_iter().map(parse).collect()
+}
+
+/// What a request says about the settings of one resource.
+enum Change {
+    /// All that are set.
+    All(Operations),
+    /// Those that change.
+    Some(Operations),
 }
 
 async fn alter(
     cluster: &Arc<Cluster>,
     resource_type: i8,
     name: StrBytes,
-    change: impl FnOnce(&mut BTreeMap<String, String>) + Send + 'static,
+    change: Change,
     mode: Mode,
 ) -> Result<(), Refusal> {
-    if resource_type != TOPIC {
-        let text = "only the settings of topics can be changed";
-        return Err((
+    match resource_type {
+        TOPIC => alter_topic(cluster, name, change, mode).await,
+        BROKER => {
+            if !name.is_empty() {
+                check_broker(&name)?;
+            }
+            match change {
+                Change::All(operations) | Change::Some(operations) if operations.is_empty() => {
+                    Ok(())
+                }
+                Change::All(_) | Change::Some(_) => Err(refusal(
+                    ResponseError::InvalidRequest,
+                    "the settings of this broker cannot be changed while it runs",
+                )),
+            }
+        }
+        _ => Err(refusal(
             ResponseError::InvalidRequest,
-            StrBytes::from_static_str(text),
-        ));
+            "only topics and brokers have settings",
+        )),
     }
-    let topics = Arc::clone(&cluster.topics);
-    let altered = cluster
-        .disk
-        .run(move || topics.configure(&name, change, mode))
-        .await;
+}
+
+async fn alter_topic(
+    cluster: &Arc<Cluster>,
+    name: StrBytes,
+    change: Change,
+    mode: Mode,
+) -> Result<(), Refusal> {
+    let work = Arc::clone(cluster);
+    let alter = move || {
+        let apply = |set: &mut BTreeMap<String, String>| {
+            let operations = match change {
+                Change::All(all) => {
+                    set.clear();
+                    all
+                }
+                Change::Some(some) => some,
+            };
+            TopicConfig::apply(set, operations, &work.config)
+        };
+        work.topics.configure(&name, apply, mode)
+    };
+    let altered = cluster.disk.run(alter).await;
     altered
         .map_err(|cause: TopicError| (topic_code(&cause), StrBytes::from_string(cause.to_string())))
 }

@@ -146,10 +146,11 @@ fn describe(
         .describe(&cluster.config)
         .into_iter()
         .map(|line| {
+            let (value, origin) = line.effective();
             CreatableTopicConfigs::default()
                 .with_name(StrBytes::from_static_str(line.setting.name))
-                .with_config_source(source(&line))
-                .with_value(Some(StrBytes::from_string(line.value)))
+                .with_config_source(source(origin))
+                .with_value(Some(StrBytes::from_string(value)))
         });
     result
         .with_num_partitions(created.partitions)

@@ -6,11 +6,16 @@ use kafka_protocol::messages::describe_configs_response::{
 use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use kafka_protocol::protocol::StrBytes;
 
+use super::error::topic_code;
+use crate::kafka::broker_settings::{BrokerSetting, broker_settings};
 use crate::kafka::cluster::{Cluster, NODE_ID};
-use crate::kafka::topic_config::{Described, Rule};
+use crate::kafka::topic_config::{Described, Origin};
+use crate::kafka::topic_settings::Rule;
+use crate::kafka::topics::{TopicError, check_name};
 
+/// Kinds of what has settings (`ConfigResource.Type`).
 pub(super) const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+pub(super) const BROKER: i8 = 4;
 
 /// Where a value comes from (`ConfigSource`).
 const SET_FOR_TOPIC: i8 = 1;
@@ -32,10 +37,11 @@ pub(super) fn handle(
     let results = request.resources.iter().map(|resource| {
         let result = DescribeConfigsResult::default()
             .with_resource_type(resource.resource_type)
-            .with_resource_name(resource.resource_name.clone());
+            .with_resource_name(resource.resource_name.clone())
+            .with_error_message(None);
         let lines = match resource.resource_type {
-            TOPIC => topic(cluster, resource, request.include_synonyms),
-            BROKER => broker(cluster, resource),
+            TOPIC => topic(cluster, resource, request),
+            BROKER => broker(cluster, resource, request),
             _ => Err(refusal(
                 ResponseError::InvalidRequest,
                 "only topics and brokers have settings",
@@ -52,56 +58,118 @@ pub(super) fn handle(
 }
 
 /// Where the value of a topic's setting comes from.
-pub(super) fn source(line: &Described) -> i8 {
-    if line.is_default {
-        DEFAULT
-    } else {
-        SET_FOR_TOPIC
+pub(super) fn source(origin: Origin) -> i8 {
+    match origin {
+        Origin::Topic => SET_FOR_TOPIC,
+        Origin::Broker => SET_FOR_BROKER,
+        Origin::Default => DEFAULT,
     }
 }
 
-type Refusal = (ResponseError, StrBytes);
+/// A code and the text that goes with it.
+pub(super) type Refusal = (ResponseError, StrBytes);
+
+pub(super) fn refusal(code: ResponseError, text: &'static str) -> Refusal {
+    (code, StrBytes::from_static_str(text))
+}
+
+/// Whether a resource's name is that of the one broker.
+pub(super) fn check_broker(name: &str) -> Result<(), Refusal> {
+    let text = match name.parse::<i32>() {
+        Ok(id) if id == NODE_ID.0 => return Ok(()),
+        Ok(id) => format!("there is no broker {id}, only {}", NODE_ID.0),
+        Err(_) => format!("the name of a broker is its number, not {name:?}"),
+    };
+    Err((ResponseError::InvalidRequest, StrBytes::from_string(text)))
+}
 
 fn topic(
     cluster: &Cluster,
     resource: &DescribeConfigsResource,
-    with_synonyms: bool,
+    request: &DescribeConfigsRequest,
 ) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
-    let topic = cluster
-        .topics
-        .named(&resource.resource_name)
-        .ok_or_else(|| {
-            refusal(
-                ResponseError::UnknownTopicOrPartition,
-                "the topic does not exist",
-            )
-        })?;
+    let refused = |cause: TopicError| {
+        let text = StrBytes::from_string(cause.to_string());
+        (topic_code(&cause), text)
+    };
+    let name = &*resource.resource_name;
+    check_name(name).map_err(refused)?;
+    let topic = cluster.topics.named(name);
+    let topic = topic.ok_or_else(|| refused(TopicError::Unknown(name.to_owned())))?;
     let lines = topic.config().describe(&cluster.config).into_iter();
-    Ok(lines.map(|line| topic_line(line, with_synonyms)).collect())
+    Ok(lines.map(|line| topic_line(line, request)).collect())
 }
 
-fn topic_line(line: Described, with_synonyms: bool) -> DescribeConfigsResourceResult {
-    let name = StrBytes::from_static_str(line.setting.name);
-    let result = DescribeConfigsResourceResult::default()
-        .with_name(name.clone())
-        .with_config_source(source(&line))
-        .with_config_type(config_type(line.setting.rule));
-    let synonym = |value: &str, source| {
-        DescribeConfigsSynonym::default()
-            .with_name(name.clone())
-            .with_value(Some(StrBytes::from_string(value.to_owned())))
-            .with_source(source)
-    };
+fn topic_line(line: Described, request: &DescribeConfigsRequest) -> DescribeConfigsResourceResult {
+    let setting = line.setting;
     let mut synonyms = Vec::new();
-    if with_synonyms {
-        if !line.is_default {
-            synonyms.push(synonym(&line.value, SET_FOR_TOPIC));
+    if request.include_synonyms {
+        for (origin, value) in &line.values {
+            let name = match origin {
+                Origin::Topic => setting.name,
+                Origin::Broker | Origin::Default => setting.broker_name,
+            };
+            synonyms.push(synonym(name, value, source(*origin)));
         }
-        synonyms.push(synonym(&line.default, DEFAULT));
     }
-    result
-        .with_value(Some(StrBytes::from_string(line.value)))
+    let (value, origin) = line.effective();
+    DescribeConfigsResourceResult::default()
+        .with_name(StrBytes::from_static_str(setting.name))
+        .with_value(Some(StrBytes::from_string(value)))
+        .with_config_source(source(origin))
+        .with_config_type(config_type(setting.rule))
+        .with_documentation(documentation(setting.documentation, request))
         .with_synonyms(synonyms)
+}
+
+/// The settings of the broker, none of which a client may change. What was changed of the defaults
+/// of topics, by an empty name, is nothing.
+fn broker(
+    cluster: &Cluster,
+    resource: &DescribeConfigsResource,
+    request: &DescribeConfigsRequest,
+) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
+    if resource.resource_name.is_empty() {
+        return Ok(Vec::new());
+    }
+    check_broker(&resource.resource_name)?;
+    let line = |setting: BrokerSetting| {
+        let origin = if setting.value == setting.default {
+            DEFAULT
+        } else {
+            SET_FOR_BROKER
+        };
+        let mut synonyms = Vec::new();
+        if request.include_synonyms {
+            if origin == SET_FOR_BROKER {
+                synonyms.push(synonym(setting.name, &setting.value, SET_FOR_BROKER));
+            }
+            synonyms.push(synonym(setting.name, &setting.default, DEFAULT));
+        }
+        DescribeConfigsResourceResult::default()
+            .with_name(StrBytes::from_static_str(setting.name))
+            .with_value(Some(StrBytes::from_string(setting.value)))
+            .with_read_only(true)
+            .with_config_source(origin)
+            .with_config_type(config_type(setting.rule))
+            .with_documentation(documentation(setting.documentation, request))
+            .with_synonyms(synonyms)
+    };
+    let settings = broker_settings(&cluster.config, cluster.address);
+    Ok(settings.into_iter().map(line).collect())
+}
+
+fn synonym(name: &'static str, value: &str, source: i8) -> DescribeConfigsSynonym {
+    DescribeConfigsSynonym::default()
+        .with_name(StrBytes::from_static_str(name))
+        .with_value(Some(StrBytes::from_string(value.to_owned())))
+        .with_source(source)
+}
+
+fn documentation(text: &'static str, request: &DescribeConfigsRequest) -> Option<StrBytes> {
+    request
+        .include_documentation
+        .then(|| StrBytes::from_static_str(text))
 }
 
 fn config_type(rule: Rule) -> i8 {
@@ -110,61 +178,9 @@ fn config_type(rule: Rule) -> i8 {
         Rule::Int { .. } => INT,
         Rule::Long { .. } => LONG,
         Rule::Ratio => DOUBLE,
-        Rule::OneOf { .. } => STRING,
-        Rule::ListOf { .. } | Rule::Any => LIST,
+        Rule::OneOf { .. } | Rule::AnyText => STRING,
+        Rule::ListOf { .. } | Rule::AnyList => LIST,
     }
-}
-
-/// The broker's own settings, none of which a client may change.
-fn broker(
-    cluster: &Cluster,
-    resource: &DescribeConfigsResource,
-) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
-    if *resource.resource_name != *NODE_ID.0.to_string() {
-        return Err(refusal(
-            ResponseError::InvalidRequest,
-            "there is no broker with this id",
-        ));
-    }
-    let config = &cluster.config;
-    let line = |name: &'static str, value: String, config_type: i8| {
-        DescribeConfigsResourceResult::default()
-            .with_name(StrBytes::from_static_str(name))
-            .with_value(Some(StrBytes::from_string(value)))
-            .with_read_only(true)
-            .with_config_source(SET_FOR_BROKER)
-            .with_config_type(config_type)
-    };
-    Ok(vec![
-        line(
-            "auto.create.topics.enable",
-            config.auto_create_topics.to_string(),
-            BOOLEAN,
-        ),
-        line("default.replication.factor", "1".to_owned(), INT),
-        line("log.dirs", config.data_dir.display().to_string(), STRING),
-        line(
-            "log.retention.ms",
-            config.default_retention.as_millis().to_string(),
-            LONG,
-        ),
-        line(
-            "log.segment.bytes",
-            config.default_segment_bytes.to_string(),
-            INT,
-        ),
-        line(
-            "message.max.bytes",
-            config.default_max_message_bytes.to_string(),
-            INT,
-        ),
-        line("num.partitions", config.default_partitions.to_string(), INT),
-        line(
-            "socket.request.max.bytes",
-            config.request_bytes_max.to_string(),
-            INT,
-        ),
-    ])
 }
 
 /// Only the settings that were asked for; null asks for all.
@@ -179,8 +195,4 @@ fn wanted(
         .into_iter()
         .filter(|line| keys.contains(&line.name))
         .collect()
-}
-
-fn refusal(code: ResponseError, text: &'static str) -> Refusal {
-    (code, StrBytes::from_static_str(text))
 }

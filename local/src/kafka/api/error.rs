@@ -1,5 +1,7 @@
 //! Which of Kafka's error codes tells a client what went wrong here.
 
+use std::cmp::Ordering;
+
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::protocol::StrBytes;
 
@@ -18,6 +20,8 @@ pub(super) fn append_code(error: &AppendError) -> ResponseError {
         AppendError::Batch(BatchError::Magic(_)) => ResponseError::UnsupportedForMessageFormat,
         AppendError::Batch(BatchError::RecordCount)
         | AppendError::NotOneBatch
+        | AppendError::WithoutKey(_)
+        | AppendError::Records(_)
         | AppendError::Control => ResponseError::InvalidRecord,
         AppendError::TooLarge { .. } => ResponseError::MessageTooLarge,
         AppendError::LargerThanSegment { .. } => ResponseError::RecordListTooLarge,
@@ -38,12 +42,23 @@ pub(super) fn read_code(error: &ReadError) -> ResponseError {
     }
 }
 
+/// What a client that names a leader epoch must be told: it knows an older leader, or one that is
+/// not known here (KIP-320). -1 stands for no epoch.
+pub(super) fn epoch_code(named: i32, current: i32) -> Option<ResponseError> {
+    match named.cmp(&current) {
+        _ if named < 0 => None,
+        Ordering::Less => Some(ResponseError::FencedLeaderEpoch),
+        Ordering::Equal => None,
+        Ordering::Greater => Some(ResponseError::UnknownLeaderEpoch),
+    }
+}
+
 pub(super) fn topic_code(error: &TopicError) -> ResponseError {
     match error {
         TopicError::Exists(_) => ResponseError::TopicAlreadyExists,
         TopicError::Unknown(_) => ResponseError::UnknownTopicOrPartition,
         TopicError::Name(_) | TopicError::Collision(..) => ResponseError::InvalidTopicException,
-        TopicError::Partitions => ResponseError::InvalidPartitions,
+        TopicError::Partitions | TopicError::NoIncrease { .. } => ResponseError::InvalidPartitions,
         TopicError::TooMany => ResponseError::PolicyViolation,
         TopicError::Config(_) => ResponseError::InvalidConfig,
         TopicError::Io(_) => ResponseError::KafkaStorageError,

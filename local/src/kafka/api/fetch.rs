@@ -4,12 +4,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::fetch_response::{
+    EpochEndOffset, FetchableTopicResponse, PartitionData,
+};
 use kafka_protocol::messages::{FetchRequest, FetchResponse, TopicName};
 use tokio::time::Instant;
 use tracing::error;
 
-use super::error::{NO_ERROR, read_code};
+use super::error::{NO_ERROR, epoch_code, read_code};
 use crate::kafka::cluster::Cluster;
 use crate::kafka::log::{FirstBatch, Partition, ReadError, Wait};
 use crate::kafka::topics::Topics;
@@ -114,7 +116,10 @@ impl Wanted {
     /// Whether any partition has records to read, or an error to tell.
     fn may_be_answered(&self) -> bool {
         self.all().any(|wanted| match &wanted.partition {
-            Some(partition) => wanted.asked.fetch_offset != partition.end_offset(),
+            Some(partition) => {
+                wanted.asked.fetch_offset != partition.end_offset()
+                    || wanted.names_another_epoch(partition)
+            }
             None => true,
         })
     }
@@ -161,9 +166,11 @@ impl WantedPartition {
         let Some(partition) = self.partition.as_ref().filter(|found| !found.is_deleted()) else {
             return self.failed(ResponseError::UnknownTopicOrPartition);
         };
-        // There is one leader epoch, 0; a client that knows a later one knows another broker.
-        if self.asked.current_leader_epoch > 0 {
-            return self.failed(ResponseError::UnknownLeaderEpoch);
+        if let Some(code) = epoch_code(self.asked.current_leader_epoch, partition.leader_epoch()) {
+            return self.failed(code);
+        }
+        if let Some(diverging) = self.divergence(partition) {
+            return diverging;
         }
         let own_limit = usize::try_from(self.asked.partition_max_bytes).unwrap_or(0);
         let first = if so_far == 0 {
@@ -184,6 +191,30 @@ impl WantedPartition {
                 self.failed(read_code(&cause))
             }
         }
+    }
+
+    fn names_another_epoch(&self, partition: &Partition) -> bool {
+        self.asked.last_fetched_epoch >= 0
+            || epoch_code(self.asked.current_leader_epoch, partition.leader_epoch()).is_some()
+    }
+
+    /// The answer when the log no longer holds what the client says it has read (KIP-595).
+    fn divergence(&self, partition: &Partition) -> Option<PartitionData> {
+        let last = self.asked.last_fetched_epoch;
+        if last < 0 {
+            return None;
+        }
+        let Some(known) = partition.end_of_epoch(last) else {
+            return Some(self.failed(ResponseError::OffsetOutOfRange));
+        };
+        if known.epoch == last && known.end_offset >= self.asked.fetch_offset {
+            return None;
+        }
+        let end = EpochEndOffset::default()
+            .with_epoch(known.epoch)
+            .with_end_offset(known.end_offset);
+        let answer = self.answer(partition.start_offset(), partition.end_offset());
+        Some(answer.with_diverging_epoch(end))
     }
 
     fn nothing(&self) -> PartitionData {

@@ -8,7 +8,7 @@ use kafka_protocol::messages::list_offsets_response::{
 use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 use tracing::error;
 
-use super::error::read_code;
+use super::error::{epoch_code, read_code};
 use crate::kafka::cluster::Cluster;
 use crate::kafka::log::{Moment, Partition, ReadError};
 
@@ -19,6 +19,7 @@ const NEWEST_TIMESTAMP: i64 = -3;
 
 /// Offset and timestamp of an answer that has none.
 const NONE: i64 = -1;
+const NO_EPOCH: i32 = -1;
 
 pub(super) async fn handle(
     cluster: &Arc<Cluster>,
@@ -56,14 +57,14 @@ fn answer(
     let Some(partition) = partition else {
         return response.with_error_code(ResponseError::UnknownTopicOrPartition.code());
     };
-    if asked.current_leader_epoch > 0 {
-        return response.with_error_code(ResponseError::UnknownLeaderEpoch.code());
+    if let Some(code) = epoch_code(asked.current_leader_epoch, partition.leader_epoch()) {
+        return response.with_error_code(code.code());
     }
     match offset_at(partition, asked.timestamp) {
         Ok(Some(Moment { offset, timestamp })) => {
             let found = response.with_offset(offset).with_timestamp(timestamp);
             if version >= 4 {
-                found.with_leader_epoch(0)
+                found.with_leader_epoch(partition.epoch_at(offset).unwrap_or(NO_EPOCH))
             } else {
                 found
             }

@@ -110,12 +110,11 @@ async fn create(cluster: &Arc<Cluster>, name: String) -> Result<Arc<Topic>, Topi
 }
 
 fn describe(topic: &Topic) -> MetadataResponseTopic {
-    let count = i32::try_from(topic.partition_count()).unwrap_or(i32::MAX);
-    let partitions = (0..count).map(|index| {
+    let partitions = (0..).zip(topic.partitions()).map(|(index, partition)| {
         MetadataResponsePartition::default()
             .with_partition_index(index)
             .with_leader_id(NODE_ID)
-            .with_leader_epoch(0)
+            .with_leader_epoch(partition.leader_epoch())
             .with_replica_nodes(vec![NODE_ID])
             .with_isr_nodes(vec![NODE_ID])
     });

@@ -2,7 +2,9 @@
 
 mod alter_configs;
 mod api_versions;
+mod create_partitions;
 mod create_topics;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
@@ -17,6 +19,7 @@ mod list_offsets;
 mod metadata;
 mod offset_commit;
 mod offset_fetch;
+mod offset_for_leader_epoch;
 mod produce;
 mod sync_group;
 
@@ -95,14 +98,30 @@ pub(super) async fn answer(
             decode(body, version)?,
         )),
         ApiKey::ApiVersions => reply.with(&api_versions::handle()),
+        ApiKey::InitProducerId => {
+            reply.with(&init_producer_id::handle(cluster, decode(body, version)?).await)
+        }
+        ApiKey::OffsetForLeaderEpoch => {
+            reply.with(&offset_for_leader_epoch::handle(cluster, decode(body, version)?).await)
+        }
+        other => administer(cluster, other, reply, body).await,
+    }
+}
+
+/// Answers what administers topics and the broker.
+async fn administer(
+    cluster: &Arc<Cluster>,
+    key: ApiKey,
+    reply: Reply,
+    body: Bytes,
+) -> Result<Option<BytesMut>, ApiError> {
+    let version = reply.version;
+    match key {
         ApiKey::CreateTopics => {
             reply.with(&create_topics::handle(cluster, version, decode(body, version)?).await)
         }
         ApiKey::DeleteTopics => {
             reply.with(&delete_topics::handle(cluster, version, decode(body, version)?).await)
-        }
-        ApiKey::InitProducerId => {
-            reply.with(&init_producer_id::handle(cluster, decode(body, version)?).await)
         }
         ApiKey::DescribeConfigs => {
             reply.with(&describe_configs::handle(cluster, &decode(body, version)?))
@@ -112,6 +131,12 @@ pub(super) async fn answer(
         }
         ApiKey::IncrementalAlterConfigs => {
             reply.with(&alter_configs::change(cluster, decode(body, version)?).await)
+        }
+        ApiKey::DeleteRecords => {
+            reply.with(&delete_records::handle(cluster, decode(body, version)?).await)
+        }
+        ApiKey::CreatePartitions => {
+            reply.with(&create_partitions::handle(cluster, decode(body, version)?).await)
         }
         ApiKey::DescribeCluster => {
             reply.with(&describe_cluster::handle(cluster, &decode(body, version)?))

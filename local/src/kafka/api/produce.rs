@@ -2,8 +2,11 @@ use std::sync::Arc;
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
+use kafka_protocol::protocol::StrBytes;
 use tracing::{debug, error};
 
 use super::ApiError;
@@ -61,6 +64,7 @@ fn append_topic(topics: &Topics, data: TopicProduceData, acks: i16) -> TopicProd
                 response
                     .with_error_code(refused.code().code())
                     .with_error_message(message(&refused))
+                    .with_record_errors(refused.of_records(&data.name, partition.index))
             }
         }
     });
@@ -91,6 +95,23 @@ impl Refused {
             Self::Replicas => ResponseError::NotEnoughReplicas,
             Self::Append(cause) => append_code(cause),
         }
+    }
+
+    /// Which records of the batch are in the way.
+    fn of_records(&self, topic: &str, partition: i32) -> Vec<BatchIndexAndErrorMessage> {
+        let Self::Append(AppendError::WithoutKey(without)) = self else {
+            return Vec::new();
+        };
+        let text = format!(
+            "Compacted topic cannot accept message without key in topic partition {topic}-{partition}."
+        );
+        let text = StrBytes::from_string(text);
+        let of_record = |number: &i32| {
+            BatchIndexAndErrorMessage::default()
+                .with_batch_index(*number)
+                .with_batch_index_error_message(Some(text.clone()))
+        };
+        without.iter().map(of_record).collect()
     }
 
     fn log(&self, topic: &str, partition: i32) {

@@ -4,7 +4,10 @@ use std::{fs, str};
 
 use serde::{Deserialize, Serialize};
 
+use super::epochs::Epochs;
+use super::index::NO_TIMESTAMP;
 use super::producers::Producers;
+use crate::kafka::journal::replace_file;
 
 /// What a start can take for known instead of reading the log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -22,6 +25,12 @@ pub(super) struct Checkpoint {
     pub(super) max_timestamp: i64,
     /// Segments before this one have been forced to the disk.
     pub(super) unflushed_from: i64,
+    /// The offset up to which the log is compacted.
+    #[serde(default)]
+    pub(super) compacted_until: i64,
+    /// As of `next_offset`.
+    #[serde(default)]
+    pub(super) epochs: Epochs,
     /// As of `next_offset`.
     pub(super) producers: Producers,
 }
@@ -29,6 +38,22 @@ pub(super) struct Checkpoint {
 const NAME: &str = "checkpoint.json";
 
 impl Checkpoint {
+    /// What is known where there is none: that the log starts here.
+    pub(super) fn none(offset: i64, segment: i64) -> Self {
+        Self {
+            start_offset: offset,
+            next_offset: offset,
+            segment,
+            position: 0,
+            index_entries: 0,
+            max_timestamp: NO_TIMESTAMP,
+            unflushed_from: segment,
+            compacted_until: 0,
+            epochs: Epochs::default(),
+            producers: Producers::default(),
+        }
+    }
+
     /// `None` when there is none that can be used: the log itself then tells everything.
     pub(super) fn read(directory: &Path) -> Option<Self> {
         serde_json::from_slice(&fs::read(directory.join(NAME)).ok()?).ok()
@@ -40,5 +65,10 @@ impl Checkpoint {
         let beside = directory.join("checkpoint.new");
         fs::write(&beside, serde_json::to_vec(self)?)?;
         fs::rename(beside, directory.join(NAME))
+    }
+
+    /// Replaces the file for good: no older one comes back, even after a power failure.
+    pub(super) fn write_durably(&self, directory: &Path) -> io::Result<()> {
+        replace_file(&directory.join(NAME), &serde_json::to_vec(self)?).map(drop)
     }
 }

@@ -35,7 +35,7 @@ impl Entry {
         max_timestamp: NO_TIMESTAMP,
     };
 
-    fn encode(self) -> [u8; ENTRY] {
+    pub(super) fn encode(self) -> [u8; ENTRY] {
         let mut bytes = [0; ENTRY];
         bytes[..4].copy_from_slice(&self.relative_offset.to_be_bytes());
         bytes[4..8].copy_from_slice(&self.position.to_be_bytes());

@@ -7,27 +7,37 @@
 //! written, and the state of the producers up to there. Recovery checks what follows, batch by
 //! batch, and cuts where a batch is not whole.
 //!
+//! Compaction writes finished segments anew. The offsets in them then have gaps.
+//!
 //! The calls here block on files; nothing here knows of tokio except for the notices to readers
 //! that wait for records.
 
 mod checkpoint;
+mod compaction;
 mod decompression;
+mod epochs;
 mod index;
+mod keys;
 mod partition;
 mod producers;
 mod records;
 mod recovery;
+mod replacement;
 mod scan;
 mod segment;
 mod segments;
+mod start_offset;
+mod sweep;
 mod upkeep;
 mod waiters;
 
 #[cfg(test)]
 mod tests;
 
+pub(super) use compaction::{CompactError, Compacted};
 pub(super) use partition::{AppendError, Appended, Partition, ReadError, Settings};
 pub(super) use records::Moment;
 pub(super) use recovery::Trust;
 pub(super) use segment::FirstBatch;
+pub(super) use upkeep::DeleteRecordsError;
 pub(super) use waiters::Wait;

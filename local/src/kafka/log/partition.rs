@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
+use super::epochs::{EpochEnd, Epochs};
 use super::producers::{Producers, Verdict};
-use super::records::{Moment, first_at_or_after};
+use super::records::{Moment, RecordsError, first_at_or_after, without_key};
 use super::recovery::{self, Trust};
 use super::scan::ScanError;
 use super::segment::{Extent, FirstBatch};
@@ -27,8 +28,14 @@ pub(in crate::kafka) struct Partition {
     /// Bytes appended since the start, by which a waiting reader tells whether it has enough.
     appended_bytes: AtomicU64,
     deleted: AtomicBool,
+    /// How often segments have been removed or replaced, by which a reader tells whether what it
+    /// has opened is what it looked for.
+    removals: AtomicU64,
+    /// Held while a checkpoint is taken and written, so that no older one replaces it.
+    checkpointing: Mutex<()>,
     waiters: Waiters,
     fsync: Fsync,
+    leader_epoch: i32,
 }
 
 #[derive(Debug)]
@@ -38,6 +45,9 @@ pub(super) struct Log {
     pub(super) start_offset: i64,
     pub(super) next_offset: i64,
     pub(super) unflushed_from: i64,
+    /// The first offset that compaction has not seen.
+    pub(super) compacted_until: i64,
+    pub(super) epochs: Epochs,
     /// Appended to since the last checkpoint.
     pub(super) changed: bool,
     /// Appended to since the last fsync.
@@ -48,6 +58,8 @@ pub(super) struct Log {
 #[derive(Debug, Clone)]
 pub(in crate::kafka) struct Settings {
     pub(in crate::kafka) fsync: Fsync,
+    /// Under which this process appends; it rises with each start.
+    pub(in crate::kafka) leader_epoch: i32,
     /// One permit for each partition whose files stay open.
     pub(in crate::kafka) open_files: Arc<Semaphore>,
 }
@@ -78,6 +90,10 @@ pub(in crate::kafka) enum AppendError {
     Compression,
     #[error("clients may not write control records")]
     Control,
+    #[error("compacted topics take no records without a key, and {} of this batch have none", .0.len())]
+    WithoutKey(Vec<i32>),
+    #[error("record batch of a compacted topic cannot be read")]
+    Records(#[from] RecordsError),
     #[error("this broker does not serve transactions")]
     Transactional,
     #[error("producer {producer_id} sent sequence {sequence}, expected {expected}")]
@@ -128,8 +144,11 @@ impl Partition {
             start_offset: AtomicI64::new(log.start_offset),
             appended_bytes: AtomicU64::new(0),
             deleted: AtomicBool::new(false),
+            removals: AtomicU64::new(0),
+            checkpointing: Mutex::new(()),
             waiters: Waiters::default(),
             fsync: settings.fsync,
+            leader_epoch: settings.leader_epoch,
             log: Mutex::new(log),
         })
     }
@@ -150,6 +169,21 @@ impl Partition {
         self.deleted.load(Ordering::Acquire)
     }
 
+    pub(in crate::kafka) fn leader_epoch(&self) -> i32 {
+        self.leader_epoch
+    }
+
+    /// The epoch that appended the record at an offset, or the current one at the end of the log.
+    pub(in crate::kafka) fn epoch_at(&self, offset: i64) -> Option<i32> {
+        self.lock().epochs.at(offset)
+    }
+
+    /// Where the records of a leader epoch end; `None` when it is not known.
+    pub(in crate::kafka) fn end_of_epoch(&self, epoch: i32) -> Option<EpochEnd> {
+        let log = self.lock();
+        log.epochs.end_of(epoch, log.next_offset)
+    }
+
     pub(super) fn waiters(&self) -> &Waiters {
         &self.waiters
     }
@@ -162,6 +196,9 @@ impl Partition {
         now_ms: i64,
     ) -> Result<Appended, AppendError> {
         let mut batch = check_batch(bytes, config, now_ms)?;
+        if config.compacts() {
+            check_keys(&batch, bytes)?;
+        }
         let records = &bytes[HEADER_LENGTH..];
         let mut log = self.lock();
         if self.is_deleted() {
@@ -171,6 +208,7 @@ impl Partition {
             return Ok(before);
         }
         batch.base_offset = log.next_offset;
+        batch.leader_epoch = self.leader_epoch;
         if config.timestamp_type == TimestampType::LogAppendTime {
             batch.stamp_append_time(now_ms, records);
         }
@@ -200,21 +238,47 @@ impl Partition {
             if !(start..=end).contains(&offset) {
                 return Err(ReadError::OutOfRange { offset, start, end });
             }
+            let removals = self.removals.load(Ordering::Acquire);
             let extent = log.segments.extent_at(offset);
             drop(log);
-            let bytes = if offset == end {
-                Bytes::new()
+            let read = if offset == end {
+                Ok(Bytes::new())
             } else {
-                match extent.read(offset, max_bytes, first) {
-                    Err(cause) if self.was_removed_meanwhile(&cause, start) => continue,
-                    read => read?,
-                }
+                self.read_from(extent, offset, max_bytes, first)
             };
+            if self.removals.load(Ordering::Acquire) != removals {
+                continue;
+            }
+            let bytes = read?;
             return Ok(Records {
                 bytes,
                 end_offset: end,
                 start_offset: start,
             });
+        }
+    }
+
+    /// Reads where there is a batch at or after `offset`: compaction leaves gaps, and finished
+    /// segments that end before the next one begins.
+    fn read_from(
+        &self,
+        mut extent: Extent,
+        offset: i64,
+        max_bytes: usize,
+        first: FirstBatch,
+    ) -> Result<Bytes, ReadError> {
+        loop {
+            if let Some(bytes) = extent.read(offset, max_bytes, first)? {
+                return Ok(bytes);
+            }
+            let next = self
+                .lock()
+                .segments
+                .extent_after(extent.segment.base_offset);
+            match next {
+                Some(next) => extent = next,
+                None => return Ok(Bytes::new()),
+            }
         }
     }
 
@@ -224,9 +288,11 @@ impl Partition {
         timestamp: i64,
     ) -> Result<Option<Moment>, ReadError> {
         loop {
-            let (extents, start) = {
+            let (extents, start, removals) = {
                 let log = self.lock();
-                (log.segments.extents_from_time(timestamp), log.start_offset)
+                let removals = self.removals.load(Ordering::Acquire);
+                let extents = log.segments.extents_from_time(timestamp);
+                (extents, log.start_offset, removals)
             };
             let search = |extent: Extent| {
                 extent.batches_from_time(timestamp, |header, batch| {
@@ -234,13 +300,12 @@ impl Partition {
                         .filter(|moment| moment.offset >= start)
                 })
             };
-            match extents
+            let found = extents
                 .into_iter()
                 .find_map(|extent| search(extent).transpose())
-                .transpose()
-            {
-                Err(cause) if self.was_removed_meanwhile(&cause, start) => {}
-                found => return Ok(found?),
+                .transpose();
+            if self.removals.load(Ordering::Acquire) == removals {
+                return Ok(found?);
             }
         }
     }
@@ -269,15 +334,18 @@ impl Partition {
         self.waiters.wake();
     }
 
-    /// Whether a read failed because retention removed the segment between the look and the read.
-    fn was_removed_meanwhile(&self, cause: &ScanError, start: i64) -> bool {
-        let not_found =
-            matches!(cause, ScanError::Io(cause) if cause.kind() == io::ErrorKind::NotFound);
-        not_found && self.start_offset() > start
-    }
-
     pub(super) fn start_offset_cell(&self) -> &AtomicI64 {
         &self.start_offset
+    }
+
+    pub(super) fn removals(&self) -> &AtomicU64 {
+        &self.removals
+    }
+
+    pub(super) fn lock_checkpoint(&self) -> MutexGuard<'_, ()> {
+        self.checkpointing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Log> {
@@ -363,13 +431,14 @@ impl Log {
         active.size > 0
             && (active.size + batch.size as u64 > config.segment_bytes
                 || relative > i64::from(i32::MAX)
-                || batch.max_timestamp.saturating_sub(first) > config.segment_ms)
+                || batch.max_timestamp.saturating_sub(first) > config.segment_age_max_ms())
     }
 
     pub(super) fn roll(&mut self) -> io::Result<()> {
         if self.unsynced && self.segments.keeps_names_durable() {
             self.sync_appended()?;
         }
+        self.changed = true;
         self.segments.roll(self.next_offset)
     }
 
@@ -436,4 +505,12 @@ fn check_batch(
         });
     }
     Ok(batch)
+}
+
+/// Checks that compaction will find a key in each record.
+fn check_keys(batch: &BatchHeader, bytes: &[u8]) -> Result<(), AppendError> {
+    match without_key(batch, bytes)? {
+        without if without.is_empty() => Ok(()),
+        without => Err(AppendError::WithoutKey(without)),
+    }
 }

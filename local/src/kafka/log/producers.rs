@@ -134,6 +134,17 @@ impl Producers {
         });
     }
 
+    /// The last offset of each producer's last batch.
+    pub(super) fn last_offsets(&self) -> HashMap<i64, i64> {
+        let last = |(id, producer): (&i64, &Producer)| {
+            producer
+                .batches
+                .back()
+                .map(|batch| (*id, batch.last_offset))
+        };
+        self.by_id.iter().filter_map(last).collect()
+    }
+
     /// Forgets producers that have not appended since a time.
     pub(super) fn expire(&mut self, before_ms: i64) {
         self.by_id
@@ -149,6 +160,7 @@ mod tests {
         BatchHeader {
             base_offset,
             size: 100,
+            leader_epoch: 0,
             crc: 0,
             attributes: 0,
             last_offset_delta: count - 1,

@@ -1,9 +1,13 @@
-//! The records inside a batch, as far as a search by time needs them.
+//! The records inside a batch, as far as a broker has to look at them: by time, by key, and whether
+//! they have a value.
 
 use std::io::{self, BufRead, Read};
 
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use kafka_protocol::compression::{Compressor, Gzip, Lz4, Snappy, Zstd};
+
 use super::decompression::decompress;
-use crate::kafka::batch::{BatchHeader, HEADER_LENGTH};
+use crate::kafka::batch::{BatchHeader, Compression, HEADER_LENGTH};
 
 /// A record's offset and timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,12 +16,127 @@ pub(in crate::kafka) struct Moment {
     pub(in crate::kafka) timestamp: i64,
 }
 
+/// Why the records of a batch are not readable.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::kafka) enum RecordsError {
+    #[error("records do not decompress: {0}")]
+    Compression(String),
+    #[error("records are not as their batch announces them")]
+    Malformed,
+}
+
+/// One record. Timestamp and offset count from those of its batch.
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    attributes: i8,
+    pub(super) timestamp_delta: i64,
+    pub(super) offset_delta: i64,
+    pub(super) key: Option<Bytes>,
+    pub(super) has_value: bool,
+    /// From the offset on, as it was.
+    rest: Bytes,
+}
+
+impl Record {
+    fn read(mut bytes: Bytes) -> Option<Self> {
+        let attributes = bytes.try_get_i8().ok()?;
+        let timestamp_delta = varint(|| next(&mut bytes))?;
+        let rest = bytes.clone();
+        let offset_delta = varint(|| next(&mut bytes))?;
+        let key = nullable(&mut bytes)?;
+        let has_value = nullable(&mut bytes)?.is_some();
+        Some(Self {
+            attributes,
+            timestamp_delta,
+            offset_delta,
+            key,
+            has_value,
+            rest,
+        })
+    }
+
+    /// Writes the record with another distance to its batch's timestamp.
+    fn write(&self, timestamp_delta: i64, into: &mut BytesMut) {
+        let mut start = BytesMut::with_capacity(11);
+        start.put_i8(self.attributes);
+        put_varint(timestamp_delta, &mut start);
+        let length = start.len() + self.rest.len();
+        put_varint(i64::try_from(length).unwrap_or(i64::MAX), into);
+        into.extend_from_slice(&start);
+        into.extend_from_slice(&self.rest);
+    }
+}
+
+/// All records of a batch.
+pub(super) fn records_of(header: &BatchHeader, batch: &[u8]) -> Result<Vec<Record>, RecordsError> {
+    let stored = batch
+        .get(HEADER_LENGTH..header.size)
+        .ok_or(RecordsError::Malformed)?;
+    // An emptied batch has nothing to decompress.
+    if header.record_count == 0 {
+        return Ok(Vec::new());
+    }
+    let compression = header.compression().ok_or(RecordsError::Malformed)?;
+    let mut plain = Vec::new();
+    decompress(compression, stored)
+        .and_then(|mut records| records.read_to_end(&mut plain))
+        .map_err(|cause| RecordsError::Compression(cause.to_string()))?;
+    read_all(header, &mut Bytes::from(plain)).ok_or(RecordsError::Malformed)
+}
+
+/// Which records of a batch that arrives have no key, by their number. They must count their offsets
+/// from 0, each one more than the last.
+pub(super) fn without_key(header: &BatchHeader, batch: &[u8]) -> Result<Vec<i32>, RecordsError> {
+    let mut without = Vec::new();
+    for (number, record) in (0..).zip(records_of(header, batch)?) {
+        if record.offset_delta != i64::from(number) {
+            return Err(RecordsError::Malformed);
+        }
+        if record.key.is_none() {
+            without.push(number);
+        }
+    }
+    Ok(without)
+}
+
+/// Records as they are stored in a batch, compressed as its header says, with their timestamps
+/// counted anew from the header's. `counted_from` is from where they count now.
+pub(super) fn store(
+    header: &BatchHeader,
+    records: &[Record],
+    counted_from: i64,
+) -> Result<BytesMut, RecordsError> {
+    let shift = counted_from.saturating_sub(header.base_timestamp);
+    let mut plain = BytesMut::new();
+    for record in records {
+        record.write(record.timestamp_delta.saturating_add(shift), &mut plain);
+    }
+    let mut stored = BytesMut::new();
+    let write = |into: &mut BytesMut| {
+        into.extend_from_slice(&plain);
+        Ok(())
+    };
+    let compressed = match header.compression() {
+        None => return Err(RecordsError::Malformed),
+        Some(Compression::None) => return Ok(plain),
+        Some(Compression::Gzip) => Gzip::compress(&mut stored, write),
+        Some(Compression::Snappy) => Snappy::compress(&mut stored, write),
+        Some(Compression::Lz4) => Lz4::compress(&mut stored, write),
+        Some(Compression::Zstd) => Zstd::compress(&mut stored, write),
+    };
+    compressed.map_err(|cause| RecordsError::Compression(cause.to_string()))?;
+    Ok(stored)
+}
+
 /// The first record of a batch at or after a time; `None` when it has none or cannot be read.
 pub(super) fn first_at_or_after(
     header: &BatchHeader,
     batch: &[u8],
     timestamp: i64,
 ) -> Option<Moment> {
+    if header.record_count == 0 {
+        return None;
+    }
     if header.has_append_time() {
         let moment = Moment {
             offset: header.base_offset,
@@ -32,16 +151,16 @@ pub(super) fn first_at_or_after(
 
 fn search(header: &BatchHeader, records: &mut impl BufRead, timestamp: i64) -> Option<Moment> {
     for _ in 0..header.record_count {
-        let length = u64::try_from(varint(records)?).ok()?;
+        let length = u64::try_from(varint(|| byte(records))?).ok()?;
         let mut record = records.take(length);
         let _attributes = byte(&mut record)?;
-        let moment_timestamp = header.base_timestamp.checked_add(varint(&mut record)?)?;
-        let offset = header.base_offset.checked_add(varint(&mut record)?)?;
-        if moment_timestamp >= timestamp {
-            return Some(Moment {
-                offset,
-                timestamp: moment_timestamp,
-            });
+        let timestamp_delta = varint(|| byte(&mut record))?;
+        let moment = Moment {
+            timestamp: header.base_timestamp.checked_add(timestamp_delta)?,
+            offset: header.base_offset.checked_add(varint(|| byte(&mut record))?)?,
+        };
+        if moment.timestamp >= timestamp {
+            return Some(moment);
         }
         let rest = record.limit();
         let skipped = io::copy(&mut record, &mut io::sink()).ok()?;
@@ -52,11 +171,33 @@ fn search(header: &BatchHeader, records: &mut impl BufRead, timestamp: i64) -> O
     None
 }
 
+fn read_all(header: &BatchHeader, bytes: &mut Bytes) -> Option<Vec<Record>> {
+    let mut records = Vec::new();
+    for _ in 0..header.record_count {
+        let length = usize::try_from(varint(|| next(bytes))?).ok()?;
+        if length > bytes.remaining() {
+            return None;
+        }
+        records.push(Record::read(bytes.split_to(length))?);
+    }
+    (!bytes.has_remaining()).then_some(records)
+}
+
+/// Bytes after their length, which is -1 for null.
+fn nullable(bytes: &mut Bytes) -> Option<Option<Bytes>> {
+    let length = varint(|| next(bytes))?;
+    if length == -1 {
+        return Some(None);
+    }
+    let length = usize::try_from(length).ok()?;
+    (length <= bytes.remaining()).then(|| Some(bytes.split_to(length)))
+}
+
 /// A zigzag-encoded integer.
-fn varint(input: &mut impl Read) -> Option<i64> {
+fn varint(mut next: impl FnMut() -> Option<u8>) -> Option<i64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
-        let byte = byte(input)?;
+        let byte = next()?;
         value |= u64::from(byte & 0x7f) << shift;
         if byte & 0x80 == 0 {
             return Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed());
@@ -65,8 +206,39 @@ fn varint(input: &mut impl Read) -> Option<i64> {
     None
 }
 
+fn next(bytes: &mut Bytes) -> Option<u8> {
+    bytes.try_get_u8().ok()
+}
+
 fn byte(input: &mut impl Read) -> Option<u8> {
     let mut byte = [0];
     input.read_exact(&mut byte).ok()?;
     Some(byte[0])
+}
+
+fn put_varint(value: i64, into: &mut BytesMut) {
+    let mut rest = (value << 1 ^ value >> 63).cast_unsigned();
+    while rest >= 0x80 {
+        // Seven bits and the flag that more follow.
+        into.put_u8(u8::try_from(rest & 0x7f).unwrap_or(0) | 0x80);
+        rest >>= 7;
+    }
+    into.put_u8(u8::try_from(rest).unwrap_or(0));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{any, prop_assert_eq, proptest};
+
+    proptest! {
+        #[test]
+        fn varints_are_read_as_they_were_written(value in any::<i64>()) {
+            let mut bytes = BytesMut::new();
+            put_varint(value, &mut bytes);
+            let mut bytes = bytes.freeze();
+            prop_assert_eq!(varint(|| next(&mut bytes)), Some(value));
+            prop_assert_eq!(bytes.len(), 0);
+        }
+    }
 }

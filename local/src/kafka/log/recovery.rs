@@ -9,12 +9,15 @@ use std::sync::Arc;
 use tracing::{debug, warn};
 
 use super::checkpoint::Checkpoint;
+use super::epochs::Epochs;
 use super::index::{self, Index};
 use super::partition::{Log, Settings};
 use super::producers::Producers;
+use super::replacement;
 use super::scan::{Scan, ScanError};
 use super::segment::{Files, Segment, base_offset_of, index_path, log_path};
 use super::segments::{Segments, entry};
+use super::start_offset;
 use crate::kafka::config::Fsync;
 
 /// What of the files may be believed.
@@ -29,6 +32,7 @@ pub(in crate::kafka) enum Trust {
 
 pub(super) fn open(directory: &Path, trust: Trust, settings: &Settings) -> io::Result<Log> {
     fs::create_dir_all(directory)?;
+    replacement::recover(directory)?;
     let mut bases = segment_bases(directory)?;
     if bases.is_empty() {
         Files::open(directory, 0)?;
@@ -49,6 +53,7 @@ pub(super) fn open(directory: &Path, trust: Trust, settings: &Settings) -> io::R
         }
     }
     remove_stray_indexes(directory, &recovered.segments)?;
+    recovered.start_offset = recovered.start_offset.max(start_offset::read(directory)?);
     recovered.into_log(directory, settings)
 }
 
@@ -119,6 +124,8 @@ struct Recovered<'a> {
     start_offset: i64,
     next_offset: i64,
     unflushed_from: i64,
+    compacted_until: i64,
+    epochs: Epochs,
     since_index: u64,
     /// Whether anything was found that the checkpoint does not know.
     changed: bool,
@@ -127,18 +134,23 @@ struct Recovered<'a> {
 impl<'a> Recovered<'a> {
     fn new(directory: &'a Path, checkpoint: Option<Checkpoint>, from: &StartingPoint) -> Self {
         let changed = checkpoint.is_none();
-        let (mut producers, start_offset, unflushed_from) = match checkpoint {
-            Some(known) => (known.producers, known.start_offset, known.unflushed_from),
-            None => (Producers::default(), from.offset, from.segment),
-        };
+        let known = checkpoint.unwrap_or_else(|| Checkpoint::none(from.offset, from.segment));
+        let Checkpoint {
+            mut producers,
+            mut epochs,
+            ..
+        } = known;
         producers.forget_from(from.offset);
+        epochs.forget_from(from.offset);
         Self {
             directory,
             segments: Vec::new(),
             producers,
-            start_offset,
+            start_offset: known.start_offset,
             next_offset: from.offset,
-            unflushed_from,
+            unflushed_from: known.unflushed_from,
+            compacted_until: known.compacted_until,
+            epochs,
             since_index: 0,
             changed,
         }
@@ -209,25 +221,34 @@ impl<'a> Recovered<'a> {
             }
             self.since_index += batch.size as u64;
             segment.size = scan.position();
-            segment.max_timestamp = segment.max_timestamp.max(batch.max_timestamp);
+            segment.max_timestamp = segment.max_timestamp.max(batch.newest_timestamp());
             self.next_offset = batch.next_offset();
+            self.epochs.begin(batch.leader_epoch, batch.base_offset);
             self.producers.record(&batch, batch.max_timestamp);
             self.changed = true;
         }
     }
 
-    fn into_log(self, directory: &Path, settings: &Settings) -> io::Result<Log> {
+    fn into_log(mut self, directory: &Path, settings: &Settings) -> io::Result<Log> {
         let first = self
             .segments
             .first()
             .map_or(0, |segment| segment.base_offset);
         debug!(path = %directory.display(), next_offset = self.next_offset, "opened partition");
         let durable_names = settings.fsync != Fsync::OperatingSystem;
+        let start_offset = self.start_offset.max(first);
+        // A power failure may have taken the end of what a client had deleted. Its offsets are not
+        // used again: the next start would take the records there for deleted ones.
+        let next_offset = self.next_offset.max(start_offset);
+        self.epochs.begin(settings.leader_epoch, next_offset);
+        self.epochs.forget_before(start_offset);
         let first_timestamp = first_timestamp(directory, self.segments.last())?;
         Ok(Log {
-            start_offset: self.start_offset.max(first),
-            next_offset: self.next_offset,
+            start_offset,
+            next_offset,
             unflushed_from: self.unflushed_from,
+            compacted_until: self.compacted_until.min(next_offset),
+            epochs: self.epochs,
             producers: self.producers,
             changed: self.changed,
             unsynced: self.changed,

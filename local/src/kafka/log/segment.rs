@@ -18,7 +18,7 @@ const INTERVAL_BYTES: usize = 4096;
 const _: () = assert!(INTERVAL_BYTES as u64 == index::INTERVAL);
 
 /// What is kept in memory of a segment, however many batches it has.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Segment {
     pub(super) base_offset: i64,
     pub(super) size: u64,
@@ -123,13 +123,14 @@ pub(in crate::kafka) enum FirstBatch {
 }
 
 impl Extent {
-    /// Whole batches from the one that holds `offset` on, up to `max_bytes` of them.
+    /// Whole batches from the one that holds `offset`, or the first after it, on, up to `max_bytes`
+    /// of them; `None` when there is no such batch here.
     pub(super) fn read(
         &self,
         offset: i64,
         max_bytes: usize,
         first: FirstBatch,
-    ) -> Result<Bytes, ScanError> {
+    ) -> Result<Option<Bytes>, ScanError> {
         let files = self.files()?;
         let entry = self.index(&files).at_offset(self.relative(offset))?;
         let mut start = u64::from(entry.position);
@@ -137,9 +138,9 @@ impl Extent {
         let mut bytes = self.window(&files, start, max_bytes.saturating_add(INTERVAL_BYTES))?;
         let mut from = batch_with_offset(&bytes, offset)?;
         if from.is_none() {
-            // Unless an entry could not be written.
+            // Unless an entry could not be written, or compaction has left a gap there.
             let Some(position) = self.position_of(&files, start, offset)? else {
-                return Ok(Bytes::new());
+                return Ok(None);
             };
             start = position;
             bytes = self.window(&files, start, max_bytes)?;
@@ -148,17 +149,17 @@ impl Extent {
         let from = from.unwrap_or_default();
         let until = end_of_whole_batches(&bytes[from..], max_bytes) + from;
         if until > from {
-            return Ok(Bytes::from(bytes).slice(from..until));
+            return Ok(Some(Bytes::from(bytes).slice(from..until)));
         }
         if first == FirstBatch::WithinLimit {
-            return Ok(Bytes::new());
+            return Ok(Some(Bytes::new()));
         }
         let size = BatchHeader::parse(&bytes[from..])?.size;
         let whole = self.window(&files, start + from as u64, size)?;
         if whole.len() < size {
             return Err(ScanError::Torn);
         }
-        Ok(Bytes::from(whole))
+        Ok(Some(Bytes::from(whole)))
     }
 
     /// Up to `length` bytes of the log, but a header at least, if there is one.

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tracing::warn;
 
 use super::index::{self, Entry};
+use super::replacement::Written;
 use super::segment::{Extent, Files, Segment, index_path, log_path};
 use crate::kafka::batch::BatchHeader;
 use crate::kafka::journal::sync_directory;
@@ -117,7 +118,7 @@ impl Segments {
         self.first_timestamp.get_or_insert(batch.max_timestamp);
         let active = self.active_mut();
         active.size += grown;
-        active.max_timestamp = active.max_timestamp.max(batch.max_timestamp);
+        active.max_timestamp = active.max_timestamp.max(batch.newest_timestamp());
         active.index_entries += u32::from(indexed);
         Ok(())
     }
@@ -150,6 +151,14 @@ impl Segments {
         self.extent(after.saturating_sub(1))
     }
 
+    /// The part of the log that follows the segment with a base offset.
+    pub(super) fn extent_after(&self, base_offset: i64) -> Option<Extent> {
+        let after = self
+            .list
+            .partition_point(|segment| segment.base_offset <= base_offset);
+        (after < self.list.len()).then(|| self.extent(after))
+    }
+
     /// The segments that may hold a record at or after a time.
     pub(super) fn extents_from_time(&self, timestamp: i64) -> Vec<Extent> {
         let may_hold = |number: &usize| self.list[*number].max_timestamp >= timestamp;
@@ -178,6 +187,33 @@ impl Segments {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(cause),
             _ => Ok(()),
         }
+    }
+
+    /// Whether these neighbours are still there, before the last segment.
+    pub(super) fn holds<'a>(&self, mut neighbours: impl Iterator<Item = &'a Segment>) -> bool {
+        let Some(first) = neighbours.next() else {
+            return false;
+        };
+        let finished = &self.list[..self.list.len() - 1];
+        let at = finished.partition_point(|segment| segment.base_offset < first.base_offset);
+        let mut there = finished[at..].iter();
+        std::iter::once(first)
+            .chain(neighbours)
+            .all(|segment| there.next() == Some(segment))
+    }
+
+    /// Puts a compacted segment in the place of as many as it was made of.
+    pub(super) fn replace(&mut self, count: usize, written: Written) -> io::Result<()> {
+        // What a failure leaves is in order again after a restart.
+        let was_broken = std::mem::replace(&mut self.broken, true);
+        written.put_in_place(&self.directory)?;
+        self.broken = was_broken;
+        let base_offset = written.span.base_offset;
+        let at = self
+            .list
+            .partition_point(|segment| segment.base_offset < base_offset);
+        self.list.splice(at..at + count, [written.segment]);
+        Ok(())
     }
 
     /// The last segment's files. They stay open while few enough others are.

@@ -17,6 +17,7 @@ fn settings() -> Settings {
     let open_files = std::sync::Arc::new(tokio::sync::Semaphore::new(1));
     Settings {
         fsync: Fsync::OperatingSystem,
+        leader_epoch: 0,
         open_files,
     }
 }
@@ -47,6 +48,7 @@ fn produced(count: i32, size: usize, timestamp: i64, producer: (i64, i16, i32)) 
     let mut header = BatchHeader {
         base_offset: 0,
         size,
+        leader_epoch: 0,
         crc: 0,
         // Stamped by a broker: a search by time needs no records then.
         attributes: 1 << 3,

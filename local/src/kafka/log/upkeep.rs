@@ -10,42 +10,84 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::checkpoint::Checkpoint;
 use super::partition::{Log, Partition};
 use super::segment::{Files, Segment, log_path};
+use super::start_offset;
 use crate::kafka::topic_config::TopicConfig;
 
 /// How long an idle producer is remembered; Kafka's `producer.id.expiration.ms`.
 const PRODUCER_EXPIRATION_MS: i64 = 24 * 60 * 60 * 1000;
 
+/// Why records are not deleted.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::kafka) enum DeleteRecordsError {
+    #[error("offset {offset} is not within 0 to {end}")]
+    OutOfRange { offset: i64, end: i64 },
+    #[error("write the offset at which the log starts")]
+    Io(#[from] io::Error),
+}
+
 impl Partition {
-    /// Removes whole segments that are too old or too many, and gives their number.
+    /// Removes whole segments that are too old or too many, or hold deleted records only, and gives
+    /// their number.
     pub(in crate::kafka) fn enforce_retention(
         &self,
         config: &TopicConfig,
         now_ms: i64,
     ) -> io::Result<usize> {
-        if !config.deletes() {
-            return Ok(0);
-        }
         let mut log = self.lock();
         let mut removed = 0;
         while !self.is_deleted() && log.first_is_due(config, now_ms)? {
             if log.segments.all().len() == 1 {
                 log.roll()?;
             }
+            self.removals().fetch_add(1, Ordering::AcqRel);
             log.segments.remove_first()?;
-            log.start_offset = log.start_offset.max(log.segments.first().base_offset);
-            log.changed = true;
-            self.publish_start(log.start_offset);
+            let first = log.segments.first().base_offset;
+            self.start_at(&mut log, first);
             removed += 1;
         }
         Ok(removed)
     }
 
+    /// Makes `offset` the first that may be read, for good; `None` stands for the end of the log.
+    /// Gives the first offset. Files go with the next look at retention.
+    pub(in crate::kafka) fn delete_before(
+        &self,
+        offset: Option<i64>,
+    ) -> Result<i64, DeleteRecordsError> {
+        let mut log = self.lock();
+        let end = log.next_offset;
+        let offset = offset.unwrap_or(end);
+        if !(0..=end).contains(&offset) {
+            return Err(DeleteRecordsError::OutOfRange { offset, end });
+        }
+        if offset > log.start_offset {
+            start_offset::write(log.segments.directory(), offset)?;
+            self.start_at(&mut log, offset);
+        }
+        Ok(log.start_offset)
+    }
+
     /// Writes down what the next start need not read, if anything changed, after forcing finished
     /// segments to the disk.
     pub(in crate::kafka) fn checkpoint(&self, now_ms: i64) -> io::Result<()> {
-        let Some((directory, finished)) = self.lock().finished_since_flush() else {
+        if !self.lock().changed {
             return Ok(());
-        };
+        }
+        self.write_checkpoint(now_ms, Checkpoint::write)
+    }
+
+    /// Writes down that a start need not look into finished segments, so that it never does.
+    pub(super) fn checkpoint_durably(&self, now_ms: i64) -> io::Result<()> {
+        self.write_checkpoint(now_ms, Checkpoint::write_durably)
+    }
+
+    fn write_checkpoint(
+        &self,
+        now_ms: i64,
+        write: fn(&Checkpoint, &Path) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let _alone = self.lock_checkpoint();
+        let (directory, finished) = self.lock().finished_since_flush();
         let unflushed_from = flush_finished(&directory, &finished)?;
         let checkpoint = {
             let mut log = self.lock();
@@ -57,7 +99,7 @@ impl Partition {
             log.changed = false;
             log.checkpoint()
         };
-        let written = checkpoint.write(&directory);
+        let written = write(&checkpoint, &directory);
         if written.is_err() {
             self.lock().changed = true;
         }
@@ -85,16 +127,28 @@ impl Partition {
         self.lock().segments.close_unused();
     }
 
-    fn publish_start(&self, offset: i64) {
-        self.start_offset_cell().store(offset, Ordering::Release);
+    fn start_at(&self, log: &mut Log, offset: i64) {
+        log.start_offset = log.start_offset.max(offset);
+        log.epochs.forget_before(log.start_offset);
+        log.changed = true;
+        self.start_offset_cell()
+            .store(log.start_offset, Ordering::Release);
     }
 }
 
 impl Log {
     fn first_is_due(&self, config: &TopicConfig, now_ms: i64) -> io::Result<bool> {
         let first = self.segments.first();
-        if first.size == 0 {
+        let next = self.segments.all().get(1);
+        if next.is_some_and(|next| next.base_offset <= self.start_offset) {
+            return Ok(true);
+        }
+        if !config.deletes() {
             return Ok(false);
+        }
+        if first.size == 0 {
+            // One that compaction has emptied must not keep those behind it.
+            return Ok(next.is_some());
         }
         if let Some(limit) = config.retention_bytes
             && self.segments.size() - first.size >= limit
@@ -108,8 +162,8 @@ impl Log {
         Ok(now_ms.saturating_sub(newest) > millis(retention))
     }
 
-    /// The segments to force to the disk before a checkpoint; `None` when nothing changed.
-    fn finished_since_flush(&self) -> Option<(Arc<Path>, Vec<Segment>)> {
+    /// The segments to force to the disk before a checkpoint, and the last one.
+    fn finished_since_flush(&self) -> (Arc<Path>, Vec<Segment>) {
         let finished = |segment: &&Segment| segment.base_offset >= self.unflushed_from;
         let segments = self
             .segments
@@ -118,8 +172,7 @@ impl Log {
             .filter(finished)
             .copied()
             .collect();
-        self.changed
-            .then(|| (Arc::clone(self.segments.directory()), segments))
+        (Arc::clone(self.segments.directory()), segments)
     }
 
     fn checkpoint(&self) -> Checkpoint {
@@ -132,6 +185,8 @@ impl Log {
             index_entries: active.index_entries,
             max_timestamp: active.max_timestamp,
             unflushed_from: self.unflushed_from,
+            compacted_until: self.compacted_until,
+            epochs: self.epochs.clone(),
             producers: self.producers.clone(),
         }
     }

@@ -86,9 +86,12 @@ const APIS: &[Api] = &[
     api(ApiKey::ApiVersions, 0, 4, API_VERSIONS),
     api(ApiKey::CreateTopics, 2, 7, CREATE_TOPICS),
     api(ApiKey::DeleteTopics, 1, 6, DELETE_TOPICS),
+    api(ApiKey::DeleteRecords, 0, 2, DELETE_RECORDS),
     api(ApiKey::InitProducerId, 0, 5, INIT_PRODUCER_ID),
+    api(ApiKey::OffsetForLeaderEpoch, 2, 4, OFFSET_FOR_LEADER_EPOCH),
     api(ApiKey::DescribeConfigs, 1, 4, DESCRIBE_CONFIGS),
     api(ApiKey::AlterConfigs, 0, 2, ALTER_CONFIGS),
+    api(ApiKey::CreatePartitions, 0, 3, CREATE_PARTITIONS),
     api(
         ApiKey::IncrementalAlterConfigs,
         0,
@@ -295,4 +298,34 @@ const INCREMENTAL_ALTER_CONFIGS: &[Field] = &[
         ])),
     ])),
     always(BOOLEAN), // validate_only
+];
+
+const DELETE_RECORDS: &[Field] = &[
+    always(Kind::Array(&[
+        always(Kind::Text),
+        always(Kind::Array(&[always(INT32), always(INT64)])),
+    ])),
+    always(INT32), // timeout_ms
+];
+
+const CREATE_PARTITIONS: &[Field] = &[
+    always(Kind::Array(&[
+        always(Kind::Text),
+        always(INT32), // count
+        always(Kind::Array(&[always(Kind::ArrayOfFixed(4))])),
+    ])),
+    always(INT32),   // timeout_ms
+    always(BOOLEAN), // validate_only
+];
+
+const OFFSET_FOR_LEADER_EPOCH: &[Field] = &[
+    since(3, INT32), // replica_id
+    always(Kind::Array(&[
+        always(Kind::Text),
+        always(Kind::Array(&[
+            always(INT32), // partition
+            always(INT32), // current_leader_epoch
+            always(INT32), // leader_epoch
+        ])),
+    ])),
 ];
