@@ -373,7 +373,7 @@ fn flatten<'a>(schema: &'a Type, flat: &mut Vec<&'a Type>) {
     match schema {
         Type::Union(branches) => branches.iter().for_each(|branch| flatten(branch, flat)),
         Type::Primitive(_) | Type::Logical(_) | Type::Array(_) | Type::Map(_) | Type::Named(_) => {
-            flat.push(schema)
+            flat.push(schema);
         }
     }
 }
