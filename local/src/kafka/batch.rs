@@ -69,6 +69,26 @@ pub(super) enum Compression {
 }
 
 impl BatchHeader {
+    /// The header of a control batch with one record, which ends a transaction.
+    pub(super) fn marker(producer_id: i64, epoch: i16, now_ms: i64, record: &[u8]) -> Self {
+        let mut header = Self {
+            base_offset: 0,
+            size: HEADER_LENGTH.saturating_add(record.len()),
+            leader_epoch: 0,
+            crc: 0,
+            attributes: TRANSACTIONAL_BIT | CONTROL_BIT,
+            last_offset_delta: 0,
+            base_timestamp: now_ms,
+            max_timestamp: now_ms,
+            producer_id,
+            producer_epoch: epoch,
+            base_sequence: -1,
+            record_count: 1,
+        };
+        header.crc = header.checksum(record);
+        header
+    }
+
     /// Reads the header at the start of `bytes`; the records need not be there.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, BatchError> {
         let header = bytes
@@ -203,9 +223,13 @@ impl BatchHeader {
     /// Sets the size and the checksum to those of a batch with these records.
     pub(super) fn seal(&mut self, records: &[u8]) {
         self.size = HEADER_LENGTH + records.len();
+        self.crc = self.checksum(records);
+    }
+
+    fn checksum(&self, records: &[u8]) -> u32 {
         let header = self.encode();
         let checked = header.get(CHECKED_FROM..).unwrap_or_default();
-        self.crc = crc32c::crc32c_append(crc32c::crc32c(checked), records);
+        crc32c::crc32c_append(crc32c::crc32c(checked), records)
     }
 
     /// The header as it is stored.

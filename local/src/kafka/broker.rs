@@ -26,6 +26,7 @@ use super::log::{Partition, Settings};
 use super::offsets::Offsets;
 use super::producer_ids::ProducerIds;
 use super::topics::Topics;
+use super::transactions::Transactions;
 
 /// Partitions whose files stay open between appends. Others open them each time.
 const OPEN_PARTITIONS_MAX: usize = 128;
@@ -149,6 +150,7 @@ impl Broker {
         let settle = move || -> io::Result<()> {
             settle_partitions(&cluster)?;
             cluster.offsets.sync()?;
+            cluster.transactions.sync()?;
             identity.mark_clean()
         };
         let settled = tokio::task::spawn_blocking(settle)
@@ -239,13 +241,30 @@ async fn open(
             Fsync::OperatingSystem | Fsync::Every(_) => Sync::Never,
         };
         let offsets = Offsets::open(&config.data_dir, sync).map_err(failed)?;
+        let (topics, offsets) = (Arc::new(topics), Arc::new(offsets));
+        let producer_ids = Arc::new(producer_ids);
+        let transactions = Transactions::open(
+            &config.data_dir,
+            sync,
+            config.transaction_timeout_max,
+            (
+                Arc::clone(&topics),
+                Arc::clone(&offsets),
+                Arc::clone(&producer_ids),
+            ),
+            now_ms(),
+        );
+        let transactions = transactions.map_err(failed)?;
+        let groups =
+            Coordinator::open(&config.data_dir, config.group_initial_delay).map_err(failed)?;
         let cluster = Cluster {
             id: identity.cluster_id().to_owned(),
             address,
-            topics: Arc::new(topics),
-            producer_ids: Arc::new(producer_ids),
-            groups: Coordinator::new(config.group_initial_delay),
-            offsets: Arc::new(offsets),
+            topics,
+            producer_ids,
+            groups,
+            offsets,
+            transactions: Arc::new(transactions),
             disk: Disk::new(),
             large_requests: Semaphore::new(LARGE_REQUESTS_MAX),
             _lock: lock,

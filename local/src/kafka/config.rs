@@ -28,6 +28,8 @@ pub struct Config {
     pub connections_max: usize,
     /// A longer request closes its connection.
     pub request_bytes_max: usize,
+    /// `transaction.max.timeout.ms`: the longest time a producer may ask for its transactions.
+    pub transaction_timeout_max: Duration,
     /// How long a new consumer group waits for more members before its first rebalance.
     pub group_initial_delay: Duration,
 }
@@ -48,6 +50,7 @@ impl Config {
             compaction_interval: Duration::from_secs(15),
             connections_max: 500,
             request_bytes_max: 100 << 20,
+            transaction_timeout_max: Duration::from_mins(15),
             group_initial_delay: Duration::from_millis(100),
         }
     }

@@ -1,5 +1,5 @@
-//! What a broker does by itself: retention, compaction, checkpoints, and fsync where that goes by
-//! time.
+//! What a broker does by itself: retention, compaction, checkpoints, ends of late transactions, and
+//! fsync where that goes by time.
 
 use std::collections::HashSet;
 use std::io;
@@ -23,10 +23,17 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the offsets of a group without members are kept; Kafka's `offsets.retention.minutes`.
 const OFFSETS_RETENTION_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
+/// How often transactions are looked at that are open for too long.
+const TRANSACTION_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long an unused transactional id is remembered; Kafka's `transactional.id.expiration.ms`.
+const TRANSACTIONAL_ID_EXPIRATION_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+
 /// Runs until `stop` is requested.
 pub(super) async fn run(cluster: Arc<Cluster>, stop: CancellationToken) {
     let mut retention = every(cluster.config.retention_interval);
     let mut checkpoint = every(CHECKPOINT_INTERVAL);
+    let mut transactions = every(TRANSACTION_INTERVAL);
     let (mut sync, syncs) = match cluster.config.fsync {
         Fsync::Every(interval) => (every(interval), true),
         Fsync::OperatingSystem | Fsync::EachRequest => (every(CHECKPOINT_INTERVAL), false),
@@ -37,12 +44,14 @@ pub(super) async fn run(cluster: Arc<Cluster>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = sync.tick(), if syncs => {
                 each_partition(&cluster, "fsync", sync_one).await;
-                sync_offsets(&cluster).await;
+                sync_journals(&cluster).await;
             }
+            _ = transactions.tick() => end_late_transactions(&cluster).await,
             _ = checkpoint.tick() => each_partition(&cluster, "checkpoint", checkpoint_one).await,
             _ = retention.tick() => {
                 each_partition(&cluster, "retention", retain_one).await;
                 expire_offsets(&cluster).await;
+                expire_transactional_ids(&cluster).await;
             }
         }
     }
@@ -160,10 +169,26 @@ async fn each_partition(cluster: &Arc<Cluster>, what: &'static str, work: Work) 
     cluster.disk.run(all).await;
 }
 
-async fn sync_offsets(cluster: &Arc<Cluster>) {
+async fn sync_journals(cluster: &Arc<Cluster>) {
     let offsets = Arc::clone(&cluster.offsets);
-    if let Err(cause) = cluster.disk.run(move || offsets.sync()).await {
-        error!(%cause, "fsync committed offsets");
+    let transactions = Arc::clone(&cluster.transactions);
+    let sync = move || offsets.sync().and_then(|()| transactions.sync());
+    if let Err(cause) = cluster.disk.run(sync).await {
+        error!(%cause, "fsync committed offsets and transactions");
+    }
+}
+
+async fn end_late_transactions(cluster: &Arc<Cluster>) {
+    let transactions = Arc::clone(&cluster.transactions);
+    let end = move || transactions.keep_time(now_ms());
+    cluster.disk.run(end).await;
+}
+
+async fn expire_transactional_ids(cluster: &Arc<Cluster>) {
+    let transactions = Arc::clone(&cluster.transactions);
+    let expire = move || transactions.expire(now_ms() - TRANSACTIONAL_ID_EXPIRATION_MS);
+    if let Err(cause) = cluster.disk.run(expire).await {
+        error!(%cause, "expire transactional ids");
     }
 }
 
@@ -172,7 +197,10 @@ async fn expire_offsets(cluster: &Arc<Cluster>) {
     let expire = move || {
         let before = now_ms() - OFFSETS_RETENTION_MS;
         let has_members = |group: &str| work_cluster.groups.has_members(group);
-        work_cluster.offsets.expire(before, has_members)
+        work_cluster.offsets.expire(before, has_members)?;
+        let has_offsets = |group: &str| work_cluster.offsets.has(group);
+        work_cluster.groups.forget_empty(has_offsets);
+        Ok::<(), io::Error>(())
     };
     if let Err(cause) = cluster.disk.run(expire).await {
         error!(%cause, "expire committed offsets");

@@ -14,18 +14,20 @@
 //! | `broker.lock` | the process that uses the directory |
 //! | `broker.json` | format, cluster id, how many processes there were, and how the last one ended |
 //! | `topics.journal` | which topics exist, with their settings |
-//! | `offsets.journal` | what consumer groups have committed |
+//! | `offsets.journal` | what consumer groups have committed, or are about to in a transaction |
+//! | `groups.journal` | who is in which consumer group |
+//! | `transactions.journal` | where each transactional id stands |
 //! | `producer-ids` | below which ids may have been given out |
 //! | `topics/NAME-ID/PARTITION/` | segments, their indexes, the checkpoint, where a client had records deleted `start-offset`, and what compaction is writing |
 //!
 //! # Limits
 //!
-//! Not served: transactions, administration of groups, replication, TLS, SASL, ACLs, quotas, fetch
-//! sessions, topic ids in Produce and Fetch, the group protocol of KIP-848. Of the settings of a
-//! topic those act that `topic_config` reads; the others are taken, checked and described. Those of
-//! the broker are described, and none is changed while it runs; loggers, groups and client metrics
-//! have none. Records inside a compressed batch are looked at in compacted topics only, where the
-//! batch is decompressed as a whole.
+//! Not served: version 2 of transactions (KIP-890; clients use the first), WriteTxnMarkers,
+//! replication, TLS, SASL, ACLs, quotas, fetch sessions, topic ids in Produce and Fetch, the group
+//! protocol of KIP-848. Of the settings of a topic those act that `topic_config` reads; the others
+//! are taken, checked and described. Those of the broker are described, and none is changed while it
+//! runs; loggers, groups and client metrics have none. Records inside a compressed batch are looked
+//! at in compacted topics only, where the batch is decompressed as a whole.
 //!
 //! Compaction never begins with a segment that still grows, and a segment ends with an append, so
 //! that what was appended last stays uncompacted while nothing follows, as in Kafka. The markers of
@@ -51,6 +53,7 @@ mod producer_ids;
 mod topic_config;
 mod topic_settings;
 mod topics;
+mod transactions;
 mod wire;
 
 pub use broker::{Broker, StartError, StopError};

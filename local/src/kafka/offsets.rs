@@ -1,4 +1,7 @@
 //! The offsets that consumer groups have committed. A commit is on disk before it is answered.
+//!
+//! What a producer commits as a part of its transaction is pending: it counts once the transaction
+//! is committed, and until then a reader that wants stable offsets is told to come again (KIP-447).
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -8,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::journal::{Journal, Sync};
+use super::transactions::Outcome;
 
 /// Changes after which the journal is rewritten, if it is also several times what it describes.
 const REWRITE_AFTER: u64 = 20_000;
@@ -20,7 +24,15 @@ pub(super) struct Offsets {
 #[derive(Debug)]
 struct Kept {
     journal: Journal,
+    all: All,
+}
+
+/// What the journal describes.
+#[derive(Debug, Default)]
+struct All {
     groups: HashMap<String, Committed>,
+    /// What open transactions are to commit, by group and producer id.
+    pending: BTreeMap<(String, i64), Committed>,
 }
 
 /// The offsets of one group, by topic and partition.
@@ -46,6 +58,22 @@ enum Change {
     ForgetGroup {
         group: String,
     },
+    ForgetOffsets {
+        group: String,
+        partitions: Vec<(String, i32)>,
+    },
+    /// Committed in a transaction that is open.
+    Pend {
+        group: String,
+        producer_id: i64,
+        offsets: Vec<(String, i32, Offset)>,
+    },
+    /// The transaction has ended.
+    Settle {
+        group: String,
+        producer_id: i64,
+        outcome: Outcome,
+    },
     ForgetTopic {
         topic: String,
     },
@@ -54,12 +82,12 @@ enum Change {
 impl Offsets {
     pub(super) fn open(data_dir: &Path, sync: Sync) -> io::Result<Self> {
         let (journal, records) = Journal::open(&data_dir.join("offsets.journal"), sync)?;
-        let mut groups = HashMap::new();
+        let mut all = All::default();
         for record in records {
-            apply(&mut groups, serde_json::from_slice(&record)?);
+            all.apply(serde_json::from_slice(&record)?);
         }
         Ok(Self {
-            kept: Mutex::new(Kept { journal, groups }),
+            kept: Mutex::new(Kept { journal, all }),
         })
     }
 
@@ -75,15 +103,93 @@ impl Offsets {
         })
     }
 
+    /// Keeps offsets that count once the producer's transaction is committed.
+    pub(super) fn pend(
+        &self,
+        group: &str,
+        producer_id: i64,
+        offsets: Vec<(String, i32, Offset)>,
+    ) -> io::Result<()> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        self.lock().change(Change::Pend {
+            group: group.to_owned(),
+            producer_id,
+            offsets,
+        })
+    }
+
+    /// Lets the pending offsets of a transaction count, or drops them.
+    pub(super) fn settle(&self, group: &str, producer_id: i64, outcome: Outcome) -> io::Result<()> {
+        let mut kept = self.lock();
+        if !kept
+            .all
+            .pending
+            .contains_key(&(group.to_owned(), producer_id))
+        {
+            return Ok(());
+        }
+        kept.change(Change::Settle {
+            group: group.to_owned(),
+            producer_id,
+            outcome,
+        })
+    }
+
+    /// The groups, with the producers' ids, for which offsets are pending.
+    pub(super) fn all_pending(&self) -> Vec<(String, i64)> {
+        self.lock().all.pending.keys().cloned().collect()
+    }
+
+    /// Whether an open transaction is about to commit an offset of the partition.
+    pub(super) fn is_pending(&self, group: &str, topic: &str, partition: i32) -> bool {
+        let kept = self.lock();
+        if kept.all.pending.is_empty() {
+            return false;
+        }
+        let key = (topic.to_owned(), partition);
+        kept.all
+            .pending_of(group)
+            .any(|(_, offsets)| offsets.contains_key(&key))
+    }
+
+    /// Whether anything is kept of the group.
+    pub(super) fn has(&self, group: &str) -> bool {
+        let kept = self.lock();
+        kept.all.groups.contains_key(group) || kept.all.pending_of(group).next().is_some()
+    }
+
+    /// The groups that have committed.
+    pub(super) fn groups(&self) -> Vec<String> {
+        self.lock().all.groups.keys().cloned().collect()
+    }
+
+    pub(super) fn forget_group(&self, group: &str) -> io::Result<()> {
+        let group = group.to_owned();
+        self.lock().change(Change::ForgetGroup { group })
+    }
+
+    /// Drops what a group has committed for some partitions.
+    pub(super) fn forget(&self, group: &str, partitions: Vec<(String, i32)>) -> io::Result<()> {
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        self.lock().change(Change::ForgetOffsets {
+            group: group.to_owned(),
+            partitions,
+        })
+    }
+
     pub(super) fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<Offset> {
         let key = (topic.to_owned(), partition);
-        self.lock().groups.get(group)?.get(&key).cloned()
+        self.lock().all.groups.get(group)?.get(&key).cloned()
     }
 
     /// Everything that a group has committed.
     pub(super) fn all(&self, group: &str) -> Vec<(String, i32, Offset)> {
         let kept = self.lock();
-        let committed = kept.groups.get(group).into_iter().flatten();
+        let committed = kept.all.groups.get(group).into_iter().flatten();
         committed
             .map(|((topic, partition), at)| (topic.clone(), *partition, at.clone()))
             .collect()
@@ -93,7 +199,8 @@ impl Offsets {
     pub(super) fn forget_topic(&self, topic: &str) -> io::Result<()> {
         let mut kept = self.lock();
         let names = |committed: &Committed| committed.keys().any(|(name, _)| name == topic);
-        if !kept.groups.values().any(names) {
+        let all = &kept.all;
+        if !all.groups.values().chain(all.pending.values()).any(names) {
             return Ok(());
         }
         kept.change(Change::ForgetTopic {
@@ -109,10 +216,10 @@ impl Offsets {
     ) -> io::Result<()> {
         let mut kept = self.lock();
         let old = |committed: &Committed| committed.values().all(|offset| offset.at < before_ms);
-        let expired = kept
-            .groups
-            .iter()
-            .filter(|(id, committed)| old(committed) && !has_members(id));
+        let all = &kept.all;
+        let expired = all.groups.iter().filter(|(id, committed)| {
+            old(committed) && !has_members(id) && all.pending_of(id).next().is_none()
+        });
         let expired: Vec<String> = expired.map(|(id, _)| id.clone()).collect();
         for group in expired {
             kept.change(Change::ForgetGroup { group })?;
@@ -133,46 +240,103 @@ impl Offsets {
 impl Kept {
     fn change(&mut self, change: Change) -> io::Result<()> {
         self.journal.append(&serde_json::to_vec(&change)?)?;
-        apply(&mut self.groups, change);
+        self.all.apply(change);
         self.rewrite_when_long()
     }
 
     fn rewrite_when_long(&mut self) -> io::Result<()> {
-        let groups = u64::try_from(self.groups.len()).unwrap_or(u64::MAX);
-        if self.journal.records() < REWRITE_AFTER.max(groups.saturating_mul(4)) {
+        let described = self.all.groups.len() + self.all.pending.len();
+        let described = u64::try_from(described).unwrap_or(u64::MAX);
+        if self.journal.records() < REWRITE_AFTER.max(described.saturating_mul(4)) {
             return Ok(());
         }
-        let commits = self.groups.iter().map(|(group, committed)| {
-            let offsets = committed
-                .iter()
-                .map(|((topic, partition), offset)| (topic.clone(), *partition, offset.clone()));
-            serde_json::to_vec(&Change::Commit {
+        let commits = self
+            .all
+            .groups
+            .iter()
+            .map(|(group, committed)| Change::Commit {
                 group: group.clone(),
-                offsets: offsets.collect(),
-            })
+                offsets: listed(committed),
+            });
+        let pending = self.all.pending.iter();
+        let pending = pending.map(|((group, producer_id), offsets)| Change::Pend {
+            group: group.clone(),
+            producer_id: *producer_id,
+            offsets: listed(offsets),
         });
-        let commits = commits.collect::<Result<Vec<_>, _>>()?;
-        self.journal.rewrite(&commits)
+        let records = commits
+            .chain(pending)
+            .map(|change| serde_json::to_vec(&change))
+            .collect::<Result<Vec<_>, _>>()?;
+        self.journal.rewrite(&records)
     }
 }
 
-fn apply(groups: &mut HashMap<String, Committed>, change: Change) {
-    match change {
-        Change::Commit { group, offsets } => {
-            let committed = groups.entry(group).or_default();
-            for (topic, partition, offset) in offsets {
-                committed.insert((topic, partition), offset);
+fn listed(committed: &Committed) -> Vec<(String, i32, Offset)> {
+    committed
+        .iter()
+        .map(|((topic, partition), offset)| (topic.clone(), *partition, offset.clone()))
+        .collect()
+}
+
+impl All {
+    fn pending_of(&self, group: &str) -> impl Iterator<Item = (&(String, i64), &Committed)> {
+        self.pending
+            .range((group.to_owned(), i64::MIN)..=(group.to_owned(), i64::MAX))
+    }
+
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::Commit { group, offsets } => {
+                let committed = self.groups.entry(group).or_default();
+                insert(committed, offsets);
+            }
+            Change::ForgetGroup { group } => {
+                self.pending.retain(|(pending, _), _| *pending != group);
+                self.groups.remove(&group);
+            }
+            Change::ForgetOffsets { group, partitions } => {
+                if let Some(committed) = self.groups.get_mut(&group) {
+                    committed.retain(|partition, _| !partitions.contains(partition));
+                }
+                self.drop_empty();
+            }
+            Change::Pend {
+                group,
+                producer_id,
+                offsets,
+            } => insert(
+                self.pending.entry((group, producer_id)).or_default(),
+                offsets,
+            ),
+            Change::Settle {
+                group,
+                producer_id,
+                outcome,
+            } => {
+                let settled = self.pending.remove(&(group.clone(), producer_id));
+                if let (Some(settled), Outcome::Commit) = (settled, outcome) {
+                    self.groups.entry(group).or_default().extend(settled);
+                }
+            }
+            Change::ForgetTopic { topic } => {
+                for committed in self.groups.values_mut().chain(self.pending.values_mut()) {
+                    committed.retain(|(name, _), _| *name != topic);
+                }
+                self.drop_empty();
             }
         }
-        Change::ForgetGroup { group } => {
-            groups.remove(&group);
-        }
-        Change::ForgetTopic { topic } => {
-            for committed in groups.values_mut() {
-                committed.retain(|(name, _), _| *name != topic);
-            }
-            groups.retain(|_, committed| !committed.is_empty());
-        }
+    }
+
+    fn drop_empty(&mut self) {
+        self.groups.retain(|_, committed| !committed.is_empty());
+        self.pending.retain(|_, offsets| !offsets.is_empty());
+    }
+}
+
+fn insert(committed: &mut Committed, offsets: Vec<(String, i32, Offset)>) {
+    for (topic, partition, offset) in offsets {
+        committed.insert((topic, partition), offset);
     }
 }
 
@@ -222,6 +386,49 @@ mod tests {
         assert_eq!(offsets.all("old"), []);
         assert_eq!(offsets.all("old but alive").len(), 1);
         assert_eq!(offsets.all("young").len(), 1);
+    }
+
+    #[test]
+    fn pending_offsets_count_once_their_transaction_is_committed() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || Offsets::open(directory.path(), Sync::Never).unwrap();
+        let offsets = open();
+        let pend = |offsets: &Offsets, producer_id, offset| {
+            let pending = vec![("t".to_owned(), 0, at(offset, 10))];
+            offsets.pend("a", producer_id, pending).unwrap();
+        };
+        pend(&offsets, 7, 5);
+        pend(&offsets, 8, 6);
+        drop(offsets);
+        let offsets = open();
+        assert!(offsets.is_pending("a", "t", 0));
+        assert_eq!(offsets.committed("a", "t", 0), None);
+        assert!(offsets.has("a"));
+        offsets.settle("a", 8, Outcome::Abort).unwrap();
+        assert_eq!(offsets.all_pending(), [("a".to_owned(), 7)]);
+        offsets.settle("a", 7, Outcome::Commit).unwrap();
+        offsets.settle("a", 7, Outcome::Abort).unwrap();
+        drop(offsets);
+        let offsets = open();
+        assert!(!offsets.is_pending("a", "t", 0));
+        assert_eq!(offsets.committed("a", "t", 0), Some(at(5, 10)));
+    }
+
+    #[test]
+    fn offsets_and_groups_are_forgotten_for_good() {
+        let directory = tempfile::tempdir().unwrap();
+        let offsets = Offsets::open(directory.path(), Sync::Never).unwrap();
+        for group in ["a", "b"] {
+            commit(&offsets, group, "t", 1, 10);
+            commit(&offsets, group, "u", 2, 10);
+        }
+        offsets.forget("a", vec![("t".to_owned(), 0)]).unwrap();
+        offsets.forget_group("b").unwrap();
+        drop(offsets);
+        let offsets = Offsets::open(directory.path(), Sync::Never).unwrap();
+        assert_eq!(offsets.committed("a", "t", 0), None);
+        assert_eq!(offsets.committed("a", "u", 0), Some(at(2, 10)));
+        assert!(!offsets.has("b"));
     }
 
     #[test]

@@ -66,6 +66,15 @@ impl Cluster {
         }
     }
 
+    /// The same cluster for another thread, or for longer than whoever can stop it.
+    pub(crate) fn beside(&self) -> Self {
+        Self {
+            bootstrap: self.bootstrap.clone(),
+            local: None,
+            runtime: runtime(),
+        }
+    }
+
     pub(crate) fn bootstrap(&self) -> &str {
         &self.bootstrap
     }
@@ -160,6 +169,11 @@ impl Restarting {
     }
 
     pub(crate) fn restart(&mut self) {
+        self.restart_after(|_| {});
+    }
+
+    /// `change` may do something to the data directory while no broker uses it.
+    pub(crate) fn restart_after(&mut self, change: impl FnOnce(&Path)) {
         let Cluster {
             bootstrap,
             local,
@@ -168,6 +182,7 @@ impl Restarting {
         let (broker, directory) = local.unwrap();
         let address = broker.addr();
         runtime.block_on(broker.stop()).unwrap();
+        change(directory.path());
         let mut config = config(directory.path());
         config.listen = address;
         let broker = runtime.block_on(Broker::start(config)).unwrap();

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
@@ -10,7 +10,7 @@ use crate::records::{next, send_numbered, take};
 
 /// Polls all consumers until `holds`.
 #[track_caller]
-fn poll_until(consumers: &[&BaseConsumer], holds: impl Fn() -> bool) {
+pub(crate) fn poll_until(consumers: &[&BaseConsumer], holds: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}");
@@ -22,19 +22,29 @@ fn poll_until(consumers: &[&BaseConsumer], holds: impl Fn() -> bool) {
     }
 }
 
-fn member(cluster: &Cluster, group: &str, topic: &str, settings: &[(&str, &str)]) -> BaseConsumer {
-    let common = [
+/// Settings of consumers that share the partitions of a group.
+pub(crate) fn settings_of_member(group: &str) -> [(&str, &str); 4] {
+    [
         ("group.id", group),
         ("auto.offset.reset", "earliest"),
         ("session.timeout.ms", "6000"),
         ("heartbeat.interval.ms", "500"),
-    ];
+    ]
+}
+
+pub(crate) fn member(
+    cluster: &Cluster,
+    group: &str,
+    topic: &str,
+    settings: &[(&str, &str)],
+) -> BaseConsumer {
+    let common = settings_of_member(group);
     let consumer = cluster.consumer(&[&common[..], settings].concat());
     consumer.subscribe(&[topic]).unwrap();
     consumer
 }
 
-fn assigned(consumer: &BaseConsumer) -> BTreeSet<i32> {
+pub(crate) fn assigned<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> BTreeSet<i32> {
     let assignment = consumer.assignment().unwrap();
     assignment
         .elements()
@@ -43,7 +53,7 @@ fn assigned(consumer: &BaseConsumer) -> BTreeSet<i32> {
         .collect()
 }
 
-fn shared(consumers: &[&BaseConsumer], partitions: i32) -> bool {
+pub(crate) fn shared(consumers: &[&BaseConsumer], partitions: i32) -> bool {
     let sets: Vec<_> = consumers
         .iter()
         .map(|consumer| assigned(consumer))

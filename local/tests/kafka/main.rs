@@ -5,6 +5,7 @@
 // A test fails by panicking, in its helpers too.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod administration_versions;
 mod clients;
 mod cluster;
 mod compaction;
@@ -14,6 +15,8 @@ mod deletion;
 mod documented;
 mod durability;
 mod epochs;
+mod group_admin;
+mod group_protocol;
 mod groups;
 mod hostile;
 mod idempotence;
@@ -27,5 +30,8 @@ mod siege;
 mod start;
 mod tailing;
 mod topics;
+mod transaction_crash;
+mod transaction_protocol;
+mod transactions;
 mod versions;
 mod wire;

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::{RequestHeader, ResponseHeader};
@@ -58,4 +59,24 @@ pub(crate) fn exchange<R: Request>(
     let (correlation_id, response) = response::<R>(stream, version).unwrap();
     assert_eq!(correlation_id, i32::from(version));
     response
+}
+
+/// Asks again until the answer is as wanted: a cluster may be about to set something up, or to end
+/// what was asked for before.
+#[track_caller]
+pub(crate) fn exchange_until<R: Request>(
+    stream: &mut TcpStream,
+    version: i16,
+    request: &R,
+    wanted: impl Fn(&R::Response) -> bool,
+) -> R::Response {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = exchange(stream, version, request);
+        if wanted(&answer) {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

@@ -4,11 +4,13 @@ use std::cmp::Ordering;
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::protocol::StrBytes;
+use tracing::error;
 
 use crate::kafka::batch::BatchError;
-use crate::kafka::groups::GroupError;
+use crate::kafka::groups::{GroupDeleteError, GroupError};
 use crate::kafka::log::{AppendError, ReadError};
 use crate::kafka::topics::TopicError;
+use crate::kafka::transactions::TransactionError;
 
 pub(super) const NO_ERROR: i16 = 0;
 
@@ -27,7 +29,7 @@ pub(super) fn append_code(error: &AppendError) -> ResponseError {
         AppendError::LargerThanSegment { .. } => ResponseError::RecordListTooLarge,
         AppendError::Timestamp { .. } => ResponseError::InvalidTimestamp,
         AppendError::Compression => ResponseError::UnsupportedCompressionType,
-        AppendError::Transactional => ResponseError::InvalidTxnState,
+        AppendError::NotInTransaction => ResponseError::InvalidTxnState,
         AppendError::OutOfOrder { .. } => ResponseError::OutOfOrderSequenceNumber,
         AppendError::StaleEpoch { .. } => ResponseError::InvalidProducerEpoch,
         AppendError::Deleted => ResponseError::UnknownTopicOrPartition,
@@ -76,6 +78,35 @@ pub(super) fn group_code(error: &GroupError) -> ResponseError {
         GroupError::TooManyMembers => ResponseError::GroupMaxSizeReached,
         GroupError::InvalidGroupId => ResponseError::InvalidGroupId,
         GroupError::InvalidSessionTimeout => ResponseError::InvalidSessionTimeout,
+    }
+}
+
+pub(super) fn group_delete_code(error: GroupDeleteError) -> ResponseError {
+    match error {
+        GroupDeleteError::NotFound => ResponseError::GroupIdNotFound,
+        GroupDeleteError::NotEmpty => ResponseError::NonEmptyGroup,
+    }
+}
+
+/// The code for a transactional request. Until `fenced_since` a request has no code of its own for
+/// a producer that is fenced (KIP-588).
+pub(super) fn transaction_code(
+    error: &TransactionError,
+    version: i16,
+    fenced_since: i16,
+) -> ResponseError {
+    match error {
+        TransactionError::InvalidId => ResponseError::InvalidRequest,
+        TransactionError::InvalidTimeout => ResponseError::InvalidTransactionTimeout,
+        TransactionError::Mapping => ResponseError::InvalidProducerIdMapping,
+        TransactionError::Fenced if version < fenced_since => ResponseError::InvalidProducerEpoch,
+        TransactionError::Fenced => ResponseError::ProducerFenced,
+        TransactionError::Concurrent => ResponseError::ConcurrentTransactions,
+        TransactionError::InvalidState => ResponseError::InvalidTxnState,
+        TransactionError::Io(cause) => {
+            error!(%cause, "write transaction state");
+            ResponseError::KafkaStorageError
+        }
     }
 }
 

@@ -5,15 +5,16 @@ use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::{
-    EpochEndOffset, FetchableTopicResponse, PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchableTopicResponse, PartitionData,
 };
-use kafka_protocol::messages::{FetchRequest, FetchResponse, TopicName};
+use kafka_protocol::messages::{FetchRequest, FetchResponse, ProducerId, TopicName};
 use tokio::time::Instant;
 use tracing::error;
 
 use super::error::{NO_ERROR, epoch_code, read_code};
+use super::isolation::Isolation;
 use crate::kafka::cluster::Cluster;
-use crate::kafka::log::{FirstBatch, Partition, ReadError, Wait};
+use crate::kafka::log::{Aborted, FirstBatch, Partition, ReadError, Records, Wait};
 use crate::kafka::topics::Topics;
 
 /// Records in one response, whatever the client would take; a larger first batch is returned whole.
@@ -32,10 +33,12 @@ pub(super) async fn handle(cluster: &Arc<Cluster>, request: FetchRequest) -> Fet
     let limit = usize::try_from(request.max_bytes)
         .unwrap_or(0)
         .min(RESPONSE_BYTES_MAX);
-    let wanted = Arc::new(Wanted::new(&cluster.topics, request.topics));
+    let isolation = Isolation::from_wire(request.isolation_level);
+    let wanted = Arc::new(Wanted::new(&cluster.topics, request.topics, isolation));
     let wait = Wait::arm(wanted.partitions().cloned().collect());
     loop {
         let appended = wanted.appended_bytes();
+        let ended = wanted.ended_transactions();
         let answers = if wanted.may_be_answered() {
             let wanted = Arc::clone(&wanted);
             cluster.disk.run(move || wanted.read(limit)).await
@@ -54,7 +57,10 @@ pub(super) async fn handle(cluster: &Arc<Cluster>, request: FetchRequest) -> Fet
                 break;
             }
             // Reading again pays only once there may be enough.
-            if wanted.appended_bytes() - appended >= missing || wanted.lost_a_partition() {
+            if wanted.appended_bytes() - appended >= missing
+                || wanted.ended_transactions() != ended
+                || wanted.lost_a_partition()
+            {
                 break;
             }
         }
@@ -64,6 +70,7 @@ pub(super) async fn handle(cluster: &Arc<Cluster>, request: FetchRequest) -> Fet
 /// What a client asks for, with the partitions looked up.
 struct Wanted {
     topics: Vec<(TopicName, Vec<WantedPartition>)>,
+    isolation: Isolation,
 }
 
 struct WantedPartition {
@@ -79,7 +86,7 @@ struct Answers {
 }
 
 impl Wanted {
-    fn new(topics: &Topics, asked: Vec<FetchTopic>) -> Self {
+    fn new(topics: &Topics, asked: Vec<FetchTopic>, isolation: Isolation) -> Self {
         let look_up = |asked: FetchTopic| {
             let topic = topics.named(&asked.topic);
             let partitions = asked.partitions.into_iter().map(|asked| {
@@ -92,6 +99,7 @@ impl Wanted {
         };
         Self {
             topics: asked.into_iter().map(look_up).collect(),
+            isolation,
         }
     }
 
@@ -109,6 +117,12 @@ impl Wanted {
             .sum()
     }
 
+    fn ended_transactions(&self) -> u64 {
+        self.partitions()
+            .map(|partition| partition.ended_transactions())
+            .sum()
+    }
+
     fn lost_a_partition(&self) -> bool {
         self.partitions().any(|partition| partition.is_deleted())
     }
@@ -117,7 +131,9 @@ impl Wanted {
     fn may_be_answered(&self) -> bool {
         self.all().any(|wanted| match &wanted.partition {
             Some(partition) => {
-                wanted.asked.fetch_offset != partition.end_offset()
+                let (at, end) = (wanted.asked.fetch_offset, partition.end_offset());
+                at < self.isolation.end_of(partition)
+                    || at > end
                     || wanted.names_another_epoch(partition)
             }
             None => true,
@@ -134,7 +150,8 @@ impl Wanted {
         for (name, partitions) in &self.topics {
             let mut read = Vec::with_capacity(partitions.len());
             for wanted in partitions {
-                let data = wanted.read(limit.saturating_sub(answers.bytes), answers.bytes);
+                let left = limit.saturating_sub(answers.bytes);
+                let data = wanted.read(left, answers.bytes, self.isolation);
                 answers.bytes += data.records.as_ref().map_or(0, Bytes::len);
                 answers.error |= data.error_code != NO_ERROR;
                 read.push(data);
@@ -162,7 +179,7 @@ impl Wanted {
 }
 
 impl WantedPartition {
-    fn read(&self, left: usize, so_far: usize) -> PartitionData {
+    fn read(&self, left: usize, so_far: usize, isolation: Isolation) -> PartitionData {
         let Some(partition) = self.partition.as_ref().filter(|found| !found.is_deleted()) else {
             return self.failed(ResponseError::UnknownTopicOrPartition);
         };
@@ -178,10 +195,23 @@ impl WantedPartition {
         } else {
             FirstBatch::WithinLimit
         };
-        match partition.read(self.asked.fetch_offset, own_limit.min(left), first) {
-            Ok(records) => self
-                .answer(records.start_offset, records.end_offset)
-                .with_records(Some(records.bytes)),
+        let (offset, limit) = (self.asked.fetch_offset, own_limit.min(left));
+        let read = match isolation {
+            Isolation::Uncommitted => partition
+                .read(offset, limit, first)
+                .map(|records| self.answer(records)),
+            Isolation::Committed => {
+                partition
+                    .read_committed(offset, limit, first)
+                    .map(|(records, aborted)| {
+                        let aborted = aborted.into_iter().map(aborted_transaction);
+                        self.answer(records)
+                            .with_aborted_transactions(Some(aborted.collect()))
+                    })
+            }
+        };
+        match read {
+            Ok(data) => data,
             // Deleted while it was read.
             Err(_) if partition.is_deleted() => self.failed(ResponseError::UnknownTopicOrPartition),
             Err(cause) => {
@@ -213,29 +243,49 @@ impl WantedPartition {
         let end = EpochEndOffset::default()
             .with_epoch(known.epoch)
             .with_end_offset(known.end_offset);
-        let answer = self.answer(partition.start_offset(), partition.end_offset());
-        Some(answer.with_diverging_epoch(end))
+        Some(self.no_records(partition).with_diverging_epoch(end))
     }
 
     fn nothing(&self) -> PartitionData {
         match &self.partition {
-            Some(partition) => self.answer(partition.start_offset(), partition.end_offset()),
+            Some(partition) => self.no_records(partition),
             None => self.failed(ResponseError::UnknownTopicOrPartition),
         }
     }
 
-    fn answer(&self, start_offset: i64, end_offset: i64) -> PartitionData {
+    fn no_records(&self, partition: &Partition) -> PartitionData {
+        self.answer(Records {
+            bytes: Bytes::new(),
+            stable_offset: partition.last_stable_offset(),
+            end_offset: partition.end_offset(),
+            start_offset: partition.start_offset(),
+        })
+    }
+
+    fn answer(&self, records: Records) -> PartitionData {
         PartitionData::default()
             .with_partition_index(self.asked.partition)
-            .with_high_watermark(end_offset)
-            .with_last_stable_offset(end_offset)
-            .with_log_start_offset(start_offset)
-            .with_records(Some(Bytes::new()))
+            .with_high_watermark(records.end_offset)
+            .with_last_stable_offset(records.stable_offset)
+            .with_log_start_offset(records.start_offset)
+            .with_records(Some(records.bytes))
     }
 
     fn failed(&self, code: ResponseError) -> PartitionData {
-        self.answer(-1, -1).with_error_code(code.code())
+        let nothing = Records {
+            bytes: Bytes::new(),
+            end_offset: -1,
+            stable_offset: -1,
+            start_offset: -1,
+        };
+        self.answer(nothing).with_error_code(code.code())
     }
+}
+
+fn aborted_transaction(aborted: Aborted) -> AbortedTransaction {
+    AbortedTransaction::default()
+        .with_producer_id(ProducerId(aborted.producer_id))
+        .with_first_offset(aborted.first_offset)
 }
 
 fn millis(wait: i32) -> Duration {

@@ -16,12 +16,7 @@ pub(super) fn handle(
     request: FindCoordinatorRequest,
 ) -> FindCoordinatorResponse {
     let refused = match request.key_type {
-        GROUP => None,
-        // Not to be tried again, so that the client names it instead of waiting.
-        TRANSACTION => Some((
-            ResponseError::TransactionalIdAuthorizationFailed,
-            "this broker does not serve transactions",
-        )),
+        GROUP | TRANSACTION => None,
         _ => Some((
             ResponseError::InvalidRequest,
             "there is no coordinator of this kind",

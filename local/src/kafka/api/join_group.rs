@@ -47,6 +47,7 @@ fn parse(header: &RequestHeader, request: JoinGroupRequest) -> Join {
     let session_timeout = millis(request.session_timeout_ms);
     Join {
         member_id: request.member_id.to_string(),
+        client_id: header.client_id.clone().unwrap_or_default(),
         new_member_id: format!("{named_after}-{}", Uuid::new_v4()),
         must_know_its_id: version >= 4 && instance_id.is_none(),
         instance_id,

@@ -9,6 +9,7 @@ use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 use tracing::error;
 
 use super::error::{epoch_code, read_code};
+use super::isolation::Isolation;
 use crate::kafka::cluster::Cluster;
 use crate::kafka::log::{Moment, Partition, ReadError};
 
@@ -27,6 +28,7 @@ pub(super) async fn handle(
     request: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
     let topics = Arc::clone(&cluster.topics);
+    let isolation = Isolation::from_wire(request.isolation_level);
     let look = move || {
         let answers = request.topics.into_iter().map(|wanted| {
             let topic = topics.named(&wanted.name);
@@ -34,7 +36,7 @@ pub(super) async fn handle(
                 let partition = topic
                     .as_ref()
                     .and_then(|topic| topic.partition(asked.partition_index));
-                answer(partition.as_deref(), version, asked)
+                answer(partition.as_deref(), version, asked, isolation)
             });
             ListOffsetsTopicResponse::default()
                 .with_partitions(partitions.collect())
@@ -49,6 +51,7 @@ fn answer(
     partition: Option<&Partition>,
     version: i16,
     asked: &ListOffsetsPartition,
+    isolation: Isolation,
 ) -> ListOffsetsPartitionResponse {
     let response = ListOffsetsPartitionResponse::default()
         .with_partition_index(asked.partition_index)
@@ -60,7 +63,7 @@ fn answer(
     if let Some(code) = epoch_code(asked.current_leader_epoch, partition.leader_epoch()) {
         return response.with_error_code(code.code());
     }
-    match offset_at(partition, asked.timestamp) {
+    match offset_at(partition, asked.timestamp, isolation) {
         Ok(Some(Moment { offset, timestamp })) => {
             let found = response.with_offset(offset).with_timestamp(timestamp);
             if version >= 4 {
@@ -80,7 +83,11 @@ fn answer(
     }
 }
 
-fn offset_at(partition: &Partition, timestamp: i64) -> Result<Option<Moment>, ReadError> {
+fn offset_at(
+    partition: &Partition,
+    timestamp: i64,
+    isolation: Isolation,
+) -> Result<Option<Moment>, ReadError> {
     let end_of = |offset| {
         Ok(Some(Moment {
             offset,
@@ -88,9 +95,13 @@ fn offset_at(partition: &Partition, timestamp: i64) -> Result<Option<Moment>, Re
         }))
     };
     match timestamp {
-        LATEST => end_of(partition.end_offset()),
+        LATEST => end_of(isolation.end_of(partition)),
         EARLIEST => end_of(partition.start_offset()),
         NEWEST_TIMESTAMP => partition.newest_by_time(),
-        _ => partition.first_at_time(timestamp),
+        _ => {
+            let end = isolation.end_of(partition);
+            let found = partition.first_at_time(timestamp)?;
+            Ok(found.filter(|moment| moment.offset < end))
+        }
     }
 }

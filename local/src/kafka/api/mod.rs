@@ -1,27 +1,39 @@
 //! The answer to each kind of request, one file per kind.
 
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod alter_configs;
 mod api_versions;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
+mod describe_producers;
+mod describe_transactions;
+mod end_txn;
 mod error;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
 mod init_producer_id;
+mod isolation;
 mod join_group;
 mod leave_group;
+mod list_groups;
 mod list_offsets;
+mod list_transactions;
 mod metadata;
 mod offset_commit;
+mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod sync_group;
+mod txn_offset_commit;
 
 use std::sync::Arc;
 
@@ -98,9 +110,6 @@ pub(super) async fn answer(
             decode(body, version)?,
         )),
         ApiKey::ApiVersions => reply.with(&api_versions::handle()),
-        ApiKey::InitProducerId => {
-            reply.with(&init_producer_id::handle(cluster, decode(body, version)?).await)
-        }
         ApiKey::OffsetForLeaderEpoch => {
             reply.with(&offset_for_leader_epoch::handle(cluster, decode(body, version)?).await)
         }
@@ -123,6 +132,9 @@ async fn administer(
         ApiKey::DeleteTopics => {
             reply.with(&delete_topics::handle(cluster, version, decode(body, version)?).await)
         }
+        ApiKey::InitProducerId => {
+            reply.with(&init_producer_id::handle(cluster, version, decode(body, version)?).await)
+        }
         ApiKey::DescribeConfigs => {
             reply.with(&describe_configs::handle(cluster, &decode(body, version)?))
         }
@@ -140,6 +152,68 @@ async fn administer(
         }
         ApiKey::DescribeCluster => {
             reply.with(&describe_cluster::handle(cluster, &decode(body, version)?))
+        }
+        other => answer_transactions(cluster, other, reply, body).await,
+    }
+}
+
+async fn answer_transactions(
+    cluster: &Arc<Cluster>,
+    key: ApiKey,
+    reply: Reply,
+    body: Bytes,
+) -> Result<Option<BytesMut>, ApiError> {
+    let version = reply.version;
+    match key {
+        ApiKey::AddPartitionsToTxn => reply
+            .with(&add_partitions_to_txn::handle(cluster, version, decode(body, version)?).await),
+        ApiKey::AddOffsetsToTxn => {
+            reply.with(&add_offsets_to_txn::handle(cluster, version, decode(body, version)?).await)
+        }
+        ApiKey::EndTxn => {
+            reply.with(&end_txn::handle(cluster, version, decode(body, version)?).await)
+        }
+        ApiKey::TxnOffsetCommit => {
+            reply.with(&txn_offset_commit::handle(cluster, version, decode(body, version)?).await)
+        }
+        ApiKey::DescribeTransactions => reply.with(&describe_transactions::handle(
+            cluster,
+            decode(body, version)?,
+        )),
+        ApiKey::ListTransactions => {
+            reply.with(&list_transactions::handle(cluster, decode(body, version)?))
+        }
+        ApiKey::DescribeProducers => {
+            reply.with(&describe_producers::handle(cluster, decode(body, version)?))
+        }
+        other => answer_about_groups(cluster, other, reply, body).await,
+    }
+}
+
+/// What tools ask of consumer groups.
+async fn answer_about_groups(
+    cluster: &Arc<Cluster>,
+    key: ApiKey,
+    reply: Reply,
+    body: Bytes,
+) -> Result<Option<BytesMut>, ApiError> {
+    let version = reply.version;
+    match key {
+        ApiKey::ListGroups => reply.with(&list_groups::handle(
+            cluster,
+            version,
+            &decode(body, version)?,
+        )),
+        ApiKey::DescribeGroups => reply.with(&describe_groups::handle(
+            cluster,
+            version,
+            decode(body, version)?,
+        )),
+        ApiKey::DeleteGroups => {
+            reply.with(&delete_groups::handle(cluster, decode(body, version)?).await)
+        }
+        ApiKey::OffsetDelete => {
+            reply.with(&offset_delete::handle(cluster, decode(body, version)?).await)
         }
         other => Err(ApiError::NotServed(other)),
     }

@@ -15,7 +15,7 @@ use crate::kafka::offsets::Offset;
 use crate::kafka::topics::Topic;
 
 /// Kafka's `offset.metadata.max.bytes`.
-const METADATA_BYTES_MAX: usize = 4096;
+pub(super) const METADATA_BYTES_MAX: usize = 4096;
 
 pub(super) async fn handle(
     cluster: &Arc<Cluster>,

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
@@ -8,6 +9,7 @@ use kafka_protocol::messages::offset_fetch_response::{
 use kafka_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
+use super::error::NO_ERROR;
 use crate::kafka::cluster::Cluster;
 use crate::kafka::offsets::Offset;
 
@@ -15,16 +17,31 @@ use crate::kafka::offsets::Offset;
 const NO_OFFSET: i64 = -1;
 const NO_EPOCH: i32 = -1;
 
+/// What is answered for a partition: a code, and the offset if the code is none.
+type Found = (i16, Offset);
+
+/// Whether a reader takes an offset that an open transaction is about to replace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Any,
+    Stable,
+}
+
 pub(super) fn handle(
     cluster: &Cluster,
     version: i16,
     request: OffsetFetchRequest,
 ) -> OffsetFetchResponse {
+    let stability = if request.require_stable {
+        Wanted::Stable
+    } else {
+        Wanted::Any
+    };
     if version >= 8 {
         let groups = request
             .groups
             .into_iter()
-            .map(|group| one_group(cluster, group));
+            .map(|group| one_group(cluster, group, stability));
         return OffsetFetchResponse::default().with_groups(groups.collect());
     }
     let wanted = request.topics.map(|topics| {
@@ -33,12 +50,13 @@ pub(super) fn handle(
             .map(|topic| (topic.name, topic.partition_indexes))
             .collect()
     });
-    let topics = look_up(cluster, &request.group_id, wanted)
+    let topics = look_up(cluster, &request.group_id, wanted, stability)
         .into_iter()
         .map(|(name, found)| {
-            let partitions = found.into_iter().map(|(index, offset)| {
+            let partitions = found.into_iter().map(|(index, (code, offset))| {
                 let partition = OffsetFetchResponsePartition::default()
                     .with_partition_index(index)
+                    .with_error_code(code)
                     .with_committed_offset(offset.offset)
                     .with_metadata(Some(StrBytes::from_string(offset.metadata)));
                 if version >= 5 {
@@ -54,19 +72,24 @@ pub(super) fn handle(
     OffsetFetchResponse::default().with_topics(topics.collect())
 }
 
-fn one_group(cluster: &Cluster, group: OffsetFetchRequestGroup) -> OffsetFetchResponseGroup {
+fn one_group(
+    cluster: &Cluster,
+    group: OffsetFetchRequestGroup,
+    stability: Wanted,
+) -> OffsetFetchResponseGroup {
     let wanted = group.topics.map(|topics| {
         topics
             .into_iter()
             .map(|topic| (topic.name, topic.partition_indexes))
             .collect()
     });
-    let topics = look_up(cluster, &group.group_id, wanted)
+    let topics = look_up(cluster, &group.group_id, wanted, stability)
         .into_iter()
         .map(|(name, found)| {
-            let partitions = found.into_iter().map(|(index, offset)| {
+            let partitions = found.into_iter().map(|(index, (code, offset))| {
                 OffsetFetchResponsePartitions::default()
                     .with_partition_index(index)
+                    .with_error_code(code)
                     .with_committed_offset(offset.offset)
                     .with_committed_leader_epoch(offset.leader_epoch)
                     .with_metadata(Some(StrBytes::from_string(offset.metadata)))
@@ -85,11 +108,19 @@ fn look_up(
     cluster: &Cluster,
     group_id: &str,
     wanted: Option<Vec<(TopicName, Vec<i32>)>>,
-) -> Vec<(TopicName, Vec<(i32, Offset)>)> {
+    stability: Wanted,
+) -> Vec<(TopicName, Vec<(i32, Found)>)> {
+    let checked = |topic: &str, index: i32, offset: Option<Offset>| {
+        if stability == Wanted::Stable && cluster.offsets.is_pending(group_id, topic, index) {
+            return (ResponseError::UnstableOffsetCommit.code(), none());
+        }
+        (NO_ERROR, offset.unwrap_or_else(none))
+    };
     let Some(wanted) = wanted else {
         let mut by_topic = BTreeMap::<String, Vec<_>>::new();
         for (topic, partition, offset) in cluster.offsets.all(group_id) {
-            by_topic.entry(topic).or_default().push((partition, offset));
+            let found = checked(&topic, partition, Some(offset));
+            by_topic.entry(topic).or_default().push((partition, found));
         }
         let named = |(name, found)| (TopicName(StrBytes::from_string(name)), found);
         return by_topic.into_iter().map(named).collect();
@@ -97,7 +128,7 @@ fn look_up(
     let one_topic = |(name, indexes): (TopicName, Vec<i32>)| {
         let found = indexes.into_iter().map(|index| {
             let committed = cluster.offsets.committed(group_id, &name, index);
-            (index, committed.unwrap_or_else(none))
+            (index, checked(&name, index, committed))
         });
         let found = found.collect();
         (name, found)

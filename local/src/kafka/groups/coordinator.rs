@@ -1,12 +1,17 @@
 use std::collections::HashMap;
+use std::io;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
+use super::description::{Description, Listed};
 use super::group::{Answer, Group, GroupError, Joined, Synced};
 use super::member::{Join, Leave, Participant, Sync, Ticket};
+use super::store::Store;
 
 /// Kafka's `group.min.session.timeout.ms` and `group.max.session.timeout.ms`.
 const SESSION_MIN: Duration = Duration::from_secs(6);
@@ -21,21 +26,39 @@ pub(in crate::kafka) struct Coordinator {
     initial_delay: Duration,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Groups {
+    store: Store,
     by_id: HashMap<String, Group>,
     next_ticket: u64,
     joining: HashMap<Ticket, oneshot::Sender<Result<Joined, GroupError>>>,
     syncing: HashMap<Ticket, oneshot::Sender<Result<Synced, GroupError>>>,
 }
 
+/// Why a group, or its offsets for a topic, are not deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(in crate::kafka) enum GroupDeleteError {
+    #[error("there is no such group")]
+    NotFound,
+    #[error("the group has members")]
+    NotEmpty,
+}
+
 impl Coordinator {
-    pub(in crate::kafka) fn new(initial_delay: Duration) -> Self {
-        Self {
-            groups: Mutex::default(),
+    /// Takes up the groups of the last process. Blocks.
+    pub(in crate::kafka) fn open(data_dir: &Path, initial_delay: Duration) -> io::Result<Self> {
+        let (store, by_id) = Store::open(data_dir, initial_delay, Instant::now())?;
+        Ok(Self {
+            groups: Mutex::new(Groups {
+                store,
+                by_id,
+                next_ticket: 0,
+                joining: HashMap::new(),
+                syncing: HashMap::new(),
+            }),
             changed: Notify::new(),
             initial_delay,
-        }
+        })
     }
 
     /// Lets sessions and rebalances end in time, until `stop` is requested.
@@ -148,6 +171,80 @@ impl Coordinator {
         }
     }
 
+    /// Whether a commit may become part of a transaction now.
+    pub(in crate::kafka) fn check_transactional_commit(
+        &self,
+        group_id: &str,
+        member: &Participant,
+    ) -> Result<(), GroupError> {
+        let mut groups = self.lock();
+        match groups.by_id.get_mut(group_id) {
+            Some(group) => group.handle_transactional_commit(member, Instant::now()),
+            None if member.generation < 0 => Ok(()),
+            None => Err(GroupError::IllegalGeneration),
+        }
+    }
+
+    /// Every group that has or had members.
+    pub(in crate::kafka) fn list(&self) -> Vec<Listed> {
+        let groups = self.lock();
+        let listed = groups.by_id.iter().map(|(id, group)| Listed {
+            group_id: id.clone(),
+            state: group.state.name(),
+            protocol_type: group.protocol_type.clone().unwrap_or_default(),
+        });
+        listed.collect()
+    }
+
+    pub(in crate::kafka) fn describe(&self, group_id: &str) -> Option<Description> {
+        self.lock().by_id.get(group_id).map(Group::describe)
+    }
+
+    /// Forgets a group that nobody is in.
+    pub(in crate::kafka) fn delete(&self, group_id: &str) -> Result<(), GroupDeleteError> {
+        let mut groups = self.lock();
+        match groups.by_id.get(group_id) {
+            None => Err(GroupDeleteError::NotFound),
+            Some(group) if !group.members.is_empty() => Err(GroupDeleteError::NotEmpty),
+            Some(_) => {
+                groups.forget(group_id);
+                Ok(())
+            }
+        }
+    }
+
+    /// Which of the topics the group is subscribed to, so that its offsets for them stay.
+    pub(in crate::kafka) fn subscribed<'a>(
+        &self,
+        group_id: &str,
+        topics: impl Iterator<Item = &'a str>,
+    ) -> Result<Vec<bool>, GroupDeleteError> {
+        let groups = self.lock();
+        let group = groups
+            .by_id
+            .get(group_id)
+            .ok_or(GroupDeleteError::NotFound)?;
+        if group.members.is_empty() {
+            return Ok(topics.map(|_| false).collect());
+        }
+        if !group.is_of_consumers() {
+            return Err(GroupDeleteError::NotEmpty);
+        }
+        Ok(topics.map(|topic| group.is_subscribed_to(topic)).collect())
+    }
+
+    /// Forgets the groups that nobody is in and of which nothing else is kept.
+    pub(in crate::kafka) fn forget_empty(&self, has_offsets: impl Fn(&str) -> bool) {
+        let mut groups = self.lock();
+        let empty = groups
+            .by_id
+            .iter()
+            .filter(|(id, group)| group.is_empty() && !has_offsets(id));
+        for group_id in empty.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            groups.forget(&group_id);
+        }
+    }
+
     /// Whether anyone is in the group.
     pub(in crate::kafka) fn has_members(&self, group_id: &str) -> bool {
         self.lock()
@@ -200,13 +297,40 @@ impl Groups {
         }
     }
 
-    /// Hands out the answers of a group, and forgets the group when nobody is left in it.
+    fn forget(&mut self, group_id: &str) {
+        self.by_id.remove(group_id);
+        if let Err(cause) = self.store.forget(group_id) {
+            error!(group_id, %cause, "forget a consumer group; it is back after a restart");
+        }
+    }
+
+    /// Keeps a group that came to rest. This is done before its members hear of it, so that one
+    /// that was left behind cannot pass for a member after a restart. It is a small write to a file
+    /// that is not forced to the disk, once per generation.
+    fn keep(&mut self, group_id: &str) {
+        let Some(group) = self.by_id.get_mut(group_id) else {
+            return;
+        };
+        if !group.take_unkept() {
+            return;
+        }
+        let kept = match self.store.keep(group_id, group) {
+            Ok(()) => self.store.rewrite_when_long(&self.by_id),
+            Err(cause) => self.store.forget(group_id).and(Err(cause)),
+        };
+        if let Err(cause) = kept {
+            error!(group_id, %cause, "keep a consumer group; a restart rebalances it");
+        }
+    }
+
+    /// Hands out the answers of a group, and forgets the group when it never came to be.
     fn deliver(&mut self, group_id: &str) {
+        self.keep(group_id);
         let Some(group) = self.by_id.get_mut(group_id) else {
             return;
         };
         let answers = group.poll_answers();
-        if group.is_empty() {
+        if group.is_empty() && group.generation == 0 {
             self.by_id.remove(group_id);
         }
         for answer in answers {

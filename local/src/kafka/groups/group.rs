@@ -28,6 +28,8 @@ pub(super) struct Group {
     /// How long the first rebalance of an empty group waits for more members.
     pub(super) initial_delay: Duration,
     pub(super) answers: Vec<Answer>,
+    /// Whether the group came to rest, or a member was replaced, since it was last kept.
+    pub(super) unkept: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +118,18 @@ impl Group {
             announced: HashMap::new(),
             initial_delay,
             answers: Vec::new(),
+            unkept: false,
         }
+    }
+
+    /// Whether nothing is going on: all members have their assignment, or there are none.
+    pub(super) fn is_at_rest(&self) -> bool {
+        matches!(self.state, State::Empty | State::Stable)
+    }
+
+    /// Whether the group is to be kept now, which this call takes for done.
+    pub(super) fn take_unkept(&mut self) -> bool {
+        self.is_at_rest() && std::mem::take(&mut self.unkept)
     }
 
     /// Whether nobody is in the group or about to be.
@@ -240,6 +253,7 @@ impl Group {
                 member.assignment = assignments.remove(&member.id).unwrap_or_default();
             }
             self.state = State::Stable;
+            self.unkept = true;
         }
         if self.state == State::Stable {
             self.answer_syncs(now);
@@ -296,6 +310,22 @@ impl Group {
             State::Syncing { .. } => Err(GroupError::RebalanceInProgress),
             State::Empty | State::Joining { .. } | State::Stable => Ok(()),
         }
+    }
+
+    /// Whether a commit may become part of a transaction: the producer vouches for it, so it need
+    /// not come from a member (KIP-447).
+    pub(super) fn handle_transactional_commit(
+        &mut self,
+        member: &Participant,
+        now: Instant,
+    ) -> Result<(), GroupError> {
+        let names_nobody = member.member_id.is_empty() && member.instance_id.is_none();
+        if member.generation < 0 && (names_nobody || self.members.is_empty()) {
+            return Ok(());
+        }
+        self.check_participant(member)?;
+        self.heard_of(&member.member_id, now);
+        Ok(())
     }
 
     fn check_protocols(&self, join: &Join) -> Result<(), GroupError> {

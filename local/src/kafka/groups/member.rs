@@ -9,6 +9,8 @@ pub(in crate::kafka) struct Join {
     pub(in crate::kafka) member_id: String,
     /// Set by a static member (KIP-345).
     pub(in crate::kafka) instance_id: Option<String>,
+    /// What the client calls itself, for an operator to read.
+    pub(in crate::kafka) client_id: String,
     /// The id that a new member gets.
     pub(in crate::kafka) new_member_id: String,
     /// Whether a new member must come again with the id that it got (KIP-394).
@@ -55,6 +57,7 @@ pub(super) struct Ticket(pub(super) u64);
 pub(super) struct Member {
     pub(super) id: String,
     pub(super) instance_id: Option<String>,
+    pub(super) client_id: String,
     pub(super) session_timeout: Duration,
     pub(super) rebalance_timeout: Duration,
     pub(super) protocols: Vec<(String, Bytes)>,
@@ -70,6 +73,7 @@ impl Member {
         Self {
             id,
             instance_id: join.instance_id,
+            client_id: join.client_id,
             session_timeout: join.session_timeout,
             rebalance_timeout: join.rebalance_timeout,
             protocols: join.protocols,

@@ -71,6 +71,7 @@ impl Group {
         member.assignment = assignment;
         self.members.insert(member_id.clone(), member);
         if self.state == State::Stable && self.choose_protocol() == self.protocol {
+            self.unkept = true;
             self.answer_returned(&member_id, old_leader, can_skip, ticket);
             return;
         }
@@ -207,6 +208,7 @@ impl Group {
             self.generation += 1;
             self.leader = None;
             self.protocol = None;
+            self.unkept = true;
             return;
         }
         let joined = |id: &String| self.members.get(id).is_some_and(|m| m.joining.is_some());

@@ -118,6 +118,7 @@ fn join(new_member_id: &str) -> Join {
     Join {
         member_id: String::new(),
         instance_id: None,
+        client_id: "client".to_owned(),
         new_member_id: new_member_id.to_owned(),
         must_know_its_id: false,
         can_skip_assignment: true,

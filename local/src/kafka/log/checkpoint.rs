@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::epochs::Epochs;
 use super::index::NO_TIMESTAMP;
 use super::producers::Producers;
+use super::transactions::Transactions;
 use crate::kafka::journal::replace_file;
 
 /// What a start can take for known instead of reading the log.
@@ -33,6 +34,9 @@ pub(super) struct Checkpoint {
     pub(super) epochs: Epochs,
     /// As of `next_offset`.
     pub(super) producers: Producers,
+    /// As of `next_offset`. Missing where a broker without transactions wrote it.
+    #[serde(default)]
+    pub(super) transactions: Transactions,
 }
 
 const NAME: &str = "checkpoint.json";
@@ -51,6 +55,7 @@ impl Checkpoint {
             compacted_until: 0,
             epochs: Epochs::default(),
             producers: Producers::default(),
+            transactions: Transactions::default(),
         }
     }
 

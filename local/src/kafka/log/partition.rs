@@ -7,16 +7,19 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::epochs::{EpochEnd, Epochs};
-use super::producers::{Producers, Verdict};
+use super::marker::marker;
+use super::producers::{ActiveProducer, Producers, Verdict};
 use super::records::{Moment, RecordsError, first_at_or_after, without_key};
 use super::recovery::{self, Trust};
 use super::scan::ScanError;
 use super::segment::{Extent, FirstBatch};
 use super::segments::Segments;
+use super::transactions::{Aborted, Transactions};
 use super::waiters::Waiters;
 use crate::kafka::batch::{BatchError, BatchHeader, HEADER_LENGTH};
 use crate::kafka::config::Fsync;
 use crate::kafka::topic_config::{TimestampType, TopicConfig};
+use crate::kafka::transactions::Outcome;
 
 /// One partition of a topic.
 #[derive(Debug)]
@@ -25,6 +28,13 @@ pub(in crate::kafka) struct Partition {
     /// The offset after the last record that may be read.
     end_offset: AtomicI64,
     start_offset: AtomicI64,
+    /// The offset before which every record belongs to no transaction or to one that has ended.
+    stable_offset: AtomicI64,
+    /// Whether the log has or had records of transactions, so that readers need not look for them.
+    transactional: AtomicBool,
+    /// Transactions that have ended since the start, by which a waiting reader tells whether more
+    /// is decided than when it looked.
+    ended_transactions: AtomicU64,
     /// Bytes appended since the start, by which a waiting reader tells whether it has enough.
     appended_bytes: AtomicU64,
     deleted: AtomicBool,
@@ -42,6 +52,7 @@ pub(in crate::kafka) struct Partition {
 pub(super) struct Log {
     pub(super) segments: Segments,
     pub(super) producers: Producers,
+    pub(super) transactions: Transactions,
     pub(super) start_offset: i64,
     pub(super) next_offset: i64,
     pub(super) unflushed_from: i64,
@@ -94,8 +105,10 @@ pub(in crate::kafka) enum AppendError {
     WithoutKey(Vec<i32>),
     #[error("record batch of a compacted topic cannot be read")]
     Records(#[from] RecordsError),
-    #[error("this broker does not serve transactions")]
-    Transactional,
+    #[error(
+        "the record batch belongs to no transaction that is open here, or to none while one is"
+    )]
+    NotInTransaction,
     #[error("producer {producer_id} sent sequence {sequence}, expected {expected}")]
     OutOfOrder {
         producer_id: i64,
@@ -128,6 +141,7 @@ pub(in crate::kafka) enum ReadError {
 pub(in crate::kafka) struct Records {
     pub(in crate::kafka) bytes: Bytes,
     pub(in crate::kafka) end_offset: i64,
+    pub(in crate::kafka) stable_offset: i64,
     pub(in crate::kafka) start_offset: i64,
 }
 
@@ -142,6 +156,9 @@ impl Partition {
         Ok(Self {
             end_offset: AtomicI64::new(log.next_offset),
             start_offset: AtomicI64::new(log.start_offset),
+            stable_offset: AtomicI64::new(log.transactions.stable_offset(log.next_offset)),
+            transactional: AtomicBool::new(log.transactions.seen()),
+            ended_transactions: AtomicU64::new(0),
             appended_bytes: AtomicU64::new(0),
             deleted: AtomicBool::new(false),
             removals: AtomicU64::new(0),
@@ -207,22 +224,110 @@ impl Partition {
         if let Some(before) = log.appended_before(&batch, config)? {
             return Ok(before);
         }
+        log.transactions.check(&batch)?;
         batch.base_offset = log.next_offset;
         batch.leader_epoch = self.leader_epoch;
         if config.timestamp_type == TimestampType::LogAppendTime {
             batch.stamp_append_time(now_ms, records);
         }
-        log.append(&batch, records, config, now_ms)?;
-        if self.fsync == Fsync::EachRequest {
-            log.sync_appended()?;
-        }
-        self.end_offset.store(log.next_offset, Ordering::Release);
-        self.appended_bytes
-            .fetch_add(bytes.len() as u64, Ordering::Release);
+        log.append(&batch, records, None, config, now_ms)?;
+        self.publish(&mut log, batch.size)?;
         let appended = log.appended(batch.base_offset, now_ms, config);
         drop(log);
         self.waiters.wake();
         Ok(appended)
+    }
+
+    /// Makes what was just appended readable.
+    fn publish(&self, log: &mut Log, size: usize) -> io::Result<()> {
+        if self.fsync == Fsync::EachRequest {
+            log.sync_appended()?;
+        }
+        if log.transactions.seen() {
+            // Before the offset, so that whoever reads such a record knows.
+            self.transactional.store(true, Ordering::Release);
+        }
+        self.end_offset.store(log.next_offset, Ordering::Release);
+        let stable_offset = log.transactions.stable_offset(log.next_offset);
+        self.stable_offset.store(stable_offset, Ordering::Release);
+        self.appended_bytes
+            .fetch_add(size as u64, Ordering::Release);
+        Ok(())
+    }
+
+    /// The offset up to which a reader of committed records may read.
+    pub(in crate::kafka) fn last_stable_offset(&self) -> i64 {
+        // What a transaction had before the start of the log is gone.
+        let stable_offset = self.stable_offset.load(Ordering::Acquire);
+        stable_offset.max(self.start_offset())
+    }
+
+    pub(in crate::kafka) fn ended_transactions(&self) -> u64 {
+        self.ended_transactions.load(Ordering::Acquire)
+    }
+
+    /// Lets a producer append records of its transaction, which the coordinator knows of.
+    pub(in crate::kafka) fn admit(&self, producer_id: i64, epoch: i16) {
+        self.lock().transactions.admit(producer_id, epoch);
+    }
+
+    /// Ends the producer's transaction by a marker in the log.
+    pub(in crate::kafka) fn end_transaction(
+        &self,
+        producer: (i64, i16),
+        outcome: Outcome,
+        config: &TopicConfig,
+        now_ms: i64,
+    ) -> io::Result<()> {
+        let (mut header, record) = marker(producer, outcome, now_ms);
+        let mut log = self.lock();
+        if self.is_deleted() {
+            return Ok(());
+        }
+        header.base_offset = log.next_offset;
+        header.leader_epoch = self.leader_epoch;
+        log.append(&header, &record, Some(outcome), config, now_ms)?;
+        self.publish(&mut log, header.size)?;
+        self.ended_transactions.fetch_add(1, Ordering::Release);
+        drop(log);
+        self.waiters.wake();
+        Ok(())
+    }
+
+    /// Ids and epochs of the producers with an open transaction here.
+    pub(in crate::kafka) fn open_transactions(&self) -> Vec<(i64, i16)> {
+        self.lock().transactions.open()
+    }
+
+    /// The producers that have appended, with what they have open.
+    pub(in crate::kafka) fn producers(&self) -> Vec<ActiveProducer> {
+        let log = self.lock();
+        let with_transaction = |producer: ActiveProducer| ActiveProducer {
+            transaction_from: log.transactions.first_offset_of(producer.producer_id),
+            ..producer
+        };
+        log.producers.all().map(with_transaction).collect()
+    }
+
+    /// Reads whole batches from `offset` on, up to the last stable offset, with the parts among
+    /// them that were aborted.
+    pub(in crate::kafka) fn read_committed(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        first: FirstBatch,
+    ) -> Result<(Records, Vec<Aborted>), ReadError> {
+        // Looked up first: what is decided now is decided when it is read, too.
+        let stable_offset = self.last_stable_offset();
+        let mut records = self.read(offset, max_bytes, first)?;
+        if !self.transactional.load(Ordering::Acquire) {
+            return Ok((records, Vec::new()));
+        }
+        records.stable_offset = stable_offset;
+        let (length, until) = decided_part(&records.bytes, stable_offset)?;
+        records.bytes.truncate(length);
+        let aborted = self.lock().transactions.aborted_within(offset, until);
+        Ok((records, aborted))
     }
 
     /// Reads whole batches from `offset` on.
@@ -253,6 +358,7 @@ impl Partition {
             return Ok(Records {
                 bytes,
                 end_offset: end,
+                stable_offset: self.last_stable_offset().min(end),
                 start_offset: start,
             });
         }
@@ -393,6 +499,7 @@ impl Log {
         &mut self,
         batch: &BatchHeader,
         records: &[u8],
+        marker: Option<Outcome>,
         config: &TopicConfig,
         now_ms: i64,
     ) -> io::Result<()> {
@@ -402,6 +509,7 @@ impl Log {
         self.segments.append(batch, records)?;
         self.next_offset = batch.next_offset();
         self.producers.record(batch, now_ms);
+        self.transactions.record(batch, marker);
         self.changed = true;
         self.unsynced = true;
         Ok(())
@@ -455,6 +563,20 @@ impl Log {
     }
 }
 
+/// How many of the bytes are batches before the last stable offset, and the offset after those.
+fn decided_part(bytes: &[u8], stable_offset: i64) -> Result<(usize, i64), ReadError> {
+    let (mut length, mut until) = (0, 0);
+    while let Some(rest) = bytes.get(length..).filter(|rest| !rest.is_empty()) {
+        let batch = BatchHeader::parse(rest).map_err(ScanError::from)?;
+        if batch.base_offset >= stable_offset {
+            break;
+        }
+        length += batch.size;
+        until = batch.next_offset();
+    }
+    Ok((length, until))
+}
+
 /// Checks what can be checked without the log.
 fn check_batch(
     bytes: &[u8],
@@ -486,14 +608,14 @@ fn check_batch(
     if batch.record_count < 1 || batch.last_offset_delta != batch.record_count - 1 {
         return Err(BatchError::RecordCount.into());
     }
+    if batch.is_transactional() && !batch.is_idempotent() {
+        return Err(AppendError::NotInTransaction);
+    }
     if batch.is_idempotent() && (batch.producer_epoch < 0 || batch.base_sequence < 0) {
         return Err(BatchError::RecordCount.into());
     }
     if batch.is_control() {
         return Err(AppendError::Control);
-    }
-    if batch.is_transactional() {
-        return Err(AppendError::Transactional);
     }
     if batch.compression().is_none() {
         return Err(AppendError::Compression);

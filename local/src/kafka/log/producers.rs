@@ -18,7 +18,7 @@ pub(super) struct Producers {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Producer {
     epoch: i16,
-    /// Oldest first, never empty.
+    /// Oldest first. None of this epoch when it began with a marker.
     batches: VecDeque<Remembered>,
     last_append_ms: i64,
 }
@@ -30,6 +30,17 @@ struct Remembered {
     base_offset: i64,
     last_offset: i64,
     timestamp: i64,
+}
+
+/// A producer that has appended to a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::kafka) struct ActiveProducer {
+    pub(in crate::kafka) producer_id: i64,
+    pub(in crate::kafka) epoch: i16,
+    pub(in crate::kafka) last_sequence: Option<i32>,
+    pub(in crate::kafka) last_append_ms: i64,
+    /// The first offset of its open transaction.
+    pub(in crate::kafka) transaction_from: Option<i64>,
 }
 
 /// What to do with a batch of an idempotent producer.
@@ -111,10 +122,13 @@ impl Producers {
             producer.epoch = batch.producer_epoch;
             producer.batches.clear();
         }
+        producer.last_append_ms = now_ms;
+        if batch.is_control() {
+            return;
+        }
         if producer.batches.len() == REMEMBERED {
             producer.batches.pop_front();
         }
-        producer.last_append_ms = now_ms;
         producer.batches.push_back(Remembered {
             base_sequence: batch.base_sequence,
             last_sequence: batch.last_sequence(),
@@ -122,6 +136,17 @@ impl Producers {
             last_offset: batch.last_offset(),
             timestamp: batch.max_timestamp,
         });
+    }
+
+    /// Every producer that is remembered.
+    pub(super) fn all(&self) -> impl Iterator<Item = ActiveProducer> {
+        self.by_id.iter().map(|(id, producer)| ActiveProducer {
+            producer_id: *id,
+            epoch: producer.epoch,
+            last_sequence: producer.batches.back().map(|batch| batch.last_sequence),
+            last_append_ms: producer.last_append_ms,
+            transaction_from: None,
+        })
     }
 
     /// Forgets batches at and after an offset, before they are read again or because they are cut.

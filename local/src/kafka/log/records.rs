@@ -157,7 +157,9 @@ fn search(header: &BatchHeader, records: &mut impl BufRead, timestamp: i64) -> O
         let timestamp_delta = varint(|| byte(&mut record))?;
         let moment = Moment {
             timestamp: header.base_timestamp.checked_add(timestamp_delta)?,
-            offset: header.base_offset.checked_add(varint(|| byte(&mut record))?)?,
+            offset: header
+                .base_offset
+                .checked_add(varint(|| byte(&mut record))?)?,
         };
         if moment.timestamp >= timestamp {
             return Some(moment);

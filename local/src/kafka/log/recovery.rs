@@ -11,6 +11,7 @@ use tracing::{debug, warn};
 use super::checkpoint::Checkpoint;
 use super::epochs::Epochs;
 use super::index::{self, Index};
+use super::marker;
 use super::partition::{Log, Settings};
 use super::producers::Producers;
 use super::replacement;
@@ -18,7 +19,10 @@ use super::scan::{Scan, ScanError};
 use super::segment::{Files, Segment, base_offset_of, index_path, log_path};
 use super::segments::{Segments, entry};
 use super::start_offset;
+use super::transactions::Transactions;
+use crate::kafka::batch::BatchHeader;
 use crate::kafka::config::Fsync;
+use crate::kafka::transactions;
 
 /// What of the files may be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +86,10 @@ fn starting_point(
     else {
         return segment_start(first);
     };
+    // A transaction may have begun anywhere before a point that is not the checkpoint's own.
+    let needs_whole_log = checkpoint.transactions.seen();
     match trust {
+        Trust::Forced if needs_whole_log => segment_start(first),
         Trust::Forced => {
             let flushed = bases
                 .iter()
@@ -103,6 +110,8 @@ fn starting_point(
                     max_timestamp: checkpoint.max_timestamp,
                     offset: checkpoint.next_offset,
                 }
+            } else if needs_whole_log {
+                segment_start(first)
             } else {
                 segment_start(checkpoint.segment)
             }
@@ -121,6 +130,7 @@ struct Recovered<'a> {
     directory: &'a Path,
     segments: Vec<Segment>,
     producers: Producers,
+    transactions: Transactions,
     start_offset: i64,
     next_offset: i64,
     unflushed_from: i64,
@@ -135,9 +145,12 @@ impl<'a> Recovered<'a> {
     fn new(directory: &'a Path, checkpoint: Option<Checkpoint>, from: &StartingPoint) -> Self {
         let changed = checkpoint.is_none();
         let known = checkpoint.unwrap_or_else(|| Checkpoint::none(from.offset, from.segment));
+        // Otherwise the whole log is read again, if it has any transactions.
+        let are_current = from.offset == known.next_offset;
         let Checkpoint {
             mut producers,
             mut epochs,
+            transactions,
             ..
         } = known;
         producers.forget_from(from.offset);
@@ -146,6 +159,11 @@ impl<'a> Recovered<'a> {
             directory,
             segments: Vec::new(),
             producers,
+            transactions: if are_current {
+                transactions
+            } else {
+                Transactions::default()
+            },
             start_offset: known.start_offset,
             next_offset: from.offset,
             unflushed_from: known.unflushed_from,
@@ -202,9 +220,9 @@ impl<'a> Recovered<'a> {
     ) -> io::Result<Option<ScanError>> {
         let mut scan = Scan::new(&files.log, segment.size, end);
         loop {
-            let batch = match next_whole_batch(&mut scan) {
+            let (batch, marker) = match next_whole_batch(&mut scan) {
                 Ok(None) => return Ok(None),
-                Ok(Some(batch)) => batch,
+                Ok(Some(found)) => found,
                 Err(ScanError::Io(cause)) => return Err(cause),
                 Err(cause) => return Ok(Some(cause)),
             };
@@ -225,6 +243,7 @@ impl<'a> Recovered<'a> {
             self.next_offset = batch.next_offset();
             self.epochs.begin(batch.leader_epoch, batch.base_offset);
             self.producers.record(&batch, batch.max_timestamp);
+            self.transactions.record(&batch, marker);
             self.changed = true;
         }
     }
@@ -250,6 +269,7 @@ impl<'a> Recovered<'a> {
             compacted_until: self.compacted_until.min(next_offset),
             epochs: self.epochs,
             producers: self.producers,
+            transactions: self.transactions,
             changed: self.changed,
             unsynced: self.changed,
             segments: Segments::new(
@@ -264,14 +284,20 @@ impl<'a> Recovered<'a> {
     }
 }
 
+/// The next batch, and how it ends a transaction if it is a marker.
 fn next_whole_batch(
     scan: &mut Scan<'_>,
-) -> Result<Option<crate::kafka::batch::BatchHeader>, ScanError> {
+) -> Result<Option<(BatchHeader, Option<transactions::Outcome>)>, ScanError> {
     let Some(header) = scan.next_header()? else {
         return Ok(None);
     };
-    header.verify(scan.batch(&header)?)?;
-    Ok(Some(header))
+    let batch = scan.batch(&header)?;
+    header.verify(batch)?;
+    let marker = header
+        .is_control()
+        .then(|| marker::outcome(batch))
+        .flatten();
+    Ok(Some((header, marker)))
 }
 
 /// Cuts an index to the entries before the end of the segment, and tells how much log follows the

@@ -96,6 +96,8 @@ impl Partition {
             }
             log.unflushed_from = log.unflushed_from.max(unflushed_from);
             log.producers.expire(now_ms - PRODUCER_EXPIRATION_MS);
+            let start_offset = log.start_offset;
+            log.transactions.forget_before(start_offset);
             log.changed = false;
             log.checkpoint()
         };
@@ -188,6 +190,7 @@ impl Log {
             compacted_until: self.compacted_until,
             epochs: self.epochs.clone(),
             producers: self.producers.clone(),
+            transactions: self.transactions.clone(),
         }
     }
 }

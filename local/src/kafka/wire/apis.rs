@@ -83,22 +83,33 @@ const APIS: &[Api] = &[
     api(ApiKey::Heartbeat, 0, 4, HEARTBEAT),
     api(ApiKey::LeaveGroup, 0, 5, LEAVE_GROUP),
     api(ApiKey::SyncGroup, 0, 5, SYNC_GROUP),
+    api(ApiKey::DescribeGroups, 0, 6, DESCRIBE_GROUPS),
+    api(ApiKey::ListGroups, 0, 5, LIST_GROUPS),
     api(ApiKey::ApiVersions, 0, 4, API_VERSIONS),
     api(ApiKey::CreateTopics, 2, 7, CREATE_TOPICS),
     api(ApiKey::DeleteTopics, 1, 6, DELETE_TOPICS),
     api(ApiKey::DeleteRecords, 0, 2, DELETE_RECORDS),
     api(ApiKey::InitProducerId, 0, 5, INIT_PRODUCER_ID),
     api(ApiKey::OffsetForLeaderEpoch, 2, 4, OFFSET_FOR_LEADER_EPOCH),
+    api(ApiKey::AddPartitionsToTxn, 0, 3, ADD_PARTITIONS_TO_TXN),
+    api(ApiKey::AddOffsetsToTxn, 0, 4, ADD_OFFSETS_TO_TXN),
+    api(ApiKey::EndTxn, 0, 4, END_TXN),
+    api(ApiKey::TxnOffsetCommit, 0, 4, TXN_OFFSET_COMMIT),
     api(ApiKey::DescribeConfigs, 1, 4, DESCRIBE_CONFIGS),
     api(ApiKey::AlterConfigs, 0, 2, ALTER_CONFIGS),
     api(ApiKey::CreatePartitions, 0, 3, CREATE_PARTITIONS),
+    api(ApiKey::DeleteGroups, 0, 2, DELETE_GROUPS),
     api(
         ApiKey::IncrementalAlterConfigs,
         0,
         1,
         INCREMENTAL_ALTER_CONFIGS,
     ),
+    api(ApiKey::OffsetDelete, 0, 0, OFFSET_DELETE),
     api(ApiKey::DescribeCluster, 0, 1, DESCRIBE_CLUSTER),
+    api(ApiKey::DescribeProducers, 0, 0, DESCRIBE_PRODUCERS),
+    api(ApiKey::DescribeTransactions, 0, 0, DESCRIBE_TRANSACTIONS),
+    api(ApiKey::ListTransactions, 0, 1, LIST_TRANSACTIONS),
 ];
 
 const PRODUCE: &[Field] = &[
@@ -328,4 +339,77 @@ const OFFSET_FOR_LEADER_EPOCH: &[Field] = &[
             always(INT32), // leader_epoch
         ])),
     ])),
+];
+
+const DESCRIBE_GROUPS: &[Field] = &[always(Kind::ArrayOfText), since(3, BOOLEAN)];
+
+const LIST_GROUPS: &[Field] = &[
+    since(4, Kind::ArrayOfText), // states_filter
+    since(5, Kind::ArrayOfText), // types_filter
+];
+
+const DELETE_GROUPS: &[Field] = &[always(Kind::ArrayOfText)];
+
+const OFFSET_DELETE: &[Field] = &[
+    always(Kind::Text), // group_id
+    always(Kind::Array(&[
+        always(Kind::Text),
+        always(Kind::ArrayOfFixed(4)),
+    ])),
+];
+
+const ADD_PARTITIONS_TO_TXN: &[Field] = &[
+    always(Kind::Text), // transactional_id
+    always(INT64),
+    always(INT16), // producer id and epoch
+    always(Kind::Array(&[
+        always(Kind::Text),
+        always(Kind::ArrayOfFixed(4)),
+    ])),
+];
+
+const ADD_OFFSETS_TO_TXN: &[Field] = &[
+    always(Kind::Text), // transactional_id
+    always(INT64),
+    always(INT16),      // producer id and epoch
+    always(Kind::Text), // group_id
+];
+
+const END_TXN: &[Field] = &[
+    always(Kind::Text), // transactional_id
+    always(INT64),
+    always(INT16),   // producer id and epoch
+    always(BOOLEAN), // committed
+];
+
+const TXN_OFFSET_COMMIT: &[Field] = &[
+    always(Kind::Text), // transactional_id
+    always(Kind::Text), // group_id
+    always(INT64),
+    always(INT16),        // producer id and epoch
+    since(3, INT32),      // generation_id
+    since(3, Kind::Text), // member_id
+    since(3, Kind::Text), // group_instance_id
+    always(Kind::Array(&[
+        always(Kind::Text),
+        always(Kind::Array(&[
+            always(INT32),      // partition_index
+            always(INT64),      // committed_offset
+            since(2, INT32),    // committed_leader_epoch
+            always(Kind::Text), // committed_metadata
+        ])),
+    ])),
+];
+
+const DESCRIBE_PRODUCERS: &[Field] = &[always(Kind::Array(&[
+    always(Kind::Text),
+    always(Kind::ArrayOfFixed(4)),
+]))];
+
+const DESCRIBE_TRANSACTIONS: &[Field] = &[always(Kind::ArrayOfText)];
+
+const LIST_TRANSACTIONS: &[Field] = &[
+    always(Kind::ArrayOfText),     // state_filters
+    always(Kind::ArrayOfFixed(8)), // producer_id_filters
+    since(1, INT64),               // duration_filter
 ];
