@@ -27,24 +27,26 @@ pub(super) async fn handle(
     version: i16,
     request: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
-    let topics = Arc::clone(&cluster.topics);
     let isolation = Isolation::from_wire(request.isolation_level);
-    let look = move || {
-        let answers = request.topics.into_iter().map(|wanted| {
-            let topic = topics.named(&wanted.name);
-            let partitions = wanted.partitions.iter().map(|asked| {
-                let partition = topic
-                    .as_ref()
-                    .and_then(|topic| topic.partition(asked.partition_index));
-                answer(partition.as_deref(), version, asked, isolation)
-            });
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for wanted in request.topics {
+        let topic = cluster.topics.named(&wanted.name);
+        let mut partitions = Vec::with_capacity(wanted.partitions.len());
+        for asked in wanted.partitions {
+            let partition = topic
+                .as_ref()
+                .and_then(|topic| topic.partition(asked.partition_index));
+            // A job each: one may search a large batch, and others want their turn in between.
+            let look = move || answer(partition.as_deref(), version, &asked, isolation);
+            partitions.push(cluster.disk.run(look).await);
+        }
+        topics.push(
             ListOffsetsTopicResponse::default()
-                .with_partitions(partitions.collect())
                 .with_name(wanted.name)
-        });
-        answers.collect()
-    };
-    ListOffsetsResponse::default().with_topics(cluster.disk.run(look).await)
+                .with_partitions(partitions),
+        );
+    }
+    ListOffsetsResponse::default().with_topics(topics)
 }
 
 fn answer(

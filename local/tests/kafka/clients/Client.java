@@ -60,6 +60,9 @@ public class Client {
       say("times", times());
       say("describe", describe(admin));
       System.in.read();
+      if (extras.contains("transactions")) {
+        say("transactions", transactions());
+      }
       if (extras.contains("groups")) {
         say("groups", groups(admin));
       }
@@ -104,6 +107,7 @@ public class Client {
         "bootstrap.servers", bootstrap,
         "group.id", group,
         "auto.offset.reset", "earliest",
+        "isolation.level", "read_committed",
         "enable.auto.commit", false);
     return new KafkaConsumer<>(settings, new StringDeserializer(), new StringDeserializer());
   }
@@ -151,6 +155,37 @@ public class Client {
     var config = admin.describeConfigs(List.of(resource)).all().get().get(resource);
     String retention = quoted(config.get("retention.ms").value());
     return "{\"partitions\":" + partitions(admin) + ",\"retention.ms\":" + retention + "}";
+  }
+
+  static List<Object> transactions() throws Exception {
+    Map<String, Object> settings = Map.of("bootstrap.servers", bootstrap, "transactional.id", group);
+    try (var producer =
+        new KafkaProducer<>(settings, new StringSerializer(), new StringSerializer())) {
+      producer.initTransactions();
+      for (String key : List.of("aborted", "committed")) {
+        producer.beginTransaction();
+        producer.send(new ProducerRecord<>(topic, 0, key, key)).get();
+        if (key.equals("committed")) {
+          producer.commitTransaction();
+        } else {
+          producer.abortTransaction();
+        }
+      }
+    }
+    List<Object> seen = new ArrayList<>();
+    try (var consumer = consumer()) {
+      consumer.assign(List.of(new TopicPartition(topic, 0)));
+      consumer.seekToBeginning(consumer.assignment());
+      long deadline = System.nanoTime() + LIMIT.toNanos();
+      while (!seen.contains(quoted("committed")) && System.nanoTime() < deadline) {
+        for (ConsumerRecord<String, String> record : consumer.poll(Duration.ofSeconds(1))) {
+          if (record.value().equals(record.key())) {
+            seen.add(quoted(record.key()));
+          }
+        }
+      }
+    }
+    return seen;
   }
 
   static boolean listed(Admin admin) throws Exception {

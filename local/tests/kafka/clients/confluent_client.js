@@ -37,6 +37,31 @@ const consume = async (count) => {
   return seen;
 };
 
+const transactions = async () => {
+  const producer = kafka.producer({ kafkaJS: { transactionalId: GROUP } });
+  await producer.connect();
+  for (const key of ["aborted", "committed"]) {
+    const transaction = await producer.transaction();
+    await transaction.send({ topic: TOPIC, messages: [{ key, value: key, partition: 0 }] });
+    await (key === "committed" ? transaction.commit() : transaction.abort());
+  }
+  await producer.disconnect();
+  const consumer = kafka.consumer({
+    kafkaJS: { groupId: `${GROUP}-committed`, fromBeginning: true, autoCommit: false },
+  });
+  await consumer.connect();
+  await consumer.subscribe({ topics: [TOPIC] });
+  const seen = [];
+  consumer.run({
+    eachMessage: async ({ message }) => {
+      if (message.value.equals(message.key)) seen.push(message.key.toString());
+    },
+  });
+  await script.until(() => seen.includes("committed"));
+  await consumer.disconnect();
+  return seen;
+};
+
 const listed = async () => (await admin.listGroups()).groups.some((it) => it.groupId === GROUP);
 
 const groups = async () => {
@@ -74,6 +99,7 @@ const main = async () => {
   // It has no call that tells a topic's configuration.
   say("describe", { partitions: partitions.length });
   await script.waitToBeTold();
+  if (EXTRAS.includes("transactions")) say("transactions", await transactions());
   if (EXTRAS.includes("groups")) say("groups", await groups());
   if (EXTRAS.includes("delete-records")) say("delete-records", await deleteRecords());
   await admin.deleteTopics({ topics: [TOPIC] });

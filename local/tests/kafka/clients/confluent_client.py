@@ -2,7 +2,9 @@
 
 import time
 
-from confluent_kafka import Consumer, ConsumerGroupState, Producer, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING, Consumer, ConsumerGroupState, Producer, TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, OffsetSpec
 
 from script import (
@@ -77,6 +79,30 @@ def describe():
     return {"partitions": partitions, "retention.ms": config["retention.ms"].value}
 
 
+def transactions():
+    producer = Producer({"bootstrap.servers": BOOTSTRAP, "transactional.id": GROUP})
+    producer.init_transactions(LIMIT_S)
+    for key, end in (
+        ("aborted", producer.abort_transaction), ("committed", producer.commit_transaction),
+    ):
+        producer.begin_transaction()
+        producer.produce(TOPIC, key, key, partition=0)
+        assert producer.flush(LIMIT_S) == 0
+        end(LIMIT_S)
+    consumer = Consumer({
+        "bootstrap.servers": BOOTSTRAP, "group.id": "none", "isolation.level": "read_committed",
+    })
+    consumer.assign([TopicPartition(TOPIC, 0, OFFSET_BEGINNING)])
+    seen = []
+    deadline = time.monotonic() + LIMIT_S
+    while "committed" not in seen and time.monotonic() < deadline:
+        message = consumer.poll(1)
+        if message is not None and message.value() == message.key():
+            seen.append(message.key().decode())
+    consumer.close()
+    return seen
+
+
 def groups():
     listed = admin.list_consumer_groups().result(LIMIT_S).valid
     (described,) = done(admin.describe_consumer_groups([GROUP])).values()
@@ -127,6 +153,8 @@ say("resume", consume(RECORDS_IN_ROUND))
 say("times", times())
 say("describe", describe())
 wait_to_be_told()
+if "transactions" in EXTRAS:
+    say("transactions", transactions())
 if "groups" in EXTRAS:
     say("groups", groups())
 if "delete-records" in EXTRAS:

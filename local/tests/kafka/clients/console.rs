@@ -15,7 +15,7 @@ use crate::cluster::PATIENCE;
 static CLIENT: Client = Client {
     name: "console tools 4.1.0 (Java)",
     codecs: ALL_CODECS,
-    lacks: &[],
+    lacks: &["transactions"],
     clock: Clock::Client,
 };
 

@@ -76,6 +76,28 @@ def describe():
     return {"partitions": partitions(), "retention.ms": retention["value"]}
 
 
+def transactions():
+    producer = KafkaProducer(bootstrap_servers=BOOTSTRAP, transactional_id=GROUP)
+    producer.init_transactions()
+    for key, end in (
+        ("aborted", producer.abort_transaction), ("committed", producer.commit_transaction),
+    ):
+        producer.begin_transaction()
+        producer.send(TOPIC, key.encode(), key.encode(), partition=0).get(LIMIT_S)
+        end()
+    producer.close()
+    consumer = KafkaConsumer(bootstrap_servers=BOOTSTRAP, isolation_level="read_committed")
+    consumer.assign([TopicPartition(TOPIC, 0)])
+    consumer.seek_to_beginning()
+    seen = []
+    deadline = time.monotonic() + LIMIT_S
+    while "committed" not in seen and time.monotonic() < deadline:
+        for messages in consumer.poll(1000).values():
+            seen.extend(it.key.decode() for it in messages if it.value == it.key)
+    consumer.close()
+    return seen
+
+
 def listed():
     return any(group["group_id"] == GROUP for group in admin.list_groups())
 
@@ -125,6 +147,8 @@ say("resume", consume(RECORDS_IN_ROUND))
 say("times", times())
 say("describe", describe())
 wait_to_be_told()
+if "transactions" in EXTRAS:
+    say("transactions", transactions())
 if "groups" in EXTRAS:
     say("groups", groups())
 if "delete-records" in EXTRAS:

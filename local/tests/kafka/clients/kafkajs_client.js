@@ -73,6 +73,29 @@ const describe = async () => {
   return { partitions: await partitions(), "retention.ms": retention.configValue };
 };
 
+const transactions = async () => {
+  const producer = kafka.producer({ transactionalId: GROUP, idempotent: true, maxInFlightRequests: 1 });
+  await producer.connect();
+  for (const key of ["aborted", "committed"]) {
+    const transaction = await producer.transaction();
+    await transaction.send({ topic: TOPIC, messages: [{ key, value: key, partition: 0 }] });
+    await (key === "committed" ? transaction.commit() : transaction.abort());
+  }
+  await producer.disconnect();
+  const consumer = kafka.consumer({ groupId: `${GROUP}-committed`, maxWaitTimeInMs: 500 });
+  await consumer.connect();
+  await consumer.subscribe({ topics: [TOPIC], fromBeginning: true });
+  const seen = [];
+  await consumer.run({
+    eachMessage: async ({ message }) => {
+      if (message.value.equals(message.key)) seen.push(message.key.toString());
+    },
+  });
+  await script.until(() => seen.includes("committed"));
+  await consumer.disconnect();
+  return seen;
+};
+
 const listed = async () => (await admin.listGroups()).groups.some((it) => it.groupId === GROUP);
 
 const groups = async () => {
@@ -112,6 +135,7 @@ const main = async () => {
   say("times", times.map(({ partition, offset }) => [partition, Number(offset)]));
   say("describe", await describe());
   await script.waitToBeTold();
+  if (EXTRAS.includes("transactions")) say("transactions", await transactions());
   if (EXTRAS.includes("groups")) say("groups", await groups());
   if (EXTRAS.includes("delete-records")) say("delete-records", await deleteRecords());
   if (EXTRAS.includes("partitions")) say("partitions", await addPartition());

@@ -16,6 +16,7 @@ static CLIENT: Client = Client {
     lacks: &[
         "create",
         "config",
+        "transactions",
         "groups",
         "delete-records",
         "partitions",

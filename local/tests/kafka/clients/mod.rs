@@ -12,6 +12,7 @@
 //! | `resume` | another round is produced, and another member of the group reads that only |
 //! | `times` | offsets are asked by time |
 //! | `describe` | the topic's partitions and `retention.ms` are told |
+//! | `transactions` | one is aborted, one committed; who reads what is committed sees the second only |
 //! | `groups` | the group is listed, described and deleted |
 //! | `delete-records` | the first record of a partition is deleted |
 //! | `partitions` | the topic gets another partition |

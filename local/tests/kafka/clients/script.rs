@@ -25,6 +25,7 @@ pub(super) const LATE: &str = "late";
 /// Steps that need what the broker may not serve, by the request that tells. Where it is announced
 /// the step is done.
 const EXTRAS: &[(&str, ApiKey)] = &[
+    ("transactions", ApiKey::EndTxn),
     ("groups", ApiKey::DeleteGroups),
     ("delete-records", ApiKey::DeleteRecords),
     ("partitions", ApiKey::CreatePartitions),
@@ -39,6 +40,7 @@ const STEPS: &[&str] = &[
     "resume",
     "times",
     "describe",
+    "transactions",
     "groups",
     "delete-records",
     "partitions",
@@ -302,6 +304,7 @@ impl Script {
                 json!({ "partitions": PARTITIONS })
             }
             "describe" => json!({ "partitions": PARTITIONS, "retention.ms": RETENTION_MS }),
+            "transactions" => json!(["committed"]),
             "groups" => json!({ "listed": true, "empty": true, "deleted": true }),
             "delete-records" => json!({ "first": 1 }),
             "partitions" => json!({ "partitions": PARTITIONS + 1 }),
