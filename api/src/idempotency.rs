@@ -67,7 +67,7 @@ impl Fingerprint {
 
 /// A request with a key, as far as it has come.
 pub(crate) enum Attempt<'a> {
-    /// It is to be done, and to be ended by [`First::succeed`].
+    /// It is to be done, and to be ended by [`First::end`].
     First(First<'a>),
     /// It was done: what it was answered.
     Repeated(Reply),
@@ -121,7 +121,10 @@ pub(crate) async fn attempt(
             fingerprint,
         }));
     };
-    if row.get::<_, &[u8]>(0) != fingerprint.0 {
+    let is_same = row.get::<_, &[u8]>(0) == fingerprint.0;
+    // Who repeats it when this is answered must not find the key still taken by this.
+    transaction.rollback().await.map_err(QueryError::from)?;
+    if !is_same {
         let detail = "this Idempotency-Key came with another path or body before";
         return Err(Problem::new(Kind::KeyReused, detail));
     }
@@ -173,8 +176,20 @@ impl<'a> First<'a> {
         &self.transaction
     }
 
-    /// Commits what was done together with its answer.
-    pub(crate) async fn succeed(self, reply: Reply) -> Result<Reply, QueryError> {
+    /// Commits what was done together with its answer. What was refused leaves nothing, and the key
+    /// is free when that is answered.
+    pub(crate) async fn end(self, outcome: Result<Reply, Problem>) -> Result<Reply, Problem> {
+        match outcome {
+            Ok(reply) => Ok(self.succeed(reply).await?),
+            Err(problem) => {
+                // Where that fails the connection is gone, and the claim with it.
+                let _ = self.transaction.rollback().await;
+                Err(problem)
+            }
+        }
+    }
+
+    async fn succeed(self, reply: Reply) -> Result<Reply, QueryError> {
         let status = i16::try_from(reply.status.as_u16()).unwrap_or_default();
         let [etag, location, last_modified] = STORED.map(|name| {
             let value = reply.headers.get(name)?;

@@ -77,8 +77,8 @@ pub(crate) async fn create(exchange: &Exchange, request: Request) -> Result<Repl
     let reply = match attempt(&mut client, key, fingerprint).await? {
         Attempt::Repeated(reply) => reply,
         Attempt::First(first) => {
-            let reply = insert(first.transaction(), &fields).await?;
-            first.succeed(reply).await?
+            let outcome = insert(first.transaction(), &fields).await;
+            first.end(outcome).await?
         }
     };
     // The commit is behind us, so this is the position that shows it.
@@ -203,8 +203,8 @@ async fn become_status(
     let reply = match attempt(&mut client, key, fingerprint).await? {
         Attempt::Repeated(reply) => reply,
         Attempt::First(first) => {
-            let reply = change(first.transaction(), id, &preconditions, decide).await?;
-            first.succeed(reply).await?
+            let outcome = change(first.transaction(), id, &preconditions, decide).await;
+            first.end(outcome).await?
         }
     };
     // The commit is behind us, so this is the position that shows it.

@@ -62,6 +62,25 @@ async fn a_repeated_request_is_answered_as_the_first_and_not_done() {
 }
 
 #[tokio::test]
+async fn a_key_is_free_when_its_request_is_answered() {
+    let database = database().await;
+    let api = Api::start(&database, &[]).await;
+    let first = post(&api, "k1", ARTICLES, &draft("one")).await;
+    let publish = format!("{}/publish", first.header("location"));
+    let missing = format!("{ARTICLES}/999/publish");
+    // One after the other, as a client does that tries again.
+    for _ in 0..50 {
+        let again = post(&api, "k1", ARTICLES, &draft("one")).await;
+        assert_eq!(again.status, 201, "{}", again.text);
+        let reused = post(&api, "k1", &publish, &Value::Null).await;
+        reused.problem(422, "idempotency-key-reused");
+        let refused = post(&api, "k2", &missing, &Value::Null).await;
+        assert_eq!(refused.status, 404, "{}", refused.text);
+    }
+    api.stop().await;
+}
+
+#[tokio::test]
 async fn a_repeated_step_holds_its_first_precondition() {
     let database = database().await;
     let api = Api::start(&database, &[]).await;
