@@ -22,16 +22,21 @@
 //!
 //! # Limits
 //!
-//! Not served: version 2 of transactions (KIP-890; clients use the first), WriteTxnMarkers,
-//! replication, TLS, SASL, ACLs, quotas, fetch sessions, topic ids in Produce and Fetch, the group
-//! protocol of KIP-848. Of the settings of a topic those act that `topic_config` reads; the others
-//! are taken, checked and described. Those of the broker are described, and none is changed while it
-//! runs; loggers, groups and client metrics have none. Records inside a compressed batch are looked
-//! at in compacted topics only, where the batch is decompressed as a whole.
+//! Not served: replication, TLS, SASL, ACLs, quotas, fetch sessions, topic ids in Produce and Fetch,
+//! the group protocol of KIP-848. Of the settings of a topic those act that `topic_config` reads; the
+//! others are taken, checked and described. Those of the broker are described, and none is changed
+//! while it runs; loggers, groups and client metrics have none. Records inside a compressed batch are
+//! looked at in compacted topics only, where the batch is decompressed as a whole.
 //!
 //! Compaction never begins with a segment that still grows, and a segment ends with an append, so
 //! that what was appended last stays uncompacted while nothing follows, as in Kafka. The markers of
 //! transactions stay for ever, and records in transactions replace no older ones.
+//!
+//! Transactions are those of version 1: the second (KIP-890) is not announced, so that clients use
+//! the first. WriteTxnMarkers is not served: a transaction that no coordinator knows is aborted at
+//! the start. There are no topics `__consumer_offsets` and `__transaction_state`, so that tools do
+//! not find offsets among the partitions of a transaction. Memory and the checkpoint of a partition
+//! grow with the aborted transactions in its log, by some tens of bytes for each.
 
 mod api;
 mod batch;

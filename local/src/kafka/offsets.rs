@@ -32,8 +32,12 @@ struct Kept {
 struct All {
     groups: HashMap<String, Committed>,
     /// What open transactions are to commit, by group and producer id.
-    pending: BTreeMap<(String, i64), Committed>,
+    pending: BTreeMap<(String, i64), Pending>,
 }
+
+/// The offsets of one open transaction for one group. None for a partition for which an offset was
+/// committed outside of it since: the later of the two is to count.
+type Pending = BTreeMap<(String, i32), Option<Offset>>;
 
 /// The offsets of one group, by topic and partition.
 type Committed = BTreeMap<(String, i32), Offset>;
@@ -66,7 +70,7 @@ enum Change {
     Pend {
         group: String,
         producer_id: i64,
-        offsets: Vec<(String, i32, Offset)>,
+        offsets: Vec<(String, i32, Option<Offset>)>,
     },
     /// The transaction has ended.
     Settle {
@@ -113,10 +117,11 @@ impl Offsets {
         if offsets.is_empty() {
             return Ok(());
         }
+        let pending = |(topic, partition, offset)| (topic, partition, Some(offset));
         self.lock().change(Change::Pend {
             group: group.to_owned(),
             producer_id,
-            offsets,
+            offsets: offsets.into_iter().map(pending).collect(),
         })
     }
 
@@ -198,9 +203,9 @@ impl Offsets {
     /// Drops what was committed for a topic that is deleted.
     pub(super) fn forget_topic(&self, topic: &str) -> io::Result<()> {
         let mut kept = self.lock();
-        let names = |committed: &Committed| committed.keys().any(|(name, _)| name == topic);
-        let all = &kept.all;
-        if !all.groups.values().chain(all.pending.values()).any(names) {
+        let committed = kept.all.groups.values().flat_map(BTreeMap::keys);
+        let pending = kept.all.pending.values().flat_map(BTreeMap::keys);
+        if !committed.chain(pending).any(|(name, _)| name == topic) {
             return Ok(());
         }
         kept.change(Change::ForgetTopic {
@@ -272,7 +277,7 @@ impl Kept {
     }
 }
 
-fn listed(committed: &Committed) -> Vec<(String, i32, Offset)> {
+fn listed<O: Clone>(committed: &BTreeMap<(String, i32), O>) -> Vec<(String, i32, O)> {
     committed
         .iter()
         .map(|((topic, partition), offset)| (topic.clone(), *partition, offset.clone()))
@@ -280,7 +285,7 @@ fn listed(committed: &Committed) -> Vec<(String, i32, Offset)> {
 }
 
 impl All {
-    fn pending_of(&self, group: &str) -> impl Iterator<Item = (&(String, i64), &Committed)> {
+    fn pending_of(&self, group: &str) -> impl Iterator<Item = (&(String, i64), &Pending)> {
         self.pending
             .range((group.to_owned(), i64::MIN)..=(group.to_owned(), i64::MAX))
     }
@@ -288,8 +293,8 @@ impl All {
     fn apply(&mut self, change: Change) {
         match change {
             Change::Commit { group, offsets } => {
-                let committed = self.groups.entry(group).or_default();
-                insert(committed, offsets);
+                self.supersede(&group, &offsets);
+                insert(self.groups.entry(group).or_default(), offsets);
             }
             Change::ForgetGroup { group } => {
                 self.pending.retain(|(pending, _), _| *pending != group);
@@ -316,14 +321,32 @@ impl All {
             } => {
                 let settled = self.pending.remove(&(group.clone(), producer_id));
                 if let (Some(settled), Outcome::Commit) = (settled, outcome) {
-                    self.groups.entry(group).or_default().extend(settled);
-                }
-            }
-            Change::ForgetTopic { topic } => {
-                for committed in self.groups.values_mut().chain(self.pending.values_mut()) {
-                    committed.retain(|(name, _), _| *name != topic);
+                    let committed = self.groups.entry(group).or_default();
+                    let settled = settled.into_iter();
+                    committed.extend(settled.filter_map(|(key, offset)| Some((key, offset?))));
                 }
                 self.drop_empty();
+            }
+            Change::ForgetTopic { topic } => {
+                for committed in self.groups.values_mut() {
+                    committed.retain(|(name, _), _| *name != topic);
+                }
+                for pending in self.pending.values_mut() {
+                    pending.retain(|(name, _), _| *name != topic);
+                }
+                self.drop_empty();
+            }
+        }
+    }
+
+    /// Notes that what is pending for a partition is older than what is committed now.
+    fn supersede(&mut self, group: &str, offsets: &[(String, i32, Offset)]) {
+        let of_group = (group.to_owned(), i64::MIN)..=(group.to_owned(), i64::MAX);
+        for (_, pending) in self.pending.range_mut(of_group) {
+            for (topic, partition, _) in offsets {
+                if let Some(older) = pending.get_mut(&(topic.clone(), *partition)) {
+                    *older = None;
+                }
             }
         }
     }
@@ -334,7 +357,7 @@ impl All {
     }
 }
 
-fn insert(committed: &mut Committed, offsets: Vec<(String, i32, Offset)>) {
+fn insert<O>(committed: &mut BTreeMap<(String, i32), O>, offsets: Vec<(String, i32, O)>) {
     for (topic, partition, offset) in offsets {
         committed.insert((topic, partition), offset);
     }
@@ -412,6 +435,22 @@ mod tests {
         let offsets = open();
         assert!(!offsets.is_pending("a", "t", 0));
         assert_eq!(offsets.committed("a", "t", 0), Some(at(5, 10)));
+    }
+
+    #[test]
+    fn an_offset_committed_later_outside_of_a_transaction_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || Offsets::open(directory.path(), Sync::Never).unwrap();
+        let offsets = open();
+        let pending = ["t", "u"].map(|topic| (topic.to_owned(), 0, at(5, 10)));
+        offsets.pend("a", 7, pending.into()).unwrap();
+        commit(&offsets, "a", "t", 9, 11);
+        drop(offsets);
+        let offsets = open();
+        assert!(offsets.is_pending("a", "t", 0));
+        offsets.settle("a", 7, Outcome::Commit).unwrap();
+        assert_eq!(offsets.committed("a", "t", 0), Some(at(9, 11)));
+        assert_eq!(offsets.committed("a", "u", 0), Some(at(5, 10)));
     }
 
     #[test]

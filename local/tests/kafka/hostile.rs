@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 use bytes::Bytes;
+use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
@@ -11,9 +12,12 @@ use kafka_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopics,
 };
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::txn_offset_commit_request::{
+    TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+};
 use kafka_protocol::messages::{
-    ApiVersionsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest, OffsetFetchRequest,
-    ProduceRequest, TopicName,
+    AddPartitionsToTxnRequest, ApiVersionsRequest, FetchRequest, ListOffsetsRequest,
+    MetadataRequest, OffsetFetchRequest, ProduceRequest, TopicName, TxnOffsetCommitRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -135,6 +139,12 @@ pub(crate) fn sound_requests(topic: &TopicName) -> Vec<Bytes> {
         .with_name(topic.clone())
         .with_partition_indexes(vec![0, 1]);
     let offsets = OffsetFetchRequestGroup::default().with_topics(Some(vec![offsets]));
+    let added = AddPartitionsToTxnTopic::default()
+        .with_name(topic.clone())
+        .with_partitions(vec![0, 1]);
+    let pending = TxnOffsetCommitRequestTopic::default()
+        .with_name(topic.clone())
+        .with_partitions(vec![TxnOffsetCommitRequestPartition::default()]);
     let list = ListOffsetsTopic::default()
         .with_name(topic.clone())
         .with_partitions(vec![ListOffsetsPartition::default().with_timestamp(-1)]);
@@ -164,6 +174,16 @@ pub(crate) fn sound_requests(topic: &TopicName) -> Vec<Bytes> {
             &OffsetFetchRequest::default().with_groups(vec![offsets]),
         ),
         frame(5, 5, &ListOffsetsRequest::default().with_topics(vec![list])),
+        frame(
+            3,
+            6,
+            &AddPartitionsToTxnRequest::default().with_v3_and_below_topics(vec![added]),
+        ),
+        frame(
+            4,
+            7,
+            &TxnOffsetCommitRequest::default().with_topics(vec![pending]),
+        ),
     ]
 }
 

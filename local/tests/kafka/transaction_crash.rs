@@ -2,17 +2,17 @@
 //! and nothing else is.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use crate::cluster::{Cluster, PATIENCE, Process, unique};
-use crate::records::send_numbered;
+use crate::records::{assign, send_numbered};
 use crate::transactions::{transactional, wait_until};
 
 const PARTITIONS: i32 = 2;
@@ -134,7 +134,7 @@ fn read_all(cluster: &Cluster, topic: &str, partition: i32) -> Vec<String> {
         ("check.crcs", "true"),
     ];
     let consumer = cluster.consumer(&settings);
-    crate::records::assign(&consumer, topic, partition, Offset::Beginning);
+    assign(&consumer, topic, partition, Offset::Beginning);
     let mut found = Vec::new();
     loop {
         match consumer.poll(PATIENCE).expect("the end is told") {
@@ -160,28 +160,78 @@ fn kill_now_and_then(process: &mut Process, progress: &AtomicU64, steps: u64) {
     }
 }
 
+/// Reads while all that happens, until there is as much as at the end.
+fn read_live(cluster: &Cluster, topic: &str, partition: i32, total: &AtomicUsize) -> Vec<String> {
+    let committed = [
+        ("isolation.level", "read_committed"),
+        ("auto.offset.reset", "error"),
+    ];
+    let consumer = cluster.consumer(&[&QUICK[..2], &committed].concat());
+    assign(&consumer, topic, partition, Offset::Offset(0));
+    let mut found = Vec::new();
+    let mut heard = Instant::now();
+    while found.len() < total.load(Ordering::Relaxed) {
+        assert!(heard.elapsed() < PATIENCE, "nothing more comes");
+        match consumer.poll(Duration::from_millis(50)) {
+            None => {}
+            Some(Ok(record)) => {
+                found.push(String::from_utf8(record.payload().unwrap().to_vec()).unwrap());
+                heard = Instant::now();
+            }
+            // The broker is away for a moment.
+            Some(Err(KafkaError::MessageConsumption(
+                RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
+            ))) => {}
+            Some(Err(failure)) => panic!("{failure}"),
+        }
+    }
+    found
+}
+
 #[test]
 fn committed_transactions_outlast_kills_whole_and_aborted_ones_are_never_seen() {
     let mut process = Process::start();
     let cluster = process.cluster().beside();
-    let topic = cluster.topic(PARTITIONS, &[("segment.bytes", "1048576")]);
-    let (stop, progress) = (AtomicBool::new(false), AtomicU64::new(0));
-    let ended: Vec<(Sent, Told)> = thread::scope(|scope| {
+    let topic = &cluster.topic(PARTITIONS, &[("segment.bytes", "1048576")]);
+    let (stop, progress) = (&AtomicBool::new(false), &AtomicU64::new(0));
+    let totals: Vec<AtomicUsize> = (0..PARTITIONS)
+        .map(|_| AtomicUsize::new(usize::MAX))
+        .collect();
+    let (ended, found) = thread::scope(|scope| {
+        let readers: Vec<_> = (0..)
+            .zip(&totals)
+            .map(|(partition, total)| {
+                let cluster = cluster.beside();
+                scope.spawn(move || read_live(&cluster, topic, partition, total))
+            })
+            .collect();
         let producers: Vec<_> = (0..PRODUCERS)
             .map(|number| {
-                let (cluster, topic) = (cluster.beside(), &topic);
-                let (stop, progress) = (&stop, &progress);
+                let cluster = cluster.beside();
                 scope.spawn(move || run_producer(&cluster, topic, number, (stop, progress)))
             })
             .collect();
-        kill_now_and_then(&mut process, &progress, 6);
+        kill_now_and_then(&mut process, progress, 6);
         stop.store(true, Ordering::Relaxed);
         let all = producers.into_iter();
-        all.flat_map(|producer| producer.join().unwrap()).collect()
+        let ended: Vec<(Sent, Told)> = all.flat_map(|producer| producer.join().unwrap()).collect();
+        let found: Vec<Vec<String>> = (0..PARTITIONS)
+            .map(|partition| read_all(&cluster, topic, partition))
+            .collect();
+        for ((reader, total), found) in readers.into_iter().zip(&totals).zip(&found) {
+            total.store(found.len(), Ordering::Relaxed);
+            assert!(
+                reader.join().unwrap() == *found,
+                "a live reader saw something else"
+            );
+        }
+        (ended, found)
     });
-    let found: Vec<Vec<String>> = (0..PARTITIONS)
-        .map(|partition| read_all(&cluster, &topic, partition))
-        .collect();
+    check_oracle(&ended, &found);
+}
+
+/// Holds what is there against what the producers were told.
+fn check_oracle(ended: &[(Sent, Told)], found: &[Vec<String>]) {
     let in_partition = |partition: i32| &found[usize::try_from(partition).unwrap()];
     let is_there = |sent: &Sent| {
         let mut all = sent.iter();
@@ -198,7 +248,7 @@ fn committed_transactions_outlast_kills_whole_and_aborted_ones_are_never_seen() 
     };
     let mut expected = 0;
     let mut committed = 0;
-    for (sent, told) in &ended {
+    for (sent, told) in ended {
         let records: usize = sent.values().map(Vec::len).sum();
         let counts = match told {
             Told::Committed => true,
@@ -219,6 +269,14 @@ fn committed_transactions_outlast_kills_whole_and_aborted_ones_are_never_seen() 
     );
     // Nothing twice, and nothing of what was aborted.
     assert_eq!(found.iter().map(Vec::len).sum::<usize>(), expected);
+    for values in found {
+        let mut last = BTreeMap::new();
+        for value in values {
+            let numbers: Vec<u64> = value.split(' ').map(|part| part.parse().unwrap()).collect();
+            let before = last.insert(numbers[0], numbers.clone());
+            assert!(before < Some(numbers), "{value} is out of order");
+        }
+    }
 }
 
 /// Where a group goes on.
@@ -245,7 +303,7 @@ fn copy(cluster: &Cluster, (input, output): (&str, &str), count: i64, progress: 
     let id = unique("t");
     let mut producer = transactional(cluster, &id, &QUICK);
     let mut at = 0;
-    crate::records::assign(&consumer, input, 0, Offset::Offset(at));
+    assign(&consumer, input, 0, Offset::Offset(at));
     while at < count {
         producer.begin_transaction().unwrap();
         let until = (at + 60).min(count);
@@ -284,7 +342,7 @@ fn copy(cluster: &Cluster, (input, output): (&str, &str), count: i64, progress: 
             producer = transactional(cluster, &id, &QUICK);
         }
         at = committed_offset(&consumer, input);
-        crate::records::assign(&consumer, input, 0, Offset::Offset(at));
+        assign(&consumer, input, 0, Offset::Offset(at));
     }
 }
 

@@ -23,9 +23,11 @@ use kafka_protocol::records::{
 };
 
 use crate::cluster::{Cluster, unique};
+use crate::transactions::wait_until;
 use crate::wire::{connect, exchange, exchange_until};
 
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
+const ILLEGAL_GENERATION: i16 = 22;
 const INVALID_PRODUCER_EPOCH: i16 = 47;
 const INVALID_TXN_STATE: i16 = 48;
 const INVALID_PRODUCER_ID_MAPPING: i16 = 49;
@@ -101,6 +103,16 @@ impl Producer {
     }
 
     fn commit_offset(&mut self, group: &str, topic: &str, offset: i64) -> i16 {
+        self.commit_offset_as((-1, ""), group, topic, offset)
+    }
+
+    fn commit_offset_as(
+        &mut self,
+        (generation, member_id): (i32, &str),
+        group: &str,
+        topic: &str,
+        offset: i64,
+    ) -> i16 {
         let partition = TxnOffsetCommitRequestPartition::default().with_committed_offset(offset);
         let topic = TxnOffsetCommitRequestTopic::default()
             .with_name(TopicName(text(topic)))
@@ -110,6 +122,8 @@ impl Producer {
             .with_group_id(GroupId(text(group)))
             .with_producer_id(self.producer_id)
             .with_producer_epoch(self.epoch)
+            .with_generation_id(generation)
+            .with_member_id(text(member_id))
             .with_topics(vec![topic]);
         exchange(&mut self.stream, 3, &request).topics[0].partitions[0].error_code
     }
@@ -166,11 +180,13 @@ impl Producer {
         batch.freeze()
     }
 
-    fn state(&mut self) -> String {
+    /// A transaction may be ended everywhere only after its producer has heard of it.
+    fn wait_for(&mut self, state: &str) {
         let request =
             DescribeTransactionsRequest::default().with_transactional_ids(vec![self.id.clone()]);
-        let answer = exchange(&mut self.stream, 0, &request);
-        answer.transaction_states[0].transaction_state.to_string()
+        exchange_until(&mut self.stream, 0, &request, |answer| {
+            &*answer.transaction_states[0].transaction_state == state
+        });
     }
 }
 
@@ -197,15 +213,15 @@ fn a_transaction_ends_as_it_was_decided_first() {
     let cluster = Cluster::start();
     let topic = cluster.topic(1, &[]);
     let mut producer = Producer::new(&cluster, &unique("t"));
-    assert_eq!(producer.state(), "Empty");
+    producer.wait_for("Empty");
     assert_eq!(producer.end(true), INVALID_TXN_STATE);
     assert_eq!(producer.add(&[&topic]), [0]);
-    assert_eq!(producer.state(), "Ongoing");
+    producer.wait_for("Ongoing");
     assert_eq!(producer.end(true), 0);
     // The answer may have been lost.
     assert_eq!(producer.end(true), 0);
     assert_eq!(producer.end(false), INVALID_TXN_STATE);
-    assert_eq!(producer.state(), "CompleteCommit");
+    producer.wait_for("CompleteCommit");
     assert_eq!(producer.add(&[&topic]), [0]);
     assert_eq!(producer.end(false), 0);
     assert_eq!(producer.end(false), 0);
@@ -269,7 +285,7 @@ fn partitions_are_added_all_or_none() {
     let mut codes = producer.add(&[&topic, &missing]);
     codes.sort_unstable();
     assert_eq!(codes, [UNKNOWN_TOPIC_OR_PARTITION, OPERATION_NOT_ATTEMPTED]);
-    assert_eq!(producer.state(), "Empty");
+    producer.wait_for("Empty");
 }
 
 #[test]
@@ -279,12 +295,14 @@ fn a_partition_takes_records_only_while_it_is_part_of_the_transaction() {
     let mut producer = Producer::new(&cluster, &unique("t"));
     assert_eq!(producer.add(&[&topic]), [0]);
     assert_eq!(producer.produce(&topic, 0), 0);
+    // What is sent again is there since before.
+    assert_eq!(producer.produce(&topic, 0), 0);
     assert_eq!(producer.produce(&other, 0), INVALID_TXN_STATE);
     assert_eq!(producer.end(true), 0);
-    while producer.state() != "CompleteCommit" {}
-    // What was sent again is there since before; what is new is too late.
-    assert_eq!(producer.produce(&topic, 0), 0);
-    assert_eq!(producer.produce(&topic, 1), INVALID_TXN_STATE);
+    producer.wait_for("CompleteCommit");
+    for late in [0, 1] {
+        assert_eq!(producer.produce(&topic, late), INVALID_TXN_STATE);
+    }
     let consumer = cluster.consumer(&[]);
     let ends = rdkafka::consumer::Consumer::fetch_watermarks(
         &consumer,
@@ -327,14 +345,18 @@ fn offsets_are_pending_until_the_transaction_ends() {
         let any = fetch_offset(&mut stream, &group, &topic, false);
         assert_eq!(any, (0, before));
         assert_eq!(producer.end(committed), 0);
-        let mut found = fetch_offset(&mut stream, &group, &topic, true);
-        while found.0 == UNSTABLE_OFFSET_COMMIT {
-            found = fetch_offset(&mut stream, &group, &topic, true);
-        }
+        wait_until(|| {
+            let mut stream = connect(cluster.bootstrap());
+            fetch_offset(&mut stream, &group, &topic, true).0 != UNSTABLE_OFFSET_COMMIT
+        });
+        let found = fetch_offset(&mut stream, &group, &topic, true);
         assert_eq!(found, (0, after));
     }
-    // Only who has the transactional id may commit.
-    assert_eq!(producer.add_group(&group), 0);
+    // Only who has the transactional id may commit, and no member of a generation that is over.
+    let other = unique("group");
+    assert_eq!(producer.add_group(&other), 0);
+    let refused = producer.commit_offset_as((5, "member"), &other, &topic, 1);
+    assert_eq!(refused, ILLEGAL_GENERATION);
     producer.epoch -= 1;
     let refused = producer.commit_offset(&group, &topic, 1);
     assert!(matches!(
@@ -408,7 +430,7 @@ fn tools_see_open_transactions_and_their_producers() {
         (2, 0)
     );
     assert_eq!(producer.end(true), 0);
-    while producer.state() != "CompleteCommit" {}
+    producer.wait_for("CompleteCommit");
     assert_eq!(describe_producer().current_txn_start_offset, -1);
     assert_eq!(describe(&id).topics.len(), 0);
 }

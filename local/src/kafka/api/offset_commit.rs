@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
 use kafka_protocol::error::ResponseError;
-use kafka_protocol::messages::offset_commit_request::OffsetCommitRequestPartition;
 use kafka_protocol::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
@@ -15,7 +14,7 @@ use crate::kafka::offsets::Offset;
 use crate::kafka::topics::Topic;
 
 /// Kafka's `offset.metadata.max.bytes`.
-pub(super) const METADATA_BYTES_MAX: usize = 4096;
+const METADATA_BYTES_MAX: usize = 4096;
 
 pub(super) async fn handle(
     cluster: &Arc<Cluster>,
@@ -33,15 +32,18 @@ pub(super) async fn handle(
         let topic = cluster.topics.named(&asked.name);
         let mut answers = Vec::with_capacity(asked.partitions.len());
         for partition in &asked.partitions {
+            let index = partition.partition_index;
+            let metadata = partition.committed_metadata.as_deref();
             let mut code = refused;
             if code == NO_ERROR {
-                code = check(topic.as_deref(), partition);
+                code = check(topic.as_deref(), index, metadata);
             }
             if code == NO_ERROR {
-                let index = partition.partition_index;
-                accepted.push((asked.name.to_string(), index, offset(partition)));
+                let (at, epoch) = (partition.committed_offset, partition.committed_leader_epoch);
+                let committed = offset(at, epoch, metadata);
+                accepted.push((asked.name.to_string(), index, committed));
             }
-            answers.push((partition.partition_index, code));
+            answers.push((index, code));
         }
         topics.push((asked.name, answers));
     }
@@ -59,32 +61,22 @@ pub(super) async fn handle(
     OffsetCommitResponse::default().with_topics(topics.collect())
 }
 
-fn check(topic: Option<&Topic>, partition: &OffsetCommitRequestPartition) -> i16 {
-    if topic
-        .and_then(|topic| topic.partition(partition.partition_index))
-        .is_none()
-    {
+/// The code for an offset that is to be committed for a partition.
+pub(super) fn check(topic: Option<&Topic>, index: i32, metadata: Option<&str>) -> i16 {
+    if topic.and_then(|topic| topic.partition(index)).is_none() {
         return ResponseError::UnknownTopicOrPartition.code();
     }
-    let metadata = partition
-        .committed_metadata
-        .as_ref()
-        .map_or(0, |metadata| metadata.len());
-    if metadata > METADATA_BYTES_MAX {
+    if metadata.is_some_and(|metadata| metadata.len() > METADATA_BYTES_MAX) {
         return ResponseError::OffsetMetadataTooLarge.code();
     }
     NO_ERROR
 }
 
-fn offset(partition: &OffsetCommitRequestPartition) -> Offset {
+pub(super) fn offset(offset: i64, leader_epoch: i32, metadata: Option<&str>) -> Offset {
     Offset {
-        offset: partition.committed_offset,
-        leader_epoch: partition.committed_leader_epoch,
-        metadata: partition
-            .committed_metadata
-            .as_deref()
-            .unwrap_or_default()
-            .to_owned(),
+        offset,
+        leader_epoch,
+        metadata: metadata.unwrap_or_default().to_owned(),
         at: now_ms(),
     }
 }

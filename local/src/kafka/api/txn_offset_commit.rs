@@ -1,19 +1,15 @@
 use std::sync::Arc;
 
-use kafka_protocol::error::ResponseError;
-use kafka_protocol::messages::txn_offset_commit_request::TxnOffsetCommitRequestPartition;
 use kafka_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 use kafka_protocol::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 
 use super::error::{NO_ERROR, outcome_code, transaction_code};
-use super::offset_commit::METADATA_BYTES_MAX;
-use crate::kafka::cluster::{Cluster, now_ms};
+use super::offset_commit::{check, offset};
+use crate::kafka::cluster::Cluster;
 use crate::kafka::groups::Participant;
-use crate::kafka::offsets::Offset;
-use crate::kafka::topics::Topic;
-use crate::kafka::transactions::{Producer, TransactionError};
+use crate::kafka::transactions::Producer;
 
 /// No version of this request tells a fenced producer so; it hears that its epoch is over.
 const FENCED_SINCE: i16 = i16::MAX;
@@ -39,15 +35,18 @@ pub(super) async fn handle(
         let topic = cluster.topics.named(&asked.name);
         let mut answers = Vec::with_capacity(asked.partitions.len());
         for partition in &asked.partitions {
+            let index = partition.partition_index;
+            let metadata = partition.committed_metadata.as_deref();
             let mut code = refused;
             if code == NO_ERROR {
-                code = check(topic.as_deref(), partition);
+                code = check(topic.as_deref(), index, metadata);
             }
             if code == NO_ERROR {
-                let index = partition.partition_index;
-                accepted.push((asked.name.to_string(), index, offset(partition)));
+                let (at, epoch) = (partition.committed_offset, partition.committed_leader_epoch);
+                let committed = offset(at, epoch, metadata);
+                accepted.push((asked.name.to_string(), index, committed));
             }
-            answers.push((partition.partition_index, code));
+            answers.push((index, code));
         }
         topics.push((asked.name, answers));
     }
@@ -59,8 +58,7 @@ pub(super) async fn handle(
     let transactions = Arc::clone(&cluster.transactions);
     let group = request.group_id.to_string();
     let keep = move || transactions.commit_offsets(&producer, &group, accepted);
-    let kept: Result<(), TransactionError> = cluster.disk.run(keep).await;
-    let kept = match kept {
+    let kept = match cluster.disk.run(keep).await {
         Ok(()) => NO_ERROR,
         Err(refused) => transaction_code(&refused, version, FENCED_SINCE).code(),
     };
@@ -75,28 +73,4 @@ pub(super) async fn handle(
             .with_partitions(partitions.collect())
     });
     TxnOffsetCommitResponse::default().with_topics(topics.collect())
-}
-
-fn check(topic: Option<&Topic>, partition: &TxnOffsetCommitRequestPartition) -> i16 {
-    if topic
-        .and_then(|topic| topic.partition(partition.partition_index))
-        .is_none()
-    {
-        return ResponseError::UnknownTopicOrPartition.code();
-    }
-    let metadata = partition.committed_metadata.as_ref();
-    if metadata.is_some_and(|metadata| metadata.len() > METADATA_BYTES_MAX) {
-        return ResponseError::OffsetMetadataTooLarge.code();
-    }
-    NO_ERROR
-}
-
-fn offset(partition: &TxnOffsetCommitRequestPartition) -> Offset {
-    let metadata = partition.committed_metadata.as_deref();
-    Offset {
-        offset: partition.committed_offset,
-        leader_epoch: partition.committed_leader_epoch,
-        metadata: metadata.unwrap_or_default().to_owned(),
-        at: now_ms(),
-    }
 }

@@ -27,6 +27,7 @@ mod replacement;
 mod scan;
 mod segment;
 mod segments;
+mod stability;
 mod start_offset;
 mod sweep;
 mod transactions;

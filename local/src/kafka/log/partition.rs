@@ -7,14 +7,14 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::epochs::{EpochEnd, Epochs};
-use super::marker::marker;
-use super::producers::{ActiveProducer, Producers, Verdict};
+use super::producers::{Producers, Verdict};
 use super::records::{Moment, RecordsError, first_at_or_after, without_key};
 use super::recovery::{self, Trust};
 use super::scan::ScanError;
 use super::segment::{Extent, FirstBatch};
 use super::segments::Segments;
-use super::transactions::{Aborted, Transactions};
+use super::stability::Stability;
+use super::transactions::Transactions;
 use super::waiters::Waiters;
 use crate::kafka::batch::{BatchError, BatchHeader, HEADER_LENGTH};
 use crate::kafka::config::Fsync;
@@ -28,13 +28,7 @@ pub(in crate::kafka) struct Partition {
     /// The offset after the last record that may be read.
     end_offset: AtomicI64,
     start_offset: AtomicI64,
-    /// The offset before which every record belongs to no transaction or to one that has ended.
-    stable_offset: AtomicI64,
-    /// Whether the log has or had records of transactions, so that readers need not look for them.
-    transactional: AtomicBool,
-    /// Transactions that have ended since the start, by which a waiting reader tells whether more
-    /// is decided than when it looked.
-    ended_transactions: AtomicU64,
+    stability: Stability,
     /// Bytes appended since the start, by which a waiting reader tells whether it has enough.
     appended_bytes: AtomicU64,
     deleted: AtomicBool,
@@ -156,9 +150,7 @@ impl Partition {
         Ok(Self {
             end_offset: AtomicI64::new(log.next_offset),
             start_offset: AtomicI64::new(log.start_offset),
-            stable_offset: AtomicI64::new(log.transactions.stable_offset(log.next_offset)),
-            transactional: AtomicBool::new(log.transactions.seen()),
-            ended_transactions: AtomicU64::new(0),
+            stability: Stability::of(&log.transactions, log.next_offset),
             appended_bytes: AtomicU64::new(0),
             deleted: AtomicBool::new(false),
             removals: AtomicU64::new(0),
@@ -221,10 +213,11 @@ impl Partition {
         if self.is_deleted() {
             return Err(AppendError::Deleted);
         }
-        if let Some(before) = log.appended_before(&batch, config)? {
+        let before = log.appended_before(&batch, config)?;
+        log.transactions.check(&batch)?;
+        if let Some(before) = before {
             return Ok(before);
         }
-        log.transactions.check(&batch)?;
         batch.base_offset = log.next_offset;
         batch.leader_epoch = self.leader_epoch;
         if config.timestamp_type == TimestampType::LogAppendTime {
@@ -239,95 +232,20 @@ impl Partition {
     }
 
     /// Makes what was just appended readable.
-    fn publish(&self, log: &mut Log, size: usize) -> io::Result<()> {
+    pub(super) fn publish(&self, log: &mut Log, size: usize) -> io::Result<()> {
         if self.fsync == Fsync::EachRequest {
             log.sync_appended()?;
         }
-        if log.transactions.seen() {
-            // Before the offset, so that whoever reads such a record knows.
-            self.transactional.store(true, Ordering::Release);
-        }
+        // Before the end: whoever reads a record knows what is decided of it.
+        self.stability.publish(&log.transactions, log.next_offset);
         self.end_offset.store(log.next_offset, Ordering::Release);
-        let stable_offset = log.transactions.stable_offset(log.next_offset);
-        self.stable_offset.store(stable_offset, Ordering::Release);
         self.appended_bytes
             .fetch_add(size as u64, Ordering::Release);
         Ok(())
     }
 
-    /// The offset up to which a reader of committed records may read.
-    pub(in crate::kafka) fn last_stable_offset(&self) -> i64 {
-        // What a transaction had before the start of the log is gone.
-        let stable_offset = self.stable_offset.load(Ordering::Acquire);
-        stable_offset.max(self.start_offset())
-    }
-
-    pub(in crate::kafka) fn ended_transactions(&self) -> u64 {
-        self.ended_transactions.load(Ordering::Acquire)
-    }
-
-    /// Lets a producer append records of its transaction, which the coordinator knows of.
-    pub(in crate::kafka) fn admit(&self, producer_id: i64, epoch: i16) {
-        self.lock().transactions.admit(producer_id, epoch);
-    }
-
-    /// Ends the producer's transaction by a marker in the log.
-    pub(in crate::kafka) fn end_transaction(
-        &self,
-        producer: (i64, i16),
-        outcome: Outcome,
-        config: &TopicConfig,
-        now_ms: i64,
-    ) -> io::Result<()> {
-        let (mut header, record) = marker(producer, outcome, now_ms);
-        let mut log = self.lock();
-        if self.is_deleted() {
-            return Ok(());
-        }
-        header.base_offset = log.next_offset;
-        header.leader_epoch = self.leader_epoch;
-        log.append(&header, &record, Some(outcome), config, now_ms)?;
-        self.publish(&mut log, header.size)?;
-        self.ended_transactions.fetch_add(1, Ordering::Release);
-        drop(log);
-        self.waiters.wake();
-        Ok(())
-    }
-
-    /// Ids and epochs of the producers with an open transaction here.
-    pub(in crate::kafka) fn open_transactions(&self) -> Vec<(i64, i16)> {
-        self.lock().transactions.open()
-    }
-
-    /// The producers that have appended, with what they have open.
-    pub(in crate::kafka) fn producers(&self) -> Vec<ActiveProducer> {
-        let log = self.lock();
-        let with_transaction = |producer: ActiveProducer| ActiveProducer {
-            transaction_from: log.transactions.first_offset_of(producer.producer_id),
-            ..producer
-        };
-        log.producers.all().map(with_transaction).collect()
-    }
-
-    /// Reads whole batches from `offset` on, up to the last stable offset, with the parts among
-    /// them that were aborted.
-    pub(in crate::kafka) fn read_committed(
-        &self,
-        offset: i64,
-        max_bytes: usize,
-        first: FirstBatch,
-    ) -> Result<(Records, Vec<Aborted>), ReadError> {
-        // Looked up first: what is decided now is decided when it is read, too.
-        let stable_offset = self.last_stable_offset();
-        let mut records = self.read(offset, max_bytes, first)?;
-        if !self.transactional.load(Ordering::Acquire) {
-            return Ok((records, Vec::new()));
-        }
-        records.stable_offset = stable_offset;
-        let (length, until) = decided_part(&records.bytes, stable_offset)?;
-        records.bytes.truncate(length);
-        let aborted = self.lock().transactions.aborted_within(offset, until);
-        Ok((records, aborted))
+    pub(super) fn stability(&self) -> &Stability {
+        &self.stability
     }
 
     /// Reads whole batches from `offset` on.
@@ -495,7 +413,7 @@ impl Log {
         }
     }
 
-    fn append(
+    pub(super) fn append(
         &mut self,
         batch: &BatchHeader,
         records: &[u8],
@@ -561,20 +479,6 @@ impl Log {
             start_offset: self.start_offset,
         }
     }
-}
-
-/// How many of the bytes are batches before the last stable offset, and the offset after those.
-fn decided_part(bytes: &[u8], stable_offset: i64) -> Result<(usize, i64), ReadError> {
-    let (mut length, mut until) = (0, 0);
-    while let Some(rest) = bytes.get(length..).filter(|rest| !rest.is_empty()) {
-        let batch = BatchHeader::parse(rest).map_err(ScanError::from)?;
-        if batch.base_offset >= stable_offset {
-            break;
-        }
-        length += batch.size;
-        until = batch.next_offset();
-    }
-    Ok((length, until))
 }
 
 /// Checks what can be checked without the log.

@@ -13,5 +13,8 @@ mod coordinator;
 mod store;
 mod transaction;
 
+#[cfg(test)]
+mod tests;
+
 pub(super) use coordinator::Transactions;
 pub(super) use transaction::{Outcome, Producer, Transaction, TransactionError};
