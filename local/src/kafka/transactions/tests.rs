@@ -31,6 +31,7 @@ impl World {
     fn open(directory: &Path) -> Self {
         let settings = Settings {
             fsync: Fsync::OperatingSystem,
+            leader_epoch: 0,
             open_files: Arc::new(Semaphore::new(1)),
         };
         let config = Config::new(directory);
