@@ -106,6 +106,7 @@ impl Broker {
                 stop.clone(),
             )),
             tokio::spawn(housekeeping::run(Arc::clone(&cluster), stop.clone())),
+            tokio::spawn(housekeeping::flush(Arc::clone(&cluster), stop.clone())),
             tokio::spawn(housekeeping::compact(Arc::clone(&cluster), stop.clone())),
             tokio::spawn(housekeeping::keep_group_time(
                 Arc::clone(&cluster),
@@ -169,6 +170,7 @@ fn settle_partitions(cluster: &Cluster) -> io::Result<()> {
     let all: Vec<Arc<Partition>> = topics.iter().flat_map(|topic| topic.partitions()).collect();
     let settle = |part: &[Arc<Partition>]| {
         part.iter().try_for_each(|partition| {
+            partition.flush_finished()?;
             partition.sync()?;
             partition.checkpoint(now_ms())
         })

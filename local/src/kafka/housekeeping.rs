@@ -19,6 +19,8 @@ use super::topics::Topic;
 
 /// How much of the log a start after a kill has to read again, in time.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
+/// How often it is looked whether that would be much, in bytes.
+const LENGTH_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How long the offsets of a group without members are kept; Kafka's `offsets.retention.minutes`.
 const OFFSETS_RETENTION_MS: i64 = 7 * 24 * 60 * 60 * 1000;
@@ -34,6 +36,7 @@ pub(super) async fn run(cluster: Arc<Cluster>, stop: CancellationToken) {
     let mut retention = every(cluster.config.retention_interval);
     let mut checkpoint = every(CHECKPOINT_INTERVAL);
     let mut transactions = every(TRANSACTION_INTERVAL);
+    let mut length = every(LENGTH_INTERVAL);
     let (mut sync, syncs) = match cluster.config.fsync {
         Fsync::Every(interval) => (every(interval), true),
         Fsync::OperatingSystem | Fsync::EachRequest => (every(CHECKPOINT_INTERVAL), false),
@@ -48,11 +51,24 @@ pub(super) async fn run(cluster: Arc<Cluster>, stop: CancellationToken) {
             }
             _ = transactions.tick() => end_late_transactions(&cluster).await,
             _ = checkpoint.tick() => each_partition(&cluster, "checkpoint", checkpoint_one).await,
+            _ = length.tick() => each_partition(&cluster, "checkpoint", checkpoint_if_long).await,
             _ = retention.tick() => {
                 each_partition(&cluster, "retention", retain_one).await;
                 expire_offsets(&cluster).await;
                 expire_transactional_ids(&cluster).await;
             }
+        }
+    }
+}
+
+/// Forces finished segments to the disk, until `stop` is requested.
+pub(super) async fn flush(cluster: Arc<Cluster>, stop: CancellationToken) {
+    let mut look = every(CHECKPOINT_INTERVAL);
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            _ = look.tick() => each_partition(&cluster, "flush", flush_one).await,
         }
     }
 }
@@ -214,6 +230,14 @@ fn sync_one(_: &str, _: &TopicConfig, partition: &Partition) -> io::Result<()> {
 fn checkpoint_one(_: &str, _: &TopicConfig, partition: &Partition) -> io::Result<()> {
     partition.close_unused_files();
     partition.checkpoint(now_ms())
+}
+
+fn checkpoint_if_long(_: &str, _: &TopicConfig, partition: &Partition) -> io::Result<()> {
+    partition.checkpoint_if_long(now_ms())
+}
+
+fn flush_one(_: &str, _: &TopicConfig, partition: &Partition) -> io::Result<()> {
+    partition.flush_finished()
 }
 
 fn retain_one(topic: &str, config: &TopicConfig, partition: &Partition) -> io::Result<()> {

@@ -315,7 +315,7 @@ fn records_without_a_key_are_refused_by_number_in_every_compression() {
             assert_eq!((answer.error_code, answer.base_offset), (87, -1));
             assert!(answer.error_message.is_some());
             let text = format!(
-                "Compacted topic cannot accept message without key in topic partition {topic}-0."
+                "Compacted topic cannot accept message without key in topic partition {topic}-0"
             );
             let errors: Vec<_> = answer
                 .record_errors

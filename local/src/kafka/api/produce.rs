@@ -103,7 +103,7 @@ impl Refused {
             return Vec::new();
         };
         let text = format!(
-            "Compacted topic cannot accept message without key in topic partition {topic}-{partition}."
+            "Compacted topic cannot accept message without key in topic partition {topic}-{partition}"
         );
         let text = StrBytes::from_string(text);
         let of_record = |number: &i32| {

@@ -53,8 +53,10 @@ pub(super) struct Log {
     /// The first offset that compaction has not seen.
     pub(super) compacted_until: i64,
     pub(super) epochs: Epochs,
-    /// Appended to since the last checkpoint.
+    /// Whether the last checkpoint does not tell all.
     pub(super) changed: bool,
+    /// Bytes appended since the last checkpoint.
+    pub(super) since_checkpoint: u64,
     /// Appended to since the last fsync.
     pub(super) unsynced: bool,
 }
@@ -429,6 +431,7 @@ impl Log {
         self.producers.record(batch, now_ms);
         self.transactions.record(batch, marker);
         self.changed = true;
+        self.since_checkpoint += batch.size as u64;
         self.unsynced = true;
         Ok(())
     }

@@ -271,6 +271,7 @@ impl<'a> Recovered<'a> {
             producers: self.producers,
             transactions: self.transactions,
             changed: self.changed,
+            since_checkpoint: 0,
             unsynced: self.changed,
             segments: Segments::new(
                 Arc::from(directory),

@@ -193,7 +193,8 @@ fn after_a_power_failure_damage_before_the_end_is_cut_too() {
             .append(&batch(1, 1000, NOW), &config(5_000), NOW)
             .unwrap();
     }
-    // Makes the checkpoint; the first five segments are forced to the disk with it.
+    // The first five segments are forced to the disk, which the checkpoint tells.
+    partition.flush_finished().unwrap();
     partition.checkpoint(NOW).unwrap();
     drop(partition);
     let logs = files(directory.path(), "log");

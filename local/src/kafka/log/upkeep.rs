@@ -25,6 +25,9 @@ pub(in crate::kafka) enum DeleteRecordsError {
     Io(#[from] io::Error),
 }
 
+/// Bytes after which a checkpoint is due before its time: they are what a start reads again.
+const LONG: u64 = 32 << 20;
+
 impl Partition {
     /// Removes whole segments that are too old or too many, or hold deleted records only, and gives
     /// their number.
@@ -67,8 +70,7 @@ impl Partition {
         Ok(log.start_offset)
     }
 
-    /// Writes down what the next start need not read, if anything changed, after forcing finished
-    /// segments to the disk.
+    /// Writes down what the next start need not read, if anything changed.
     pub(in crate::kafka) fn checkpoint(&self, now_ms: i64) -> io::Result<()> {
         if !self.lock().changed {
             return Ok(());
@@ -76,8 +78,18 @@ impl Partition {
         self.write_checkpoint(now_ms, Checkpoint::write)
     }
 
-    /// Writes down that a start need not look into finished segments, so that it never does.
+    /// Does so when much was appended since the last time, whenever that was.
+    pub(in crate::kafka) fn checkpoint_if_long(&self, now_ms: i64) -> io::Result<()> {
+        if self.lock().since_checkpoint < LONG {
+            return Ok(());
+        }
+        self.checkpoint(now_ms)
+    }
+
+    /// Writes down for good that a start need not look into finished segments, whatever ends this
+    /// process.
     pub(super) fn checkpoint_durably(&self, now_ms: i64) -> io::Result<()> {
+        self.flush_finished()?;
         self.write_checkpoint(now_ms, Checkpoint::write_durably)
     }
 
@@ -87,25 +99,37 @@ impl Partition {
         write: fn(&Checkpoint, &Path) -> io::Result<()>,
     ) -> io::Result<()> {
         let _alone = self.lock_checkpoint();
-        let (directory, finished) = self.lock().finished_since_flush();
-        let unflushed_from = flush_finished(&directory, &finished)?;
-        let checkpoint = {
+        let (directory, checkpoint) = {
             let mut log = self.lock();
             if self.is_deleted() {
                 return Ok(());
             }
-            log.unflushed_from = log.unflushed_from.max(unflushed_from);
             log.producers.expire(now_ms - PRODUCER_EXPIRATION_MS);
             let start_offset = log.start_offset;
             log.transactions.forget_before(start_offset);
             log.changed = false;
-            log.checkpoint()
+            log.since_checkpoint = 0;
+            (Arc::clone(log.segments.directory()), log.checkpoint())
         };
         let written = write(&checkpoint, &directory);
         if written.is_err() {
             self.lock().changed = true;
         }
         written
+    }
+
+    /// Forces finished segments to the disk, so that a start after a power failure need not read
+    /// them. The next checkpoint says so. This may take long, and nothing waits for it.
+    pub(in crate::kafka) fn flush_finished(&self) -> io::Result<()> {
+        let (directory, finished) = self.lock().finished_since_flush();
+        if finished.len() < 2 {
+            return Ok(());
+        }
+        let unflushed_from = flush_finished(&directory, &finished)?;
+        let mut log = self.lock();
+        log.unflushed_from = log.unflushed_from.max(unflushed_from);
+        log.changed = true;
+        Ok(())
     }
 
     /// Forces everything appended so far to the disk.
@@ -164,7 +188,7 @@ impl Log {
         Ok(now_ms.saturating_sub(newest) > millis(retention))
     }
 
-    /// The segments to force to the disk before a checkpoint, and the last one.
+    /// The segments to force to the disk, and the last one.
     fn finished_since_flush(&self) -> (Arc<Path>, Vec<Segment>) {
         let finished = |segment: &&Segment| segment.base_offset >= self.unflushed_from;
         let segments = self
