@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use local::kafka::Fsync;
+use rdkafka::admin::AdminOptions;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{FutureProducer, Producer};
@@ -54,6 +56,12 @@ fn reader(cluster: &Cluster, topic: &str, isolation: (&str, &str)) -> BaseConsum
     let consumer = cluster.consumer(&[isolation, ("enable.partition.eof", "true")]);
     assign(&consumer, topic, 0, Offset::Beginning);
     consumer
+}
+
+/// A reader of committed records, once every transaction is ended everywhere.
+fn settled_reader(cluster: &Cluster, topic: &str) -> BaseConsumer {
+    wait_until(|| end(cluster, topic, COMMITTED) == end(cluster, topic, UNCOMMITTED));
+    reader(cluster, topic, COMMITTED)
 }
 
 #[track_caller]
@@ -116,7 +124,7 @@ fn an_aborted_transaction_is_never_seen() {
         );
         producer.commit_transaction(PATIENCE).unwrap();
     }
-    let consumer = reader(&cluster, &topic, COMMITTED);
+    let consumer = settled_reader(&cluster, &topic);
     for round in 0..3 {
         expect_numbered(&consumer, round * 20 + 10..round * 20 + 20);
     }
@@ -162,7 +170,7 @@ fn a_second_producer_fences_the_first_and_ends_its_transaction() {
     expect_fenced(first.commit_transaction(PATIENCE));
     begin(&cluster, &second, &topic, 10..20);
     second.commit_transaction(PATIENCE).unwrap();
-    let consumer = reader(&cluster, &topic, COMMITTED);
+    let consumer = settled_reader(&cluster, &topic);
     expect_numbered(&consumer, 10..20);
     expect_end(&consumer);
 }
@@ -184,7 +192,7 @@ fn a_transaction_that_is_open_for_too_long_is_aborted() {
     let next = transactional(&cluster, &id, &[]);
     begin(&cluster, &next, &topic, 10..20);
     next.commit_transaction(PATIENCE).unwrap();
-    let consumer = reader(&cluster, &topic, COMMITTED);
+    let consumer = settled_reader(&cluster, &topic);
     expect_numbered(&consumer, 10..20);
     expect_end(&consumer);
 }
@@ -209,7 +217,7 @@ fn a_transaction_spans_partitions_and_compressions() {
         producer.commit_transaction(PATIENCE).unwrap();
     }
     for (topic, _) in &topics {
-        let consumer = reader(&cluster, topic, COMMITTED);
+        let consumer = settled_reader(&cluster, topic);
         expect_numbered(&consumer, 0..50);
         expect_end(&consumer);
     }
@@ -266,7 +274,7 @@ fn offsets_count_with_the_records_of_their_transaction() {
             assert_eq!(committed(&cluster, &group, &input), Offset::Offset(at));
         }
     }
-    let consumer = reader(&cluster, &output, COMMITTED);
+    let consumer = settled_reader(&cluster, &output);
     expect_numbered(&consumer, 0..30);
     expect_end(&consumer);
 }
@@ -338,6 +346,40 @@ fn a_transaction_that_the_journal_lost_does_not_hold_readers_up() {
 }
 
 #[test]
+fn a_transaction_ends_although_a_topic_of_it_is_deleted() {
+    let cluster = Cluster::start();
+    let (topic, deleted) = (cluster.topic(1, &[]), cluster.topic(1, &[]));
+    let producer = transactional(&cluster, &unique("t"), &[]);
+    begin(&cluster, &producer, &topic, 0..10);
+    send_numbered(&cluster, &producer, &deleted, 0..10);
+    let options = AdminOptions::new();
+    let gone = cluster.wait(cluster.admin().delete_topics(&[&deleted], &options));
+    assert_eq!(gone.unwrap(), [Ok(deleted)]);
+    producer.commit_transaction(PATIENCE).unwrap();
+    expect_numbered(&settled_reader(&cluster, &topic), 0..10);
+    begin(&cluster, &producer, &topic, 10..20);
+    producer.commit_transaction(PATIENCE).unwrap();
+    expect_numbered(&settled_reader(&cluster, &topic), 0..20);
+}
+
+#[test]
+fn transactions_are_kept_under_every_fsync_policy() {
+    for fsync in [Fsync::EachRequest, Fsync::Every(Duration::from_millis(5))] {
+        let mut cluster = Restarting::start_with(|config| config.fsync = fsync);
+        let topic = cluster.now().topic(1, &[]);
+        let producer = transactional(cluster.now(), &unique("t"), &[]);
+        begin(cluster.now(), &producer, &topic, 0..10);
+        producer.commit_transaction(PATIENCE).unwrap();
+        begin(cluster.now(), &producer, &topic, 10..20);
+        producer.abort_transaction(PATIENCE).unwrap();
+        cluster.restart();
+        let consumer = reader(cluster.now(), &topic, COMMITTED);
+        expect_numbered(&consumer, 0..10);
+        expect_end(&consumer);
+    }
+}
+
+#[test]
 fn an_idempotent_producer_and_a_transactional_one_share_a_partition() {
     let cluster = Cluster::start();
     let topic = cluster.topic(1, &[]);
@@ -350,7 +392,7 @@ fn an_idempotent_producer_and_a_transactional_one_share_a_partition() {
         send(&cluster, &idempotent, &topic, "k", value.as_bytes());
         producer.abort_transaction(PATIENCE).unwrap();
     }
-    let consumer = reader(&cluster, &topic, COMMITTED);
+    let consumer = settled_reader(&cluster, &topic);
     for round in 0..3 {
         let record = next(&consumer);
         assert_eq!(record.payload(), Some(format!("record {round}").as_bytes()));

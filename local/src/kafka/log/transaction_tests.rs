@@ -108,6 +108,37 @@ proptest! {
 }
 
 #[test]
+fn a_transaction_whose_beginning_is_removed_holds_readers_no_longer_than_its_rest() {
+    let directory = tempfile::tempdir().unwrap();
+    let partition = open(directory.path(), Trust::Written);
+    partition.admit(1, 0);
+    for sequence in 0..20 {
+        let appended = partition.append(&batch(1, sequence), &config(), NOW);
+        appended.unwrap();
+    }
+    assert_eq!(partition.last_stable_offset(), 0);
+    let small = TopicConfig {
+        retention_bytes: Some(500),
+        ..config()
+    };
+    assert!(partition.enforce_retention(&small, NOW).unwrap() > 0);
+    let start = partition.start_offset();
+    assert_eq!(partition.last_stable_offset(), start);
+    partition
+        .end_transaction((1, 0), Outcome::Abort, &config(), NOW)
+        .unwrap();
+    assert_eq!(partition.last_stable_offset(), 21);
+    let (_, aborted) = partition
+        .read_committed(start, 1 << 20, FirstBatch::Whole)
+        .unwrap();
+    assert_eq!(aborted.len(), 1);
+    // What lies before the start of the log is forgotten with it.
+    assert!(partition.enforce_retention(&small, NOW).unwrap() == 0);
+    partition.checkpoint(NOW).unwrap();
+    assert_eq!(told(&partition).3.len(), 1);
+}
+
+#[test]
 fn a_reader_of_committed_records_gets_only_what_is_decided() {
     let directory = tempfile::tempdir().unwrap();
     let partition = open(directory.path(), Trust::Written);
