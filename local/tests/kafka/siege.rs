@@ -310,6 +310,24 @@ fn a_batch_that_decompresses_to_gigabytes_is_searched_within_bounds() {
 }
 
 #[test]
+fn a_batch_that_decompresses_to_gigabytes_arrives_within_bounds() {
+    let broker = Process::start();
+    let cluster = broker.cluster();
+    // Records of the second must have keys, for which a broker may look.
+    let topics = [&[][..], &[("cleanup.policy", "compact")]];
+    let topics = topics.map(|settings| named(&cluster.topic(1, settings)));
+    let mut stream = connect(cluster.bootstrap());
+    besiege(&broker, 32 * MIB, |_| {
+        for topic in &topics {
+            for _ in 0..3 {
+                // Taken or refused.
+                exchange(&mut stream, 9, &produce(topic, bomb(64 << 10)));
+            }
+        }
+    });
+}
+
+#[test]
 fn long_searches_let_others_have_their_turn() {
     let broker = Process::start();
     let topic = store_bomb(&broker, 32);
@@ -335,17 +353,20 @@ const BOMB_TIME: i64 = 1_000_000;
 /// A topic with one batch that is a bomb of so many times 128 KiB.
 fn store_bomb(broker: &Process, blocks: usize) -> TopicName {
     let topic = named(&broker.cluster().topic(1, &[]));
-    let partition = PartitionProduceData::default().with_records(Some(bomb(blocks).into()));
+    let mut stream = connect(broker.cluster().bootstrap());
+    let stored = exchange(&mut stream, 9, &produce(&topic, bomb(blocks)));
+    assert_eq!(stored.responses[0].partition_responses[0].error_code, 0);
+    topic
+}
+
+fn produce(topic: &TopicName, batch: Vec<u8>) -> ProduceRequest {
+    let partition = PartitionProduceData::default().with_records(Some(batch.into()));
     let data = TopicProduceData::default()
         .with_name(topic.clone())
         .with_partition_data(vec![partition]);
-    let produce = ProduceRequest::default()
+    ProduceRequest::default()
         .with_acks(1)
-        .with_topic_data(vec![data]);
-    let mut stream = connect(broker.cluster().bootstrap());
-    let stored = exchange(&mut stream, 9, &produce);
-    assert_eq!(stored.responses[0].partition_responses[0].error_code, 0);
-    topic
+        .with_topic_data(vec![data])
 }
 
 /// Asks for a time that is later than the only record's, so that all of it is gone through.

@@ -73,7 +73,15 @@ fn confluents_javascript_client_works() {
         clock: Clock::Script,
     };
     // Its native part is compiled, with the libraries of this machine.
-    if is_there(CLIENT.name, &["curl-config", "c++"]) {
+    let needs = [
+        "c++",
+        "curl-config",
+        "/usr/include/node/node.h",
+        "/usr/include/openssl/ssl.h",
+        "/usr/include/zlib.h",
+        "/usr/include/zstd.h",
+    ];
+    if is_there(CLIENT.name, &needs) {
         run(&CLIENT, node("confluent-node", "confluent_client.js"));
     }
 }
@@ -182,7 +190,7 @@ fn tools(kind: &str) -> PathBuf {
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim_end())
 }
 
-/// Whether the programs are on this machine that `make test-kafka` installs and
+/// Whether the programs and files are on this machine that `make test-kafka` installs and
 /// `make test` does not. Without them a client cannot be run, which is said past the test's own
 /// output; against Apache Kafka it is a failure.
 fn is_there(client: &str, needs: &[&str]) -> bool {
