@@ -1,8 +1,8 @@
 # `make help` lists the recipes. CARGO_TARGET_DIR, CARGO_FLAGS and the variables below are honoured.
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
-# Where tests keep what they fetch: Apache Kafka's jars, Python, Node and Java clients of Kafka and
-# the registry, Schemathesis.
+# Where tests keep what they fetch: Apache Kafka's jars, Apicurio Registry, Python, Node and Java
+# clients of Kafka and the registry, Schemathesis.
 export LOCKSTEP_TEST_TOOLS ?= $(TARGET)/test-tools
 
 # Modules of lockstep's tests that go through all of a pipeline, types and catalogs above all.
@@ -12,7 +12,7 @@ VERSIONED := changes:: columns:: control:: differences:: every_type:: filters:: 
 # What is random in its order as well, and long: of `make prove`.
 NOT_LONG := --skip storm::
 
-.PHONY: help check fmt test test-kafka outcomes test-postgres prove bench bench-quick bench-build bench-rest demo screenshots up down logs health
+.PHONY: help check fmt test test-kafka outcomes test-registry test-postgres prove bench bench-quick bench-build bench-rest demo screenshots up down logs health
 .DEFAULT_GOAL := help
 
 help: ## list the recipes
@@ -39,6 +39,12 @@ test-kafka: ## the tests that use Kafka, against Apache Kafka instead of the loc
 outcomes: ## each test of the local Kafka broker, with its outcome there and on Apache Kafka, as a table
 	tools/install-needs kafka
 	@tools/kafka-outcomes
+
+test-registry: ## the tests that use the schema registry, against Apicurio Registry instead of the local one
+	tools/install-needs kafka
+	LOCKSTEP_TEST_REGISTRY=apicurio cargo test $(CARGO_FLAGS) -p cdc -p applier -p operate --lib -- registry::
+	LOCKSTEP_TEST_REGISTRY=apicurio cargo test $(CARGO_FLAGS) -p cdc -p applier --test it
+	LOCKSTEP_TEST_REGISTRY=apicurio cargo run -q $(CARGO_FLAGS) -p testkit --bin with-registry -- cargo test $(CARGO_FLAGS) -p local --test registry any_maker::
 
 test-postgres: ## the tests of what depends on Postgres' version, on 16, 17 and 18
 	tools/install-needs postgres

@@ -10,11 +10,13 @@ use schema_registry_converter::error::SRCError;
 use schema_registry_converter::schema_registry_common::{
     SchemaType, SubjectNameStrategy, SuppliedSchema,
 };
+use service::url::without_login;
 
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
 /// A registry by its URL.
 pub(crate) struct Registry {
+    /// For people: without the login that the URL may hold.
     url: String,
     settings: SrSettings,
 }
@@ -58,11 +60,11 @@ impl Registry {
             .set_timeout(REQUEST_LIMIT)
             .build()
             .map_err(|source| RegistryError::Url {
-                url: url.to_owned(),
+                url: without_login(url),
                 source,
             })?;
         Ok(Self {
-            url: url.to_owned(),
+            url: without_login(url),
             settings,
         })
     }
@@ -124,4 +126,87 @@ fn answered(error: &SRCError, status: u16) -> bool {
     error
         .error
         .contains(&format!("failed with status {status}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+
+    use testkit::name;
+    use testkit::registry::{Front, Transport};
+    use tokio::process::Command;
+
+    use super::*;
+
+    /// Names the URL; set only for the process that a test below starts.
+    const CHILD_URL: &str = "LOCKSTEP_TEST_CAPTURE_REGISTRY_URL";
+    const SCHEMA: &str = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int"}]}"#;
+
+    async fn front(transport: Transport) -> Front {
+        Front::start(testkit::registry::url().await, transport)
+    }
+
+    /// Everything that capture asks of a registry.
+    async fn use_it(url: &str) {
+        let registry = Registry::new(url).unwrap();
+        let subject = format!("shop.{}-value", name::unique());
+        assert_eq!(registry.latest(&subject).await.unwrap(), None);
+        let id = registry.register(&subject, SCHEMA).await.unwrap();
+        assert_eq!(registry.register(&subject, SCHEMA).await.unwrap(), id);
+        assert_eq!(
+            registry.latest(&subject).await.unwrap().as_deref(),
+            Some(SCHEMA)
+        );
+        let narrower = SCHEMA.replace("int", "string");
+        let refused = registry.register(&subject, &narrower).await.unwrap_err();
+        assert!(
+            matches!(refused, RegistryError::Refused { .. }),
+            "{refused:?}"
+        );
+        assert!(!refused.is_transient());
+        let refused = format!("{refused} {refused:?}");
+        assert!(!refused.contains(Front::PASSWORD), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_registry_may_have_a_path_and_ask_for_a_login() {
+        let front = front(Transport::Plain).await;
+        use_it(&front.url()).await;
+        let stranger = Registry::new(&front.url_without_login()).unwrap();
+        let error = stranger.register("s", SCHEMA).await.unwrap_err();
+        assert!(format!("{error:?}").contains("401"), "{error:?}");
+    }
+
+    /// Not a test but the process that the next one starts: this binary again, with
+    /// [`CHILD_URL`] and the authority in its environment.
+    #[tokio::test]
+    async fn child() {
+        if let Ok(url) = env::var(CHILD_URL) {
+            use_it(&url).await;
+            println!("it was used");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_registry_may_have_a_certificate_of_an_own_authority() {
+        let front = front(Transport::Tls).await;
+        let unknown = Registry::new(&front.url()).unwrap();
+        let error = unknown.register("s", SCHEMA).await.unwrap_err();
+        assert!(error.is_transient(), "{error:?}");
+        let error = service::chain(&error);
+        assert!(error.contains("UnknownIssuer"), "{error}");
+        assert!(!error.contains(Front::PASSWORD), "{error}");
+
+        let output = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "registry::tests::child", "--nocapture"])
+            .env(CHILD_URL, front.url())
+            .env("SSL_CERT_FILE", front.authority())
+            .output()
+            .await
+            .unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{printed}{errors}");
+        assert!(printed.contains("it was used"), "{printed}{errors}");
+    }
 }

@@ -408,7 +408,16 @@ async fn answer<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Regis
 
 #[cfg(test)]
 mod tests {
+    use std::env;
+
+    use testkit::name;
+    use testkit::registry::{Front, Transport};
+    use tokio::process::Command;
+
     use super::*;
+
+    /// Names the URL; set only for the process that a test below starts.
+    const CHILD_URL: &str = "LOCKSTEP_TEST_OPERATE_REGISTRY_URL";
 
     fn registry() -> Registry {
         Registry::new("http://ann:secret@127.0.0.1:8081/apis/ccompat/v7/").unwrap()
@@ -429,5 +438,83 @@ mod tests {
             let refused = registry().request(Method::DELETE, &["config", name], "");
             assert!(matches!(refused, Err(RegistryError::Name(_))), "{name:?}");
         }
+    }
+
+    async fn front(transport: Transport) -> Front {
+        Front::start(testkit::registry::url().await, transport)
+    }
+
+    async fn use_it(url: &str) {
+        let registry = Registry::new(url).unwrap();
+        reach(url, ANSWER_LIMIT).await.unwrap();
+        let level = registry.global_level().await.unwrap();
+        assert_eq!(level, Level::Backward.name());
+        let subject = format!("a/b c {}-value", name::unique());
+        let subjects = registry.subjects(Deleted::Shown).await.unwrap();
+        assert!(!subjects.contains(&subject), "{subjects:?}");
+        let refused = registry
+            .versions(&subject, Deleted::Hidden)
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(
+                refused,
+                RegistryError::Refused {
+                    code: SUBJECT_NOT_FOUND,
+                    ..
+                }
+            ),
+            "{refused:?}"
+        );
+        let refused = registry.schema(SchemaId(4_000_000)).await.unwrap_err();
+        let refused = format!("{refused} {refused:?}");
+        assert!(refused.contains("40403"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_registry_may_have_a_path_and_ask_for_a_login() {
+        let front = front(Transport::Plain).await;
+        use_it(&front.url()).await;
+        let stranger = Registry::new(&front.url_without_login()).unwrap();
+        let error = reach(&front.url_without_login(), ANSWER_LIMIT).await;
+        let error = format!("{:?}", error.unwrap_err());
+        assert!(error.contains("401"), "{error}");
+        let refused = stranger.subjects(Deleted::Hidden).await.unwrap_err();
+        assert!(
+            matches!(refused, RegistryError::Refused { code: 401, .. }),
+            "{refused:?}"
+        );
+    }
+
+    /// Not a test but the process that the next one starts: this binary again, with
+    /// [`CHILD_URL`] and the authority in its environment.
+    #[tokio::test]
+    async fn child() {
+        if let Ok(url) = env::var(CHILD_URL) {
+            use_it(&url).await;
+            println!("it was used");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_registry_may_have_a_certificate_of_an_own_authority() {
+        let front = front(Transport::Tls).await;
+        let unknown = Registry::new(&front.url()).unwrap();
+        let error = unknown.subjects(Deleted::Hidden).await.unwrap_err();
+        let error = format!("{error} {error:?}");
+        assert!(error.contains("ertificate"), "{error}");
+        assert!(!error.contains(Front::PASSWORD), "{error}");
+
+        let output = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "registry::tests::child", "--nocapture"])
+            .env(CHILD_URL, front.url())
+            .env("SSL_CERT_FILE", front.authority())
+            .output()
+            .await
+            .unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{printed}{errors}");
+        assert!(printed.contains("it was used"), "{printed}{errors}");
     }
 }

@@ -31,4 +31,6 @@ pub use backoff::Backoff;
 mod chain;
 pub use chain::chain;
 
+pub mod url;
+
 pub mod postgres;

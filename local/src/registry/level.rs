@@ -130,6 +130,68 @@ mod tests {
         check(Level::FullTransitive, false, false);
     }
 
+    /// `AvroSchema.isBackwardCompatible` and `CompatibilityChecker` of release 7.9: people search
+    /// for these sentences.
+    #[test]
+    fn objections_are_told_in_confluents_words() {
+        const INT: &str = "\"int\"";
+        const TEXT: &str = "\"string\"";
+        let fixed =
+            |name: &str, size: u32| format!(r#"{{"type":"fixed","name":"{name}","size":{size}}}"#);
+        let symbols =
+            |symbols: &str| format!(r#"{{"type":"enum","name":"E","symbols":[{symbols}]}}"#);
+        let record =
+            |fields: &str| format!(r#"{{"type":"record","name":"R","fields":[{fields}]}}"#);
+        let cases = [
+            (
+                Level::Backward,
+                INT.to_owned(),
+                TEXT.to_owned(),
+                "{errorType:'TYPE_MISMATCH', description:'The type (path '/') of a field in the new schema does not match with the old schema', additionalInfo:'reader type: INT not compatible with writer type: STRING'}",
+            ),
+            (
+                Level::Forward,
+                TEXT.to_owned(),
+                INT.to_owned(),
+                "{errorType:'TYPE_MISMATCH', description:'The type (path '/') of a field in the old schema does not match with the new schema', additionalInfo:'reader type: INT not compatible with writer type: STRING'}",
+            ),
+            (
+                Level::Backward,
+                fixed("F", 1),
+                fixed("F", 2),
+                "{errorType:'FIXED_SIZE_MISMATCH', description:'The size of FIXED type field at path '/size' in the new schema does not match with the old schema', additionalInfo:'expected: 2, found: 1'}",
+            ),
+            (
+                Level::Backward,
+                fixed("F", 1),
+                fixed("G", 1),
+                "{errorType:'NAME_MISMATCH', description:'The name of the schema has changed (path '/name')', additionalInfo:'expected: G'}",
+            ),
+            (
+                Level::Backward,
+                symbols("\"A\""),
+                symbols("\"A\",\"B\""),
+                "{errorType:'MISSING_ENUM_SYMBOLS', description:'The new schema is missing enum symbols '[B]' at path '/symbols' in the old schema', additionalInfo:'[B]'}",
+            ),
+            (
+                Level::ForwardTransitive,
+                record(""),
+                record(r#"{"name":"a","type":"int"}"#),
+                "{errorType:'READER_FIELD_MISSING_DEFAULT_VALUE', description:'The field 'a' at path '/fields/0' in the old schema has no default value and is missing in the new schema', additionalInfo:'a'}",
+            ),
+            (
+                Level::Backward,
+                r#"["null"]"#.to_owned(),
+                r#"["null","int"]"#.to_owned(),
+                "{errorType:'MISSING_UNION_BRANCH', description:'The new schema is missing a type inside a union field at path '/1' in the old schema', additionalInfo:'reader union lacking writer type: INT'}",
+            ),
+        ];
+        for (level, new, old, expected) in cases {
+            let (new, old) = (Schema::parse(&new).unwrap(), Schema::parse(&old).unwrap());
+            assert_eq!(level.objections(&new, &old), [expected]);
+        }
+    }
+
     #[test]
     fn names_are_read_in_any_case() {
         assert_eq!("full_Transitive".parse(), Ok(Level::FullTransitive));

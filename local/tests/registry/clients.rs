@@ -1,4 +1,6 @@
 //! Clients that others wrote must work as they are.
+//!
+//! With `TEST_REGISTRY_URL`, those of `any_maker` ask the registry there instead of the local one.
 
 use std::path::{Path, PathBuf};
 
@@ -33,10 +35,49 @@ async fn the_kafkajs_registry_client_works() {
     run_script("node", "kafkajs_client.js").await;
 }
 
-/// Runs a client script against a registry of its own. The program is one of the installed tools
-/// or, without a slash, one on the path.
+/// What does not depend on Confluent's words and on a registry of one's own.
+mod any_maker {
+    use super::{convert, run_script_at};
+    use crate::client::registry;
+
+    /// The URL of the registry to ask, and what keeps it running.
+    async fn asked() -> (String, Option<crate::client::Client>) {
+        match std::env::var("TEST_REGISTRY_URL") {
+            Ok(url) => (url, None),
+            Err(_) => {
+                let client = registry().await;
+                (client.url(), Some(client))
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn python_serializers_work() {
+        let (url, _client) = asked().await;
+        run_script_at(&url, "venv/bin/python", "any_registry.py").await;
+    }
+
+    #[tokio::test]
+    async fn javascript_serializers_work() {
+        let (url, _client) = asked().await;
+        run_script_at(&url, "node", "any_registry.js").await;
+    }
+
+    #[tokio::test]
+    async fn schema_registry_converter_works() {
+        let (url, _client) = asked().await;
+        convert(&url, "shop.public.rows").await;
+    }
+}
+
+/// Runs a client script against a registry of its own.
 async fn run_script(program: &str, script: &str) {
     let client = registry().await;
+    run_script_at(&client.url(), program, script).await;
+}
+
+/// The program is one of the installed tools or, without a slash, one on the path.
+async fn run_script_at(url: &str, program: &str, script: &str) {
     let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/registry/clients");
     let tools = tools(&clients).await;
     let program = if program.contains('/') {
@@ -46,7 +87,7 @@ async fn run_script(program: &str, script: &str) {
     };
     let output = Command::new(program)
         .arg(clients.join(script))
-        .arg(client.url())
+        .arg(url)
         .env("NODE_PATH", tools.join("node/node_modules"))
         .output()
         .await
@@ -74,46 +115,29 @@ async fn tools(clients: &Path) -> PathBuf {
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim_end())
 }
 
-#[tokio::test]
-async fn schema_registry_converter_works() {
+/// The client of the pipeline, with everything that it asks for.
+async fn convert(url: &str, topic: &str) {
     const NARROW: &str = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int"}]}"#;
-    let client = registry().await;
-    let settings = SrSettings::new(client.url());
+    let settings = SrSettings::new(url.to_owned());
     let supplied = |schema: &str| {
         SuppliedSchema::new(Some("R".to_owned()), SchemaType::Avro, schema.to_owned())
     };
-    let subject = "shop.public.rows-value".to_owned();
-    let posted = post_schema(&settings, subject.clone(), supplied(NARROW))
-        .await
-        .unwrap();
-    assert_eq!((posted.id, posted.schema.as_str()), (1, NARROW));
-    assert_eq!(get_schema_by_id(1, &settings).await.unwrap().schema, NARROW);
-    let strategy = SubjectNameStrategy::TopicNameStrategy("shop.public.rows".to_owned(), false);
-    assert_eq!(
-        get_schema_by_subject(&settings, &strategy)
-            .await
-            .unwrap()
-            .id,
-        1
-    );
-    assert_eq!(
-        get_all_subjects(&settings).await.unwrap(),
-        std::slice::from_ref(&subject)
-    );
+    let subject = format!("{topic}-value");
+    let posted = post_schema(&settings, subject.clone(), supplied(NARROW)).await;
+    let posted = posted.unwrap();
+    assert_eq!(posted.schema, NARROW);
+    let by_id = get_schema_by_id(posted.id, &settings).await.unwrap();
+    assert_eq!(by_id.schema, NARROW);
+    let strategy = SubjectNameStrategy::TopicNameStrategy(topic.to_owned(), false);
+    let latest = get_schema_by_subject(&settings, &strategy).await.unwrap();
+    assert_eq!(latest.id, posted.id);
+    let subjects = get_all_subjects(&settings).await.unwrap();
+    assert!(subjects.contains(&subject), "{subjects:?}");
     for (wider, compatible) in [("long", true), ("string", false)] {
         let schema = supplied(&NARROW.replace("int", wider));
-        assert_eq!(
-            is_compatible_schema(&settings, subject.clone(), schema)
-                .await
-                .unwrap(),
-            compatible
-        );
+        let answer = is_compatible_schema(&settings, subject.clone(), schema).await;
+        assert_eq!(answer.unwrap(), compatible);
     }
-    let refused = post_schema(
-        &settings,
-        subject,
-        supplied(&NARROW.replace("int", "string")),
-    )
-    .await;
-    assert!(refused.is_err());
+    let other = supplied(&NARROW.replace("int", "string"));
+    post_schema(&settings, subject, other).await.unwrap_err();
 }

@@ -267,6 +267,40 @@ async fn an_import_begins_with_an_empty_registry_unless_forced() {
     assert_eq!(again.register("y", "\"float\"").await, 6);
 }
 
+/// Ids, subjects and texts are what a target keeps of the schemas that its records came with.
+#[tokio::test]
+async fn a_lost_registry_gets_its_schemas_back_under_their_ids() {
+    let lost = registry().await;
+    let mut kept = Vec::new();
+    for number in 1..=20 {
+        let text = format!(r#"{{"type":"fixed","name":"F{number}","size":{number}}}"#);
+        let subject = format!("t{}-value", number % 3);
+        let none = Some(json!({ "compatibility": "NONE" }));
+        lost.send(Method::PUT, "/config", none).await;
+        let id = u32::try_from(lost.register(&subject, &text).await).unwrap();
+        // The target has not seen all of them.
+        if number % 4 != 0 {
+            kept.push((id, subject, text));
+        }
+    }
+    let new = registry().await;
+    set(&new, "/mode", "IMPORT").await;
+    for (id, subject, text) in kept.iter().rev() {
+        let body = json!({ "schema": text, "id": id });
+        let path = format!("/subjects/{subject}/versions");
+        let answer = new.send(Method::POST, &path, Some(body)).await;
+        assert_eq!(answer, (200, json!({ "id": id })));
+    }
+    set(&new, "/mode", "READWRITE").await;
+    for (id, subject, text) in &kept {
+        let by_id = new.get(&format!("/schemas/ids/{id}")).await;
+        assert_eq!(by_id, (200, json!({ "schema": text })));
+        assert_eq!(new.register(subject, text).await, u64::from(*id));
+    }
+    let highest = kept.iter().map(|(id, ..)| *id).max().unwrap();
+    assert_eq!(new.register("other", LONG).await, u64::from(highest + 1));
+}
+
 #[tokio::test]
 async fn the_last_id_is_an_error_and_not_the_end_of_the_file() {
     const LAST: u32 = i32::MAX.unsigned_abs() - 1;
