@@ -40,9 +40,9 @@ pub(super) struct Record {
 impl Record {
     fn read(mut bytes: Bytes) -> Option<Self> {
         let attributes = bytes.try_get_i8().ok()?;
-        let timestamp_delta = varint(|| next(&mut bytes))?;
+        let timestamp_delta = varint(&mut bytes)?;
         let rest = bytes.clone();
-        let offset_delta = varint(|| next(&mut bytes))?;
+        let offset_delta = varint(&mut bytes)?;
         let key = nullable(&mut bytes)?;
         let has_value = nullable(&mut bytes)?.is_some();
         Some(Self {
@@ -69,34 +69,68 @@ impl Record {
 
 /// All records of a batch.
 pub(super) fn records_of(header: &BatchHeader, batch: &[u8]) -> Result<Vec<Record>, RecordsError> {
-    let stored = batch
-        .get(HEADER_LENGTH..header.size)
-        .ok_or(RecordsError::Malformed)?;
     // An emptied batch has nothing to decompress.
     if header.record_count == 0 {
         return Ok(Vec::new());
     }
-    let compression = header.compression().ok_or(RecordsError::Malformed)?;
     let mut plain = Vec::new();
-    decompress(compression, stored)
-        .and_then(|mut records| records.read_to_end(&mut plain))
+    reader(header, batch)?
+        .read_to_end(&mut plain)
         .map_err(|cause| RecordsError::Compression(cause.to_string()))?;
-    read_all(header, &mut Bytes::from(plain)).ok_or(RecordsError::Malformed)
+    read_all(header, &mut plain.into()).ok_or(RecordsError::Malformed)
 }
 
 /// Which records of a batch that arrives have no key, by their number. They must count their offsets
 /// from 0, each one more than the last.
 pub(super) fn without_key(header: &BatchHeader, batch: &[u8]) -> Result<Vec<i32>, RecordsError> {
+    let mut records = reader(header, batch)?;
     let mut without = Vec::new();
-    for (number, record) in (0..).zip(records_of(header, batch)?) {
-        if record.offset_delta != i64::from(number) {
+    for number in 0..header.record_count {
+        let (offset_delta, has_key) = pass(&mut records).ok_or(RecordsError::Malformed)?;
+        if offset_delta != i64::from(number) {
             return Err(RecordsError::Malformed);
         }
-        if record.key.is_none() {
+        if !has_key {
             without.push(number);
         }
     }
-    Ok(without)
+    match records.fill_buf() {
+        Ok([]) => Ok(without),
+        Ok(_) => Err(RecordsError::Malformed),
+        Err(cause) => Err(RecordsError::Compression(cause.to_string())),
+    }
+}
+
+fn reader<'a>(
+    header: &BatchHeader,
+    batch: &'a [u8],
+) -> Result<impl BufRead + use<'a>, RecordsError> {
+    let stored = batch.get(HEADER_LENGTH..header.size);
+    let stored = stored.ok_or(RecordsError::Malformed)?;
+    let compression = header.compression().ok_or(RecordsError::Malformed)?;
+    decompress(compression, stored).map_err(|cause| RecordsError::Compression(cause.to_string()))
+}
+
+/// Passes a record; how far its offset is from its batch's, and whether it has a key.
+fn pass(records: &mut impl BufRead) -> Option<(i64, bool)> {
+    let length = u64::try_from(varint_of(|| byte(records))?).ok()?;
+    let mut record = records.take(length);
+    let _attributes = byte(&mut record)?;
+    let _timestamp_delta = varint_of(|| byte(&mut record))?;
+    let offset_delta = varint_of(|| byte(&mut record))?;
+    let key = varint_of(|| byte(&mut record))?;
+    skip(&mut record, u64::try_from(key.max(0)).ok()?)?;
+    let value = varint_of(|| byte(&mut record))?;
+    skip(&mut record, u64::try_from(value.max(0)).ok()?)?;
+    let rest = record.limit();
+    skip(&mut record, rest)?;
+    Some((offset_delta, key >= 0))
+}
+
+/// Reads so many bytes without keeping them.
+fn skip(input: &mut impl Read, length: u64) -> Option<()> {
+    let skipped = io::copy(&mut input.take(length), &mut io::sink()).ok()?;
+    (skipped == length).then_some(())
 }
 
 /// Records as they are stored in a batch, compressed as its header says, with their timestamps
@@ -144,31 +178,29 @@ pub(super) fn first_at_or_after(
         };
         return (header.max_timestamp >= timestamp).then_some(moment);
     }
-    let stored = batch.get(HEADER_LENGTH..header.size)?;
-    let mut records = decompress(header.compression()?, stored).ok()?;
+    let mut records = reader(header, batch).ok()?;
     search(header, &mut records, timestamp)
 }
 
 fn search(header: &BatchHeader, records: &mut impl BufRead, timestamp: i64) -> Option<Moment> {
     for _ in 0..header.record_count {
-        let length = u64::try_from(varint(|| byte(records))?).ok()?;
+        let length = u64::try_from(varint_of(|| byte(records))?).ok()?;
         let mut record = records.take(length);
         let _attributes = byte(&mut record)?;
-        let timestamp_delta = varint(|| byte(&mut record))?;
-        let moment = Moment {
-            timestamp: header.base_timestamp.checked_add(timestamp_delta)?,
-            offset: header
-                .base_offset
-                .checked_add(varint(|| byte(&mut record))?)?,
-        };
-        if moment.timestamp >= timestamp {
-            return Some(moment);
+        let moment_timestamp = header
+            .base_timestamp
+            .checked_add(varint_of(|| byte(&mut record))?)?;
+        let offset = header
+            .base_offset
+            .checked_add(varint_of(|| byte(&mut record))?)?;
+        if moment_timestamp >= timestamp {
+            return Some(Moment {
+                offset,
+                timestamp: moment_timestamp,
+            });
         }
         let rest = record.limit();
-        let skipped = io::copy(&mut record, &mut io::sink()).ok()?;
-        if skipped < rest {
-            return None;
-        }
+        skip(&mut record, rest)?;
     }
     None
 }
@@ -176,7 +208,7 @@ fn search(header: &BatchHeader, records: &mut impl BufRead, timestamp: i64) -> O
 fn read_all(header: &BatchHeader, bytes: &mut Bytes) -> Option<Vec<Record>> {
     let mut records = Vec::new();
     for _ in 0..header.record_count {
-        let length = usize::try_from(varint(|| next(bytes))?).ok()?;
+        let length = usize::try_from(varint(bytes)?).ok()?;
         if length > bytes.remaining() {
             return None;
         }
@@ -187,7 +219,7 @@ fn read_all(header: &BatchHeader, bytes: &mut Bytes) -> Option<Vec<Record>> {
 
 /// Bytes after their length, which is -1 for null.
 fn nullable(bytes: &mut Bytes) -> Option<Option<Bytes>> {
-    let length = varint(|| next(bytes))?;
+    let length = varint(bytes)?;
     if length == -1 {
         return Some(None);
     }
@@ -196,7 +228,11 @@ fn nullable(bytes: &mut Bytes) -> Option<Option<Bytes>> {
 }
 
 /// A zigzag-encoded integer.
-fn varint(mut next: impl FnMut() -> Option<u8>) -> Option<i64> {
+fn varint(bytes: &mut Bytes) -> Option<i64> {
+    varint_of(|| bytes.try_get_u8().ok())
+}
+
+fn varint_of(mut next: impl FnMut() -> Option<u8>) -> Option<i64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let byte = next()?;
@@ -206,10 +242,6 @@ fn varint(mut next: impl FnMut() -> Option<u8>) -> Option<i64> {
         }
     }
     None
-}
-
-fn next(bytes: &mut Bytes) -> Option<u8> {
-    bytes.try_get_u8().ok()
 }
 
 fn byte(input: &mut impl Read) -> Option<u8> {
@@ -239,7 +271,7 @@ mod tests {
             let mut bytes = BytesMut::new();
             put_varint(value, &mut bytes);
             let mut bytes = bytes.freeze();
-            prop_assert_eq!(varint(|| next(&mut bytes)), Some(value));
+            prop_assert_eq!(varint(&mut bytes), Some(value));
             prop_assert_eq!(bytes.len(), 0);
         }
     }
