@@ -1,6 +1,15 @@
 //! The local Kafka broker as a stock client (librdkafka) sees it.
 //!
 //! With `TEST_KAFKA_BOOTSTRAP=host:port` the tests that only need a cluster run against that one.
+//!
+//! These make tests longer than they usually are:
+//!
+//! | variable | usually | is |
+//! |---|---|---|
+//! | `TEST_KAFKA_KILLS` | 5 | how often the broker is killed under load |
+//! | `TEST_KAFKA_POWER_LOSSES` | 2 | how often it loses its power under load |
+//! | `TEST_KAFKA_LOG_MB` | 200 | the size of the log with which it starts |
+//! | `TEST_KAFKA_ROUNDS` | 30 | thousands of batches over which its memory is watched |
 
 // A test fails by panicking, in its helpers too.
 #![allow(clippy::unwrap_used, clippy::expect_used)]

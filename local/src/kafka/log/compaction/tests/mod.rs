@@ -383,6 +383,36 @@ fn what_is_too_young_or_too_little_waits_and_what_is_too_old_does_not() {
 }
 
 #[test]
+fn a_segment_is_finished_in_time_to_be_compacted() {
+    let logs = |change: &dyn Fn(&mut TopicConfig), lag_ms: i64| {
+        let subject = Subject::new();
+        let mut config = config();
+        change(&mut config);
+        let mut late = batch(&[(Some("k"), Some("v"))], Compression::None, NOBODY).to_vec();
+        let first = late.clone();
+        for field in [27..35, 35..43] {
+            late[field].copy_from_slice(&(NOW + lag_ms).to_be_bytes());
+        }
+        let crc = crc32c::crc32c(&late[21..]);
+        late[17..21].copy_from_slice(&crc.to_be_bytes());
+        for batch in [&first, &late] {
+            subject.partition.append(batch, &config, NOW).unwrap();
+        }
+        let names = names(subject.directory.path());
+        names.iter().filter(|name| name.ends_with(".log")).count()
+    };
+    let age = |config: &mut TopicConfig| config.segment_ms = 1_000;
+    let lag = |config: &mut TopicConfig| config.max_compaction_lag_ms = 1_000;
+    let deleting = |config: &mut TopicConfig| {
+        config.max_compaction_lag_ms = 1_000;
+        config.cleanup = Cleanup::Delete;
+    };
+    assert_eq!([logs(&age, 1_000), logs(&age, 1_001)], [1, 2]);
+    assert_eq!([logs(&lag, 1_000), logs(&lag, 1_001)], [1, 2]);
+    assert_eq!(logs(&deleting, 1_001), 1);
+}
+
+#[test]
 fn the_last_segment_is_never_touched_and_small_ones_become_one() {
     let subject = Subject::new();
     let value = "x".repeat(300);
