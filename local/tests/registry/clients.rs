@@ -118,6 +118,8 @@ async fn tools(clients: &Path) -> PathBuf {
 /// The client of the pipeline, with everything that it asks for.
 async fn convert(url: &str, topic: &str) {
     const NARROW: &str = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int"}]}"#;
+    // The HTTP client wants a provider of cryptography; a second installation is refused.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let settings = SrSettings::new(url.to_owned());
     let supplied = |schema: &str| {
         SuppliedSchema::new(Some("R".to_owned()), SchemaType::Avro, schema.to_owned())
