@@ -1,5 +1,6 @@
 //! Transactions as stock clients use them.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use local::kafka::Fsync;
@@ -44,7 +45,7 @@ fn end(cluster: &Cluster, topic: &str, isolation: (&str, &str)) -> i64 {
 
 /// Waits for an end to be told everywhere, which may be after the producer hears of it.
 #[track_caller]
-pub(crate) fn wait_until(holds: impl Fn() -> bool) {
+pub(crate) fn wait_until(mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}");
@@ -377,6 +378,77 @@ fn transactions_are_kept_under_every_fsync_policy() {
         expect_numbered(&consumer, 0..10);
         expect_end(&consumer);
     }
+}
+
+/// The last committed value of each key, by its first byte, and how many records there are in all.
+fn committed_state(cluster: &Cluster, topic: &str) -> (BTreeMap<Vec<u8>, u8>, usize) {
+    let read = |isolation| {
+        let consumer = reader(cluster, topic, isolation);
+        let mut rows = Vec::new();
+        loop {
+            match consumer.poll(PATIENCE).unwrap() {
+                Ok(record) => {
+                    let value = record.payload().unwrap()[0];
+                    rows.push((record.key().unwrap().to_vec(), value));
+                }
+                Err(KafkaError::PartitionEOF(_)) => return rows,
+                Err(failure) => panic!("{failure}"),
+            }
+        }
+    };
+    let count = read(UNCOMMITTED).len();
+    (read(COMMITTED).into_iter().collect(), count)
+}
+
+#[test]
+fn compaction_keeps_what_was_committed_and_hides_what_was_aborted() {
+    let mut cluster = Restarting::start_with(|config| {
+        config.compaction_interval = Duration::from_millis(50);
+    });
+    let eager = [
+        ("cleanup.policy", "compact"),
+        ("segment.bytes", "1048576"),
+        ("min.cleanable.dirty.ratio", "0.001"),
+    ];
+    let topic = cluster.now().topic(1, &eager);
+    let producer = transactional(cluster.now(), &unique("t"), &[]);
+    let plain = cluster.now().producer(&[]);
+    let mut expected = BTreeMap::new();
+    for round in 0..30u8 {
+        let value = vec![round; 50_000];
+        producer.begin_transaction().unwrap();
+        for key in ["a", "b"] {
+            send(cluster.now(), &producer, &topic, key, &value);
+        }
+        send(cluster.now(), &plain, &topic, "plain", &value);
+        expected.insert(b"plain".to_vec(), round);
+        if round % 3 == 0 {
+            producer.commit_transaction(PATIENCE).unwrap();
+            expected.extend([(b"a".to_vec(), round), (b"b".to_vec(), round)]);
+        } else {
+            producer.abort_transaction(PATIENCE).unwrap();
+        }
+    }
+    // One that is open while segments before and behind its beginning are compacted.
+    begin(cluster.now(), &producer, &topic, 0..1);
+    for round in 30..60u8 {
+        send(
+            cluster.now(),
+            &plain,
+            &topic,
+            "behind",
+            &vec![round; 50_000],
+        );
+    }
+    // Of 30 and 30 plain records most go.
+    wait_until(|| committed_state(cluster.now(), &topic).1 < 100);
+    for _ in 0..2 {
+        assert_eq!(committed_state(cluster.now(), &topic).0, expected);
+        cluster.restart();
+    }
+    producer.abort_transaction(PATIENCE).unwrap();
+    expected.insert(b"behind".to_vec(), 59);
+    assert_eq!(committed_state(cluster.now(), &topic).0, expected);
 }
 
 #[test]

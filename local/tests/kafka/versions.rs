@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::TcpStream;
 
 use bytes::Bytes;
+use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::delete_records_request::{
@@ -40,6 +41,7 @@ use kafka_protocol::protocol::StrBytes;
 use crate::administration_versions;
 use crate::cluster::{Cluster, unique};
 use crate::records::send_numbered;
+use crate::transactions::wait_until;
 use crate::wire::{connect, exchange, frame, response};
 
 /// What the requests of one sweep name: things that are there, and things that are not.
@@ -381,7 +383,10 @@ fn ask_about_the_cluster(stream: &mut TcpStream, key: ApiKey, version: i16, name
         }
         _ => {
             let request = InitProducerIdRequest::default().with_transactional_id(None);
-            assert_eq!(exchange(stream, version, &request).error_code, 0);
+            let mut code = || exchange(stream, version, &request).error_code;
+            // A cluster that has just started has no ids yet.
+            wait_until(|| code() != ResponseError::CoordinatorLoadInProgress.code());
+            assert_eq!(code(), 0);
         }
     }
 }

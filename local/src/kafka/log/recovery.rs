@@ -145,25 +145,23 @@ impl<'a> Recovered<'a> {
     fn new(directory: &'a Path, checkpoint: Option<Checkpoint>, from: &StartingPoint) -> Self {
         let changed = checkpoint.is_none();
         let known = checkpoint.unwrap_or_else(|| Checkpoint::none(from.offset, from.segment));
-        // Otherwise the whole log is read again, if it has any transactions.
-        let are_current = from.offset == known.next_offset;
         let Checkpoint {
             mut producers,
             mut epochs,
-            transactions,
+            mut transactions,
             ..
         } = known;
+        // The whole log is then read again, if it has any transactions.
+        if from.offset != known.next_offset {
+            transactions = Transactions::default();
+        }
         producers.forget_from(from.offset);
         epochs.forget_from(from.offset);
         Self {
             directory,
             segments: Vec::new(),
             producers,
-            transactions: if are_current {
-                transactions
-            } else {
-                Transactions::default()
-            },
+            transactions,
             start_offset: known.start_offset,
             next_offset: from.offset,
             unflushed_from: known.unflushed_from,
