@@ -5,13 +5,13 @@ use std::io::{self, Read, Write};
 use std::net;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{self, Sleep, sleep};
 
-use super::density::Density;
+use super::density::{Density, Gathering};
 
 /// A TCP socket that is connected.
 ///
@@ -34,14 +34,14 @@ enum Way {
     Unwatched {
         socket: net::TcpStream,
         moment: Pin<Box<Sleep>>,
+        gathering: Gathering,
+        /// What came since the moment was over.
+        bytes: usize,
     },
     /// Between the two, and after an error between them.
     Gone,
 }
 
-/// How long a dense stream gathers: less than what sockets take on meanwhile (on Linux they grow to
-/// several megabytes by themselves).
-const MOMENT: Duration = Duration::from_millis(4);
 /// What is read at once of an unwatched socket.
 const READ_BYTES: usize = 256 * 1024;
 
@@ -66,9 +66,12 @@ impl Socket {
 
     fn unwatch(&mut self) -> io::Result<()> {
         if let Way::Watched(stream) = std::mem::replace(&mut self.way, Way::Gone) {
+            let gathering = Gathering::new();
             self.way = Way::Unwatched {
                 socket: stream.into_std()?,
-                moment: Box::pin(sleep(MOMENT)),
+                moment: Box::pin(sleep(gathering.span())),
+                gathering,
+                bytes: 0,
             };
         }
         Ok(())
@@ -110,14 +113,23 @@ impl AsyncRead for Socket {
                     ready!(Pin::new(stream).poll_read(context, buffer))?;
                     true
                 }
-                Way::Unwatched { socket, moment } => {
+                Way::Unwatched {
+                    socket,
+                    moment,
+                    gathering,
+                    bytes,
+                } => {
                     ready!(moment.as_mut().poll(context));
                     let room = READ_BYTES.min(buffer.remaining());
                     let read = if_ready(socket.read(buffer.initialize_unfilled_to(room)))?;
                     buffer.advance(read.unwrap_or_default());
+                    *bytes += read.unwrap_or_default();
                     if read.unwrap_or_default() < room {
                         // That was all there is.
-                        moment.as_mut().reset(time::Instant::now() + MOMENT);
+                        gathering.brought(std::mem::take(bytes));
+                        moment
+                            .as_mut()
+                            .reset(time::Instant::now() + gathering.span());
                     }
                     read.is_some()
                 }
