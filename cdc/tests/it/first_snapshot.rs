@@ -184,7 +184,14 @@ async fn tables_without_a_key_or_of_another_form_begin_anew() {
         ("same", 1, 100 + 3),
         ("late", 1, 1),
     ] {
-        assert_eq!(readings(&pipeline, table).await, (begun, read), "{table}");
+        let (found_begun, found_read) = readings(&pipeline, table).await;
+        assert_eq!(found_begun, begun, "{table}");
+        // Where the stream brings the alteration after the new reading, the rows are read once more.
+        let again = if table == "altered" { 100 } else { 0 };
+        assert!(
+            [read, read + again].contains(&found_read),
+            "{table}: {found_read}"
+        );
     }
     let altered = changes(&pipeline, "altered").await;
     assert_eq!(altered.last().unwrap()["after"]["more"], "m");
