@@ -130,21 +130,12 @@ fn answered(error: &SRCError, status: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::env;
-
     use testkit::name;
     use testkit::registry::{Front, Transport};
-    use tokio::process::Command;
 
     use super::*;
 
-    /// Names the URL; set only for the process that a test below starts.
-    const CHILD_URL: &str = "LOCKSTEP_TEST_CAPTURE_REGISTRY_URL";
     const SCHEMA: &str = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int"}]}"#;
-
-    async fn front(transport: Transport) -> Front {
-        Front::start(testkit::registry::url().await, transport)
-    }
 
     /// Everything that capture asks of a registry.
     async fn use_it(url: &str) {
@@ -170,26 +161,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_registry_may_have_a_path_and_ask_for_a_login() {
-        let front = front(Transport::Plain).await;
+        let front = Front::start(Transport::Plain).await;
         use_it(&front.url()).await;
         let stranger = Registry::new(&front.url_without_login()).unwrap();
         let error = stranger.register("s", SCHEMA).await.unwrap_err();
         assert!(format!("{error:?}").contains("401"), "{error:?}");
     }
 
-    /// Not a test but the process that the next one starts: this binary again, with
-    /// [`CHILD_URL`] and the authority in its environment.
+    /// Not a test but the process that the next one starts: this binary again.
     #[tokio::test]
     async fn child() {
-        if let Ok(url) = env::var(CHILD_URL) {
-            use_it(&url).await;
-            println!("it was used");
-        }
+        Front::used_as_child(use_it).await;
     }
 
     #[tokio::test]
     async fn a_registry_may_have_a_certificate_of_an_own_authority() {
-        let front = front(Transport::Tls).await;
+        let front = Front::start(Transport::Tls).await;
         let unknown = Registry::new(&front.url()).unwrap();
         let error = unknown.register("s", SCHEMA).await.unwrap_err();
         assert!(error.is_transient(), "{error:?}");
@@ -197,16 +184,6 @@ mod tests {
         assert!(error.contains("UnknownIssuer"), "{error}");
         assert!(!error.contains(Front::PASSWORD), "{error}");
 
-        let output = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "registry::tests::child", "--nocapture"])
-            .env(CHILD_URL, front.url())
-            .env("SSL_CERT_FILE", front.authority())
-            .output()
-            .await
-            .unwrap();
-        let printed = String::from_utf8_lossy(&output.stdout);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{printed}{errors}");
-        assert!(printed.contains("it was used"), "{printed}{errors}");
+        front.used_by_child("registry::tests::child").await;
     }
 }

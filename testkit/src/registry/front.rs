@@ -1,6 +1,7 @@
 //! What stands before a schema registry in a company: it has a path, asks for a login, and may
 //! speak TLS with a certificate of the company's own authority.
 
+use std::env;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -39,6 +40,11 @@ const LOGIN: &str = "ann:s3cret%2Fx";
 /// `ann:s3cret/x` in Base64 (RFC 7617, "The 'Basic' HTTP Authentication Scheme").
 const AUTHORIZATION: &str = "Basic YW5uOnMzY3JldC94";
 
+/// Names the front's URL in the environment of a child.
+const CHILD_URL: &str = "LOCKSTEP_TEST_FRONT_URL";
+/// What a child prints in the end.
+const USED: &str = "it was used";
+
 /// For a client that has stopped sending.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -46,11 +52,12 @@ impl Front {
     /// The password, so that tests can look for it where it must not be.
     pub const PASSWORD: &'static str = "s3cret";
 
-    /// Stands before the registry at `url`, which is plain http.
+    /// Stands before the registry that all tests of this process share.
     ///
     /// # Panics
     /// When no loopback port can be had, or no certificate made.
-    pub fn start(url: &str, transport: Transport) -> Self {
+    pub async fn start(transport: Transport) -> Self {
+        let url = super::url().await;
         let folder = Guardian::new(Farewell::Kill).expect("guard a folder");
         let tls = match transport {
             Transport::Plain => None,
@@ -94,8 +101,35 @@ impl Front {
         format!("{scheme}://{login}{}{PATH}/", self.addr)
     }
 
-    /// The certificate of the authority that signed the front's, as `SSL_CERT_FILE` may name it.
-    pub fn authority(&self) -> PathBuf {
+    /// Runs `test` of this binary in a process of its own, which trusts the authority that signed the
+    /// front's certificate. It is to call [`Self::used_as_child`].
+    ///
+    /// # Panics
+    /// When it fails there, or does not use the front.
+    pub async fn used_by_child(&self, test: &str) {
+        let output = tokio::process::Command::new(env::current_exe().expect("this binary's path"))
+            .args(["--exact", test, "--nocapture"])
+            .env(CHILD_URL, self.url())
+            .env("SSL_CERT_FILE", self.authority())
+            .output()
+            .await
+            .expect("run this binary again");
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{printed}{errors}");
+        assert!(printed.contains(USED), "{printed}{errors}");
+    }
+
+    /// Has `use_it` use the front of the process that started this one; does nothing in others.
+    pub async fn used_as_child(use_it: impl AsyncFnOnce(&str)) {
+        if let Ok(url) = env::var(CHILD_URL) {
+            use_it(&url).await;
+            println!("{USED}");
+        }
+    }
+
+    /// The certificate of the authority that signed the front's.
+    fn authority(&self) -> PathBuf {
         self.folder.dir().join("ca.crt")
     }
 }
