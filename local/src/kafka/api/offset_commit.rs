@@ -4,7 +4,7 @@ use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
-use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
+use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse, TopicName};
 use tracing::error;
 
 use super::error::{NO_ERROR, outcome_code};
@@ -26,27 +26,14 @@ pub(super) async fn handle(
         generation: request.generation_id_or_member_epoch,
     };
     let refused = outcome_code(&cluster.groups.check_commit(&request.group_id, &member));
-    let mut accepted = Vec::new();
-    let mut topics = Vec::with_capacity(request.topics.len());
-    for asked in request.topics {
-        let topic = cluster.topics.named(&asked.name);
-        let mut answers = Vec::with_capacity(asked.partitions.len());
-        for partition in &asked.partitions {
-            let index = partition.partition_index;
-            let metadata = partition.committed_metadata.as_deref();
-            let mut code = refused;
-            if code == NO_ERROR {
-                code = check(topic.as_deref(), index, metadata);
-            }
-            if code == NO_ERROR {
-                let (at, epoch) = (partition.committed_offset, partition.committed_leader_epoch);
-                let committed = offset(at, epoch, metadata);
-                accepted.push((asked.name.to_string(), index, committed));
-            }
-            answers.push((index, code));
-        }
-        topics.push((asked.name, answers));
-    }
+    let topics = request.topics.into_iter();
+    let topics = topics.map(|asked| (asked.name, asked.partitions));
+    let (accepted, topics) = sift(cluster, refused, topics, |partition| Asked {
+        index: partition.partition_index,
+        offset: partition.committed_offset,
+        leader_epoch: partition.committed_leader_epoch,
+        metadata: partition.committed_metadata.as_deref(),
+    });
     let stored = store(cluster, request.group_id.to_string(), accepted).await;
     let topics = topics.into_iter().map(|(name, answers)| {
         let partitions = answers.into_iter().map(|(index, code)| {
@@ -61,32 +48,73 @@ pub(super) async fn handle(
     OffsetCommitResponse::default().with_topics(topics.collect())
 }
 
-/// The code for an offset that is to be committed for a partition.
-pub(super) fn check(topic: Option<&Topic>, index: i32, metadata: Option<&str>) -> i16 {
-    if topic.and_then(|topic| topic.partition(index)).is_none() {
+/// An offset that is to be committed for a partition.
+pub(super) struct Asked<'a> {
+    pub(super) index: i32,
+    pub(super) offset: i64,
+    pub(super) leader_epoch: i32,
+    pub(super) metadata: Option<&'a str>,
+}
+
+/// Offsets to keep, by topic and partition.
+pub(super) type Accepted = Vec<(String, i32, Offset)>;
+
+/// The code of each partition, by topic, as the request has them.
+pub(super) type Codes = Vec<(TopicName, Vec<(i32, i16)>)>;
+
+/// Tells the offsets that may be kept from those that may not, which are all where the member is
+/// `refused`.
+pub(super) fn sift<P>(
+    cluster: &Cluster,
+    refused: i16,
+    topics: impl Iterator<Item = (TopicName, Vec<P>)>,
+    asked: impl Fn(&P) -> Asked<'_>,
+) -> (Accepted, Codes) {
+    let mut accepted = Vec::new();
+    let codes = topics.map(|(name, partitions)| {
+        let topic = cluster.topics.named(&name);
+        let codes = partitions.iter().map(&asked).map(|asked| {
+            let mut code = refused;
+            if code == NO_ERROR {
+                code = check(topic.as_deref(), &asked);
+            }
+            if code == NO_ERROR {
+                accepted.push((name.to_string(), asked.index, offset(&asked)));
+            }
+            (asked.index, code)
+        });
+        let codes = codes.collect();
+        (name, codes)
+    });
+    let codes = codes.collect();
+    (accepted, codes)
+}
+
+fn check(topic: Option<&Topic>, asked: &Asked<'_>) -> i16 {
+    if topic
+        .and_then(|topic| topic.partition(asked.index))
+        .is_none()
+    {
         return ResponseError::UnknownTopicOrPartition.code();
     }
-    if metadata.is_some_and(|metadata| metadata.len() > METADATA_BYTES_MAX) {
+    let metadata = asked.metadata.unwrap_or_default();
+    if metadata.len() > METADATA_BYTES_MAX {
         return ResponseError::OffsetMetadataTooLarge.code();
     }
     NO_ERROR
 }
 
-pub(super) fn offset(offset: i64, leader_epoch: i32, metadata: Option<&str>) -> Offset {
+fn offset(asked: &Asked<'_>) -> Offset {
     Offset {
-        offset,
-        leader_epoch,
-        metadata: metadata.unwrap_or_default().to_owned(),
+        offset: asked.offset,
+        leader_epoch: asked.leader_epoch,
+        metadata: asked.metadata.unwrap_or_default().to_owned(),
         at: now_ms(),
     }
 }
 
 /// Gives the code for what was accepted.
-async fn store(
-    cluster: &Arc<Cluster>,
-    group_id: String,
-    accepted: Vec<(String, i32, Offset)>,
-) -> i16 {
+async fn store(cluster: &Arc<Cluster>, group_id: String, accepted: Accepted) -> i16 {
     if accepted.is_empty() {
         return NO_ERROR;
     }

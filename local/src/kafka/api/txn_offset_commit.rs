@@ -6,7 +6,7 @@ use kafka_protocol::messages::txn_offset_commit_response::{
 use kafka_protocol::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 
 use super::error::{NO_ERROR, outcome_code, transaction_code};
-use super::offset_commit::{check, offset};
+use super::offset_commit::{Asked, sift};
 use crate::kafka::cluster::Cluster;
 use crate::kafka::groups::Participant;
 use crate::kafka::transactions::Producer;
@@ -29,27 +29,14 @@ pub(super) async fn handle(
         .groups
         .check_transactional_commit(&request.group_id, &member);
     let refused = outcome_code(&checked);
-    let mut accepted = Vec::new();
-    let mut topics = Vec::with_capacity(request.topics.len());
-    for asked in request.topics {
-        let topic = cluster.topics.named(&asked.name);
-        let mut answers = Vec::with_capacity(asked.partitions.len());
-        for partition in &asked.partitions {
-            let index = partition.partition_index;
-            let metadata = partition.committed_metadata.as_deref();
-            let mut code = refused;
-            if code == NO_ERROR {
-                code = check(topic.as_deref(), index, metadata);
-            }
-            if code == NO_ERROR {
-                let (at, epoch) = (partition.committed_offset, partition.committed_leader_epoch);
-                let committed = offset(at, epoch, metadata);
-                accepted.push((asked.name.to_string(), index, committed));
-            }
-            answers.push((index, code));
-        }
-        topics.push((asked.name, answers));
-    }
+    let topics = request.topics.into_iter();
+    let topics = topics.map(|asked| (asked.name, asked.partitions));
+    let (accepted, topics) = sift(cluster, refused, topics, |partition| Asked {
+        index: partition.partition_index,
+        offset: partition.committed_offset,
+        leader_epoch: partition.committed_leader_epoch,
+        metadata: partition.committed_metadata.as_deref(),
+    });
     let producer = Producer {
         transactional_id: request.transactional_id.to_string(),
         producer_id: request.producer_id.0,
