@@ -24,11 +24,16 @@ impl Ran {
     }
 }
 
+/// Seconds that `verify` waits for transactions of the source. It waits for those of all databases,
+/// so for what other tests have open as well, on a machine that they share.
+const HOLD_LIMIT: &str = "120";
+
 /// Runs `lockstep` with these arguments in this folder.
 pub(crate) async fn lockstep(folder: &Path, arguments: &[&str]) -> Ran {
     let mut command = Command::new(PROGRAM);
     command
         .args(arguments)
+        .env("LOCKSTEP_VERIFY_HOLD_LIMIT", HOLD_LIMIT)
         .current_dir(folder)
         .stdin(Stdio::null());
     let ran = tokio::task::spawn_blocking(move || command.output());

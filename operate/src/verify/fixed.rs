@@ -85,6 +85,7 @@ async fn blocked(
     let sql = "
         select b.pid,
                coalesce(a.usename, 'unknown')::text as role,
+               coalesce(a.datname, 'unknown')::text as database,
                coalesce(nullif(a.application_name, ''), 'unnamed')::text as application,
                coalesce(a.state, 'in a state that only its role may see') as state,
                extract(epoch from clock_timestamp() - a.xact_start)::int8 as seconds,
@@ -114,11 +115,12 @@ async fn blocked(
     let seconds: Option<i64> = row.get("seconds");
     let age = seconds.map_or_else(|| "an unknown time".to_owned(), |age| format!("{age} s"));
     Ok(anyhow!(
-        "the source could not be fixed at one LSN {limit}: process {} (role {}, application {}) is in a \
-         transaction that writes, for {age}, {}; wait for its end, or end it with `select \
+        "the source could not be fixed at one LSN {limit}: process {} (role {}, database {}, application {}) \
+         is in a transaction that writes, for {age}, {}; wait for its end, or end it with `select \
          pg_terminate_backend({0})`",
         row.get::<_, i32>("pid"),
         row.get::<_, &str>("role"),
+        row.get::<_, &str>("database"),
         row.get::<_, &str>("application"),
         row.get::<_, &str>("state"),
     ))
