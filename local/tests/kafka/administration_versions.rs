@@ -11,13 +11,12 @@ use kafka_protocol::messages::txn_offset_commit_request::{
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiKey, DeleteGroupsRequest,
     DescribeGroupsRequest, DescribeProducersRequest, DescribeTransactionsRequest, EndTxnRequest,
-    GroupId, ListGroupsRequest, ListTransactionsRequest, OffsetDeleteRequest, TopicName,
-    TransactionalId, TxnOffsetCommitRequest,
+    ListGroupsRequest, ListTransactionsRequest, OffsetDeleteRequest, TopicName,
+    TxnOffsetCommitRequest,
 };
-use kafka_protocol::protocol::StrBytes;
 
-use crate::cluster::unique;
-use crate::wire::exchange;
+use crate::versions::{new_group, new_transactional_id};
+use crate::wire::{exchange, exchange_until};
 
 const INVALID_PRODUCER_ID_MAPPING: i16 = 49;
 const GROUP_ID_NOT_FOUND: i16 = 69;
@@ -50,7 +49,7 @@ pub(crate) fn ask(stream: &mut TcpStream, key: ApiKey, version: i16, topic: &Top
 }
 
 fn ask_about_groups(stream: &mut TcpStream, key: ApiKey, version: i16, topic: &TopicName) {
-    let missing = GroupId(StrBytes::from_string(unique("missing")));
+    let missing = new_group(stream);
     match key {
         ApiKey::DescribeGroups => {
             let request = DescribeGroupsRequest::default()
@@ -62,8 +61,9 @@ fn ask_about_groups(stream: &mut TcpStream, key: ApiKey, version: i16, topic: &T
             assert_eq!(group.error_code, expected);
         }
         ApiKey::ListGroups => {
-            let answer = exchange(stream, version, &ListGroupsRequest::default());
-            assert_eq!(answer.error_code, 0);
+            // Of all coordinators, of which one may still be loading.
+            let request = ListGroupsRequest::default();
+            exchange_until(stream, version, &request, |answer| answer.error_code == 0);
         }
         ApiKey::DeleteGroups => {
             let request = DeleteGroupsRequest::default().with_groups_names(vec![missing]);
@@ -92,23 +92,23 @@ fn ask_about_transactions(stream: &mut TcpStream, key: ApiKey, version: i16, top
             assert_eq!(answer.topics[0].partitions[0].error_code, 0);
         }
         ApiKey::DescribeTransactions => {
-            let missing = TransactionalId(StrBytes::from_string(unique("missing")));
+            let missing = new_transactional_id(stream);
             let request =
                 DescribeTransactionsRequest::default().with_transactional_ids(vec![missing]);
             let answer = exchange(stream, version, &request);
             assert_eq!(answer.transaction_states[0].error_code, 105);
         }
         _ => {
-            let answer = exchange(stream, version, &ListTransactionsRequest::default());
-            assert_eq!(answer.error_code, 0);
+            let request = ListTransactionsRequest::default();
+            exchange_until(stream, version, &request, |answer| answer.error_code == 0);
         }
     }
 }
 
 /// What producers say, under a transactional id that nobody has.
 fn take_part(stream: &mut TcpStream, key: ApiKey, version: i16, topic: &TopicName) {
-    let missing = TransactionalId(StrBytes::from_string(unique("missing")));
-    let group = GroupId(StrBytes::from_string(unique("group")));
+    let missing = new_transactional_id(stream);
+    let group = new_group(stream);
     let code = match key {
         ApiKey::AddPartitionsToTxn => {
             let topic = AddPartitionsToTxnTopic::default()

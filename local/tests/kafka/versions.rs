@@ -30,11 +30,11 @@ use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProdu
 use kafka_protocol::messages::{
     AlterConfigsRequest, ApiKey, ApiVersionsRequest, BrokerId, CreatePartitionsRequest,
     CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, FetchRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest,
-    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest,
-    OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest, TopicName,
-    alter_configs_request, incremental_alter_configs_request,
+    DescribeConfigsRequest, DescribeTransactionsRequest, FetchRequest, FindCoordinatorRequest,
+    GroupId, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest, TopicName,
+    TransactionalId, alter_configs_request, incremental_alter_configs_request,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -42,7 +42,7 @@ use crate::administration_versions;
 use crate::cluster::{Cluster, unique};
 use crate::records::send_numbered;
 use crate::transactions::wait_until;
-use crate::wire::{connect, exchange, frame, response};
+use crate::wire::{connect, exchange, exchange_until, frame, response};
 
 /// What the requests of one sweep name: things that are there, and things that are not.
 struct Names {
@@ -391,18 +391,49 @@ fn ask_about_the_cluster(stream: &mut TcpStream, key: ApiKey, version: i16, name
     }
 }
 
+/// A group of which nothing is known, once its coordinator answers: a cluster that has just started
+/// makes its coordinators when they are first asked for, each for a part of the groups.
+pub(crate) fn new_group(stream: &mut TcpStream) -> GroupId {
+    let group = GroupId(StrBytes::from_string(unique("group")));
+    find_coordinator(stream, 3, &group.0, FOR_GROUPS);
+    let nobody = HeartbeatRequest::default().with_group_id(group.clone());
+    exchange_until(stream, 0, &nobody, |answer| answer.error_code == 25);
+    group
+}
+
+/// A transactional id that nobody has, once its coordinator answers.
+pub(crate) fn new_transactional_id(stream: &mut TcpStream) -> TransactionalId {
+    let id = TransactionalId(StrBytes::from_string(unique("missing")));
+    find_coordinator(stream, 3, &id.0, FOR_TRANSACTIONS);
+    let describe = DescribeTransactionsRequest::default().with_transactional_ids(vec![id.clone()]);
+    exchange_until(stream, 0, &describe, |answer| {
+        answer.transaction_states[0].error_code == 105
+    });
+    id
+}
+
+/// What `FindCoordinatorRequest` calls the kinds of coordinators.
+const FOR_GROUPS: i8 = 0;
+const FOR_TRANSACTIONS: i8 = 1;
+
+fn find_coordinator(stream: &mut TcpStream, version: i16, key: &StrBytes, kind: i8) {
+    // Version 0 knows groups only.
+    let request = FindCoordinatorRequest::default().with_key_type(kind);
+    let request = match version {
+        4.. => request.with_coordinator_keys(vec![key.clone()]),
+        _ => request.with_key(key.clone()),
+    };
+    exchange_until(stream, version, &request, |answer| match version {
+        4.. => answer.coordinators[0].error_code == 0,
+        _ => answer.error_code == 0,
+    });
+}
+
 fn ask_about_groups(stream: &mut TcpStream, key: ApiKey, version: i16, names: &Names) {
-    let id = StrBytes::from_string(unique("group"));
-    let group = GroupId(id.clone());
+    let group = new_group(stream);
     let member = StrBytes::from_static_str("nobody");
     match key {
-        ApiKey::FindCoordinator => {
-            let request = match version {
-                4.. => FindCoordinatorRequest::default().with_coordinator_keys(vec![id]),
-                _ => FindCoordinatorRequest::default().with_key(id),
-            };
-            assert_eq!(exchange(stream, version, &request).error_code, 0);
-        }
+        ApiKey::FindCoordinator => find_coordinator(stream, version, &group.0, FOR_GROUPS),
         ApiKey::JoinGroup => {
             let protocol = JoinGroupRequestProtocol::default()
                 .with_name(StrBytes::from_static_str("range"))
@@ -443,7 +474,7 @@ fn ask_about_groups(stream: &mut TcpStream, key: ApiKey, version: i16, names: &N
 }
 
 fn ask_about_commits(stream: &mut TcpStream, key: ApiKey, version: i16, names: &Names) {
-    let group = GroupId(StrBytes::from_string(unique("group")));
+    let group = new_group(stream);
     match key {
         ApiKey::OffsetCommit => {
             let topics = [names.there.clone(), names.missing.clone()].map(|name| {
