@@ -18,10 +18,12 @@
 //! | `partitions` | the topic gets another partition |
 //! | `delete` | the topic is deleted, and listed no more |
 //!
-//! What is said is held against the script, and against the topic as librdkafka reads it.
+//! What is said is held against the script, and against the topic as librdkafka reads it; the batches
+//! are looked at as they come from the broker.
 
 mod console;
 mod kcat;
+mod rdkafka;
 mod script;
 
 use std::fs::File;

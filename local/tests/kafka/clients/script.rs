@@ -6,7 +6,7 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, FetchRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use rdkafka::consumer::Consumer;
-use rdkafka::message::Headers;
+use rdkafka::message::{Headers, OwnedMessage};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
@@ -77,6 +77,23 @@ pub(super) struct Seen(
     pub(super) Vec<(String, String)>,
     pub(super) i64,
 );
+
+impl Seen {
+    pub(super) fn of(message: &OwnedMessage) -> Self {
+        let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
+        let headers = message.headers().unwrap().iter();
+        Self(
+            message.partition(),
+            message.offset(),
+            text(message.key()),
+            text(message.payload()),
+            headers
+                .map(|header| (header.key.to_owned(), text(header.value)))
+                .collect(),
+            message.timestamp().to_millis().unwrap(),
+        )
+    }
+}
 
 /// What is sent; where it goes is its key's doing.
 pub(super) struct Sent {
@@ -155,21 +172,7 @@ impl Script {
                 .unwrap();
         }
         consumer.assign(&all).unwrap();
-        let seen = |message: rdkafka::message::OwnedMessage| {
-            let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
-            let headers = message.headers().unwrap().iter();
-            Seen(
-                message.partition(),
-                message.offset(),
-                text(message.key()),
-                text(message.payload()),
-                headers
-                    .map(|header| (header.key.to_owned(), text(header.value)))
-                    .collect(),
-                message.timestamp().to_millis().unwrap(),
-            )
-        };
-        let mut stored: Vec<_> = take(&consumer, count).into_iter().map(seen).collect();
+        let mut stored: Vec<_> = take(&consumer, count).iter().map(Seen::of).collect();
         stored.sort();
         stored
     }
@@ -319,7 +322,7 @@ fn head() -> String {
     format!("| client | {} |\n{rule}|", STEPS.join(" | "))
 }
 
-fn fields(record: &Seen) -> Value {
+pub(super) fn fields(record: &Seen) -> Value {
     let Seen(partition, offset, key, value, headers, timestamp) = record;
     json!([partition, offset, key, value, headers, timestamp])
 }
