@@ -54,6 +54,11 @@ fn numbers(config: &Config, unset: &Config) -> Vec<BrokerSetting> {
             documentation: "Whether a client's request for metadata may create the topics it names.",
         },
         number(
+            "connections.max.idle.ms",
+            &|config| config.connection_idle_max.as_millis().to_string(),
+            "How long a client may say nothing until its connection is closed.",
+        ),
+        number(
             "default.replication.factor",
             &|_| "1".to_owned(),
             "How many replicas a topic has whose creator does not say.",

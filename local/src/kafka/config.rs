@@ -26,6 +26,11 @@ pub struct Config {
     pub compaction_interval: Duration,
     /// Connections beyond this are closed as they arrive.
     pub connections_max: usize,
+    /// A client that says nothing for so long is taken for gone, and its connection closed: its machine
+    /// may have ended without a word. Kafka's `connections.max.idle.ms`.
+    pub connection_idle_max: Duration,
+    /// How long a large request may take to arrive, and a response to be taken.
+    pub transfer_max: Duration,
     /// A longer request closes its connection.
     pub request_bytes_max: usize,
     /// `transaction.max.timeout.ms`: the longest time a producer may ask for its transactions.
@@ -49,6 +54,8 @@ impl Config {
             retention_interval: Duration::from_secs(30),
             compaction_interval: Duration::from_secs(15),
             connections_max: 500,
+            connection_idle_max: Duration::from_mins(10),
+            transfer_max: Duration::from_mins(1),
             request_bytes_max: 100 << 20,
             transaction_timeout_max: Duration::from_mins(15),
             group_initial_delay: Duration::from_millis(100),

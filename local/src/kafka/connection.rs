@@ -21,6 +21,7 @@ use tracing::{debug, warn};
 
 use super::api::{self, ApiError};
 use super::cluster::Cluster;
+use super::config::Config;
 use super::wire::{Api, RequestHeader, WireError, check_body, served};
 
 const LENGTH: usize = 4;
@@ -32,11 +33,6 @@ const READ_CHUNK_MAX: usize = 1 << 20;
 /// A longer request takes one of the cluster's places for large requests for what is beyond this,
 /// until it is answered.
 const LARGE_REQUEST: usize = 4 << 20;
-/// How long a large request may take to arrive, and a response to be taken.
-const TRANSFER_MAX: Duration = Duration::from_secs(60);
-/// A client that says nothing for so long is taken for gone; Kafka's `connections.max.idle.ms`.
-const IDLE_MAX: Duration = Duration::from_mins(10);
-
 /// How long a request is still answered once the client sends no more: it may yet be reading, or be
 /// gone.
 const LINGER: Duration = Duration::from_secs(1);
@@ -50,8 +46,8 @@ pub(super) enum ConnectionError {
     Wire(#[from] WireError),
     #[error("request kind {api_key} is not served in version {api_version}")]
     Unsupported { api_key: i16, api_version: i16 },
-    #[error("a request or response was not taken within {TRANSFER_MAX:?}")]
-    Slow,
+    #[error("a request did not arrive, or a response was not taken, within {0:?}")]
+    Slow(Duration),
     #[error(transparent)]
     Api(#[from] ApiError),
     #[error("connection failed")]
@@ -95,14 +91,15 @@ struct Connection {
 
 impl Connection {
     async fn serve(&mut self, cluster: &Arc<Cluster>) -> Result<(), ConnectionError> {
+        let limit = cluster.config.transfer_max;
         while let Some((request, _place)) = self.next_request(cluster).await? {
             let answer = Box::pin(answer(cluster, request));
             let Some(answered) = self.reading_ahead(answer).await? else {
                 continue;
             };
             if let Some(response) = answered? {
-                let written = timeout(TRANSFER_MAX, self.socket.write_all(&response));
-                written.await.map_err(|_| ConnectionError::Slow)??;
+                let written = timeout(limit, self.socket.write_all(&response));
+                written.await.map_err(|_| ConnectionError::Slow(limit))??;
             }
         }
         Ok(())
@@ -113,30 +110,30 @@ impl Connection {
         &mut self,
         cluster: &'a Cluster,
     ) -> Result<Option<(Bytes, Option<SemaphorePermit<'a>>)>, ConnectionError> {
-        let Some(length) = self
-            .length_of_next(cluster.config.request_bytes_max)
-            .await?
-        else {
+        let config = &cluster.config;
+        let Some(length) = self.length_of_next(config).await? else {
             return Ok(None);
         };
         if length <= LARGE_REQUEST {
             return Ok(self
-                .take_request(length)
+                .take_request(length, config)
                 .await?
                 .map(|request| (request, None)));
         }
         // Its beginning takes no place, or who announces much and sends nothing would hold one.
-        if !self.fill(LARGE_REQUEST).await? {
+        if !self.fill(LARGE_REQUEST, config).await? {
             return Ok(None);
         }
         let place = cluster.large_requests.acquire().await;
         let place = place.expect("the semaphore is never closed");
-        let request = timeout(TRANSFER_MAX, self.take_request(length));
-        let request = request.await.map_err(|_| ConnectionError::Slow)??;
+        let limit = config.transfer_max;
+        let request = timeout(limit, self.take_request(length, config));
+        let request = request.await.map_err(|_| ConnectionError::Slow(limit))??;
         Ok(request.map(|request| (request, Some(place))))
     }
 
-    async fn length_of_next(&mut self, limit: usize) -> Result<Option<usize>, ConnectionError> {
+    async fn length_of_next(&mut self, config: &Config) -> Result<Option<usize>, ConnectionError> {
+        let limit = config.request_bytes_max;
         loop {
             if let Some(prefix) = self.input.first_chunk::<LENGTH>() {
                 let announced = i32::from_be_bytes(*prefix);
@@ -150,15 +147,19 @@ impl Connection {
             if self.at_end {
                 return Ok(None);
             }
-            match timeout(IDLE_MAX, self.read()).await {
+            match timeout(config.connection_idle_max, self.read()).await {
                 Ok(read) => read?,
                 Err(_) => return Ok(None),
             }
         }
     }
 
-    async fn take_request(&mut self, length: usize) -> Result<Option<Bytes>, ConnectionError> {
-        if !self.fill(length).await? {
+    async fn take_request(
+        &mut self,
+        length: usize,
+        config: &Config,
+    ) -> Result<Option<Bytes>, ConnectionError> {
+        if !self.fill(length, config).await? {
             return Ok(None);
         }
         self.input.advance(LENGTH);
@@ -166,14 +167,15 @@ impl Connection {
     }
 
     /// Reads until `length` bytes of the next request are there; `false` when the client left before.
-    async fn fill(&mut self, length: usize) -> Result<bool, ConnectionError> {
+    async fn fill(&mut self, length: usize, config: &Config) -> Result<bool, ConnectionError> {
+        let limit = config.connection_idle_max;
         while self.input.len() < LENGTH + length {
             if self.at_end {
                 return Ok(false);
             }
-            timeout(IDLE_MAX, self.read())
+            timeout(limit, self.read())
                 .await
-                .map_err(|_| ConnectionError::Slow)??;
+                .map_err(|_| ConnectionError::Slow(limit))??;
         }
         Ok(true)
     }

@@ -1,7 +1,6 @@
 //! The rules of a group's members, request by request.
 
 use std::net::TcpStream;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,11 +15,10 @@ use kafka_protocol::messages::{
     JoinGroupResponse, LeaveGroupRequest, OffsetCommitRequest, SyncGroupRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
-use rdkafka::ClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::cluster::{Cluster, PATIENCE, Process, unique};
-use crate::groups::{assigned, settings_of_member};
+use crate::groups::{Noting, assigned, noting_member, poll_until};
 use crate::wire::{connect, exchange, exchange_until};
 
 const UNKNOWN_MEMBER_ID: i16 = 25;
@@ -267,55 +265,22 @@ fn members_go_on_after_the_broker_was_killed() {
     assert_eq!(static_group.sync(&back, name, None), "mine");
 }
 
-/// Notes what is taken from a consumer.
-#[derive(Default)]
-struct Noting {
-    revoked: Mutex<Vec<usize>>,
-}
-
-impl ClientContext for Noting {}
-
-impl ConsumerContext for Noting {
-    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if let Rebalance::Revoke(partitions) = rebalance {
-            self.revoked.lock().unwrap().push(partitions.count());
-        }
-    }
-}
-
 #[test]
 fn a_cooperative_rebalance_takes_only_what_moves() {
     let cluster = Cluster::start();
     let topic = cluster.topic(4, &[]);
     let group = unique("group");
-    let consumer = || -> BaseConsumer<Noting> {
-        let mut config = cluster.client();
-        for (name, value) in settings_of_member(&group) {
-            config.set(name, value);
-        }
-        config.set("partition.assignment.strategy", "cooperative-sticky");
-        let consumer: BaseConsumer<Noting> = config.create_with_context(Noting::default()).unwrap();
-        consumer.subscribe(&[&topic]).unwrap();
-        consumer
-    };
-    let poll_until = |consumers: &[&BaseConsumer<Noting>], counts: &[usize]| {
-        let deadline = Instant::now() + PATIENCE;
-        let reached = || {
-            let mut found = consumers.iter().zip(counts);
-            found.all(|(consumer, count)| assigned(consumer).len() == *count)
-        };
-        while !reached() {
-            assert!(Instant::now() < deadline, "not within {PATIENCE:?}");
-            for consumer in consumers {
-                consumer.poll(Duration::from_millis(20));
-            }
-        }
+    let settings = [("partition.assignment.strategy", "cooperative-sticky")];
+    let consumer = || noting_member(&cluster, &group, &topic, &settings);
+    let counts = |consumers: &[&BaseConsumer<Noting>]| -> Vec<usize> {
+        let counts = consumers.iter().map(|consumer| assigned(consumer).len());
+        counts.collect()
     };
     let first = consumer();
-    poll_until(&[&first], &[4]);
+    poll_until(&[&first], || counts(&[&first]) == [4]);
     let kept = assigned(&first);
     let second = consumer();
-    poll_until(&[&first, &second], &[2, 2]);
+    poll_until(&[&first, &second], || counts(&[&first, &second]) == [2, 2]);
     assert_eq!(*first.context().revoked.lock().unwrap(), [2]);
     assert!(assigned(&first).is_subset(&kept));
     assert!(assigned(&first).is_disjoint(&assigned(&second)));

@@ -1,16 +1,24 @@
+//! Consumer groups as stock clients use them.
+
 use std::collections::BTreeSet;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
-use rdkafka::{Message, Offset, TopicPartitionList};
+use rdkafka::{ClientContext, Message, Offset, TopicPartitionList};
 
 use crate::cluster::{Cluster, PATIENCE, unique};
 use crate::records::{next, send_numbered, take};
 
 /// Polls all consumers until `holds`.
 #[track_caller]
-pub(crate) fn poll_until(consumers: &[&BaseConsumer], holds: impl Fn() -> bool) {
+pub(crate) fn poll_until<C: ConsumerContext>(
+    consumers: &[&BaseConsumer<C>],
+    holds: impl Fn() -> bool,
+) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}");
@@ -21,6 +29,12 @@ pub(crate) fn poll_until(consumers: &[&BaseConsumer], holds: impl Fn() -> bool) 
         }
     }
 }
+
+/// The session of members: the shortest that Kafka allows.
+const SESSION: Duration = Duration::from_secs(6);
+/// From when on a session may have ended that was last renewed by a heartbeat: this much before its
+/// member fell silent.
+const SESSION_MIN: Duration = Duration::from_secs(5);
 
 /// Settings of consumers that share the partitions of a group.
 pub(crate) fn settings_of_member(group: &str) -> [(&str, &str); 4] {
@@ -44,6 +58,37 @@ pub(crate) fn member(
     consumer
 }
 
+/// Notes what is taken from a consumer.
+#[derive(Default)]
+pub(crate) struct Noting {
+    pub(crate) revoked: Mutex<Vec<usize>>,
+}
+
+impl ClientContext for Noting {}
+
+impl ConsumerContext for Noting {
+    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Revoke(partitions) = rebalance {
+            self.revoked.lock().unwrap().push(partitions.count());
+        }
+    }
+}
+
+pub(crate) fn noting_member(
+    cluster: &Cluster,
+    group: &str,
+    topic: &str,
+    settings: &[(&str, &str)],
+) -> BaseConsumer<Noting> {
+    let mut config = cluster.client();
+    for (name, value) in settings_of_member(group).iter().chain(settings) {
+        config.set(*name, *value);
+    }
+    let consumer: BaseConsumer<Noting> = config.create_with_context(Noting::default()).unwrap();
+    consumer.subscribe(&[topic]).unwrap();
+    consumer
+}
+
 pub(crate) fn assigned<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> BTreeSet<i32> {
     let assignment = consumer.assignment().unwrap();
     assignment
@@ -53,7 +98,7 @@ pub(crate) fn assigned<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> BTreeS
         .collect()
 }
 
-pub(crate) fn shared(consumers: &[&BaseConsumer], partitions: i32) -> bool {
+pub(crate) fn shared<C: ConsumerContext>(consumers: &[&BaseConsumer<C>], partitions: i32) -> bool {
     let sets: Vec<_> = consumers
         .iter()
         .map(|consumer| assigned(consumer))
@@ -137,14 +182,105 @@ fn a_static_member_that_comes_back_finds_its_partitions_without_a_rebalance() {
     let cluster = Cluster::start();
     let topic = cluster.topic(4, &[]);
     let group = unique("group");
-    let first = member(&cluster, &group, &topic, &[("group.instance.id", "a")]);
-    let second = member(&cluster, &group, &topic, &[("group.instance.id", "b")]);
+    let named = |name| noting_member(&cluster, &group, &topic, &[("group.instance.id", name)]);
+    let (first, second) = (named("a"), named("b"));
     poll_until(&[&first, &second], || shared(&[&first, &second], 4));
     let before = (assigned(&first), assigned(&second));
+    let revoked = |of: &BaseConsumer<Noting>| of.context().revoked.lock().unwrap().len();
+    let revoked_before = revoked(&second);
     drop(first);
-    let first = member(&cluster, &group, &topic, &[("group.instance.id", "a")]);
+    let first = named("a");
     poll_until(&[&first, &second], || shared(&[&first, &second], 4));
     assert_eq!((assigned(&first), assigned(&second)), before);
+    assert_eq!(revoked(&second), revoked_before);
+}
+
+#[test]
+fn a_static_member_that_stays_away_loses_its_partitions_when_its_session_ends() {
+    let cluster = Cluster::start();
+    let topic = cluster.topic(4, &[]);
+    let group = unique("group");
+    let named = |name| member(&cluster, &group, &topic, &[("group.instance.id", name)]);
+    let (first, second) = (named("a"), named("b"));
+    poll_until(&[&first, &second], || shared(&[&first, &second], 4));
+    // It does not leave, so that it could come back.
+    drop(first);
+    let away_since = Instant::now();
+    poll_until(&[&second], || shared(&[&second], 4));
+    assert!(away_since.elapsed() > SESSION_MIN);
+}
+
+#[test]
+fn of_two_members_with_one_instance_id_the_older_is_fenced() {
+    let cluster = Cluster::start();
+    let topic = cluster.topic(2, &[]);
+    let group = unique("group");
+    let named = || member(&cluster, &group, &topic, &[("group.instance.id", "a")]);
+    let older = named();
+    poll_until(&[&older], || shared(&[&older], 2));
+    let newer = named();
+    let fatal = || older.client().fatal_error();
+    poll_until(&[&newer], || {
+        // Errors of it are what is waited for.
+        let _ = older.poll(Duration::ZERO);
+        fatal().is_some() && shared(&[&newer], 2)
+    });
+    let (code, _) = fatal().unwrap();
+    assert_eq!(code, RDKafkaErrorCode::FencedInstanceId);
+    // The newer one does not notice.
+    drop(older);
+    let mut offsets = TopicPartitionList::new();
+    offsets
+        .add_partition_offset(&topic, 0, Offset::Offset(0))
+        .unwrap();
+    newer.commit(&offsets, CommitMode::Sync).unwrap();
+    assert!(shared(&[&newer], 2));
+}
+
+/// kcat as a member of a group, in a process that can be stopped: its connections stay open, and
+/// nothing is read from them or written to them any more, as if its machine were gone.
+struct Stoppable(Child);
+
+impl Stoppable {
+    fn start(cluster: &Cluster, group: &str, topic: &str) -> Self {
+        let mut command = Command::new("kcat");
+        command.args(["-q", "-b", cluster.bootstrap()]);
+        for (name, value) in settings_of_member(group) {
+            command.args(["-X", &format!("{name}={value}")]);
+        }
+        command.args(["-G", group, topic]).stdout(Stdio::null());
+        Self(command.spawn().expect("kcat, a Debian package"))
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.0.id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Stoppable {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_member_whose_process_stands_still_is_evicted_and_comes_back_when_it_goes_on() {
+    let cluster = Cluster::start();
+    let topic = cluster.topic(2, &[]);
+    let group = unique("group");
+    let other = Stoppable::start(&cluster, &group, &topic);
+    let alive = member(&cluster, &group, &topic, &[]);
+    poll_until(&[&alive], || assigned(&alive).len() == 1);
+    other.signal("-STOP");
+    let silent_since = Instant::now();
+    poll_until(&[&alive], || shared(&[&alive], 2));
+    let took = silent_since.elapsed();
+    assert!((SESSION_MIN..2 * SESSION).contains(&took), "{took:?}");
+    other.signal("-CONT");
+    poll_until(&[&alive], || assigned(&alive).len() == 1);
 }
 
 #[test]

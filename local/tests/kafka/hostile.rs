@@ -1,7 +1,8 @@
 //! What is no request ends its own connection and nothing else.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
@@ -21,7 +22,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, PATIENCE};
 use crate::wire::{connect, exchange, frame, response};
 
 /// Expects that the broker closes the connection without a word and still serves others.
@@ -43,7 +44,7 @@ pub(crate) fn expect_end(stream: &mut TcpStream) {
     match stream.read_to_end(&mut rest) {
         Ok(read) => assert_eq!(read, 0, "an answer came"),
         // What was sent and not read makes the end a reset.
-        Err(failure) => assert_eq!(failure.kind(), std::io::ErrorKind::ConnectionReset),
+        Err(failure) => assert_eq!(failure.kind(), ErrorKind::ConnectionReset),
     }
 }
 
@@ -217,4 +218,37 @@ fn connections_beyond_the_limit_are_closed_and_places_become_free_again() {
 fn a_request_beyond_the_limit_closes_the_connection() {
     let cluster = Cluster::local(|config| config.request_bytes_max = 1000);
     check_closed(&cluster, &1001u32.to_be_bytes());
+}
+
+/// Neither side of these connections is closed by the client, nor reset: so a client looks whose
+/// machine lost its power or its network.
+#[test]
+fn a_client_that_falls_silent_is_taken_for_gone() {
+    let cluster = Cluster::local(|config| config.connection_idle_max = Duration::from_millis(300));
+    let mut between = connect(cluster.bootstrap());
+    exchange(&mut between, 0, &ApiVersionsRequest::default());
+    expect_end(&mut between);
+    let request = frame(0, 1, &ApiVersionsRequest::default());
+    for amidst in [2, 10] {
+        check_closed(&cluster, &request[..amidst]);
+    }
+}
+
+#[test]
+fn a_client_that_takes_no_answers_is_taken_for_gone() {
+    let cluster = Cluster::local(|config| config.transfer_max = Duration::from_millis(300));
+    let mut deaf = connect(cluster.bootstrap());
+    deaf.set_write_timeout(Some(PATIENCE)).unwrap();
+    let request = frame(0, 1, &ApiVersionsRequest::default());
+    // Their answers are more than both ends of a connection hold.
+    let many = request.repeat((64 << 20) / request.len());
+    let failure = deaf.write_all(&many).unwrap_err();
+    let is_closed = matches!(
+        failure.kind(),
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+    );
+    assert!(is_closed, "{failure}");
+    let mut other = connect(cluster.bootstrap());
+    let answer = exchange(&mut other, 0, &ApiVersionsRequest::default());
+    assert_eq!(answer.error_code, 0);
 }
