@@ -206,17 +206,29 @@ impl Registry {
     /// # Errors
     /// As the registry's.
     pub async fn global_level(&self) -> Result<String, RegistryError> {
-        let config: Config = answer(self.request(Method::GET, &["config"], "")?).await?;
+        #[derive(Deserialize)]
+        struct Config {
+            #[serde(rename = "compatibilityLevel")]
+            level: String,
+        }
+        // What was configured without a level would be told without one; so it comes with the default.
+        let query = "defaultToGlobal=true";
+        let config: Config = answer(self.request(Method::GET, &["config"], query)?).await?;
         Ok(config.level)
     }
 
-    /// The subject's own level.
+    /// The subject's own level; none as well where the subject is configured, but not its level.
     ///
     /// # Errors
     /// As the registry's.
     pub async fn level(&self, subject: &str) -> Result<Option<String>, RegistryError> {
+        #[derive(Deserialize)]
+        struct Config {
+            #[serde(rename = "compatibilityLevel")]
+            level: Option<String>,
+        }
         match answer::<Config>(self.request(Method::GET, &["config", subject], "")?).await {
-            Ok(config) => Ok(Some(config.level)),
+            Ok(config) => Ok(config.level),
             Err(RegistryError::Refused {
                 code: NO_LEVEL_OF_ITS_OWN | SUBJECT_NOT_FOUND,
                 ..
@@ -243,7 +255,7 @@ impl Registry {
         answer::<Value>(request.json(&body)).await.map(|_| ())
     }
 
-    /// Takes a subject's own level away.
+    /// Takes a subject's own level away, and whatever else is configured for it.
     ///
     /// # Errors
     /// As the registry's.
@@ -354,12 +366,6 @@ impl Registry {
         url.set_query((!query.is_empty()).then_some(query));
         Ok(self.client.request(method, url))
     }
-}
-
-#[derive(Deserialize)]
-struct Config {
-    #[serde(rename = "compatibilityLevel")]
-    level: String,
 }
 
 #[derive(Deserialize)]

@@ -114,7 +114,8 @@ struct LevelOf {
     #[arg(long, value_name = "LEVEL", ignore_case = true)]
     set: Option<Level>,
 
-    /// Take the subject's own level away, so that the global one holds
+    /// Take the subject's own level away, so that the global one holds, and what else is configured
+    /// for it
     #[arg(long, conflicts_with = "set", requires = "subject")]
     clear: bool,
 

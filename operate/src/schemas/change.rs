@@ -31,7 +31,8 @@ impl Changer<'_> {
         self.audited("schemas level", subject, details, set).await
     }
 
-    /// Takes a subject's own level away, so that the global one holds.
+    /// Takes a subject's own level away, so that the global one holds, and whatever else is configured
+    /// for it: the registry takes away both or nothing.
     ///
     /// # Errors
     /// As [`Self::set_level`].

@@ -258,3 +258,35 @@ pub fn pretty(schema: &str) -> String {
     let printed = value.and_then(|value| serde_json::to_string_pretty(&value).ok());
     printed.unwrap_or_else(|| schema.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use testkit::name;
+
+    use super::*;
+    use crate::registry::Level;
+
+    #[tokio::test]
+    async fn the_global_level_holds_for_a_subject_that_is_configured_without_one() {
+        let url = testkit::registry::url().await;
+        let registry = Registry::new(url).unwrap();
+        let subject = format!("{}-value", name::unique());
+        let own = async || {
+            let levels = levels(&registry, Some(&subject)).await.unwrap();
+            assert_eq!(levels.global_level, Level::Backward.name());
+            levels.level
+        };
+        assert_eq!(own().await, None);
+        for configured in [json!({ "normalize": true }), json!({ "alias": "other" })] {
+            let client = reqwest::Client::new();
+            let request = client.put(format!("{url}/config/{subject}"));
+            let answer = request.json(&configured).send().await.unwrap();
+            assert!(answer.status().is_success(), "{answer:?}");
+            assert_eq!(own().await, None, "{configured}");
+        }
+        let set = registry.set_level(Some(&subject), Level::Full).await;
+        set.unwrap();
+        assert_eq!(own().await.as_deref(), Some(Level::Full.name()));
+    }
+}
