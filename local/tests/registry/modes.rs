@@ -299,6 +299,14 @@ async fn a_lost_registry_gets_its_schemas_back_under_their_ids() {
     }
     let highest = kept.iter().map(|(id, ..)| *id).max().unwrap();
     assert_eq!(new.register("other", LONG).await, u64::from(highest + 1));
+
+    // An operator who does not know how many are unknown has it leave out more.
+    set(&new, "/mode/left-out", "IMPORT").await;
+    let left_out = Some(json!({ "schema": "\"null\"", "id": 100_000 }));
+    let path = "/subjects/left-out/versions";
+    let answer = new.send(Method::POST, path, left_out).await;
+    assert_eq!(answer, (200, json!({ "id": 100_000 })));
+    assert_eq!(new.register("other", "\"double\"").await, 100_001);
 }
 
 #[tokio::test]

@@ -43,7 +43,9 @@ enum Action {
     /// Register again, with their ids, the schemas that a lost registry had and the target keeps
     #[command(
         long_about = "Register again, with their ids, the schemas that a lost registry had and the \
-        target keeps. Capture should not run meanwhile: what it registers has other ids."
+        target keeps: of records that apply has read. Capture should not run meanwhile: what it \
+        registers has other ids, above those that are restored. Ids that the target does not know \
+        may be given again; see \"What the target refuses\" in the README."
     )]
     Restore(Restore),
 }

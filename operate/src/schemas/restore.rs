@@ -1,7 +1,8 @@
 //! Registering again what a lost registry had, from what the target keeps.
 //!
 //! Apply keeps the text of each schema that it has read records of. Keys' schemas it does not read:
-//! capture registers those anew when it starts.
+//! capture registers those anew when it starts. Nor does it know the ids of records that it had not
+//! reached: the registry goes on above the highest id that was restored, and may give those again.
 
 use std::collections::BTreeMap;
 
