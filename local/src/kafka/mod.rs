@@ -26,7 +26,7 @@
 //! the group protocol of KIP-848. Of the settings of a topic those act that `topic_config` reads; the
 //! others are taken, checked and described. Those of the broker are described, and none is changed
 //! while it runs; loggers, groups and client metrics have none. Records inside a compressed batch are
-//! looked at in compacted topics only, where the batch is decompressed as a whole.
+//! looked at in compacted topics, and where a time is searched for.
 //!
 //! Compaction never begins with a segment that still grows, and a segment ends with an append, so
 //! that what was appended last stays uncompacted while nothing follows, as in Kafka. The markers of

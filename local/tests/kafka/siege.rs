@@ -21,6 +21,7 @@ use rdkafka::message::Message;
 use crate::cluster::{PATIENCE, Process};
 use crate::hostile::{expect_end, sound_requests};
 use crate::records::{assign, next, send};
+use crate::transactions::wait_until;
 use crate::wire::{connect, exchange, frame, response};
 
 /// Between two rounds of the honest client, so that it leaves the processor to the others.
@@ -328,6 +329,61 @@ fn a_batch_that_decompresses_to_gigabytes_arrives_within_bounds() {
 }
 
 #[test]
+fn batches_that_decompress_to_much_are_compacted_within_bounds() {
+    // Nearly as much as a batch may become.
+    const BLOCKS: usize = 900;
+    let broker = Process::start_with(&["compaction-interval-ms=50"]);
+    let cluster = broker.cluster();
+    let eager = [
+        ("cleanup.policy", "compact"),
+        ("segment.bytes", "1048576"),
+        ("min.cleanable.dirty.ratio", "0.001"),
+    ];
+    let topic = cluster.topic(1, &eager);
+    let producer = cluster.producer(&[]);
+    let mut stream = connect(cluster.bootstrap());
+    besiege(&broker, 64 * MIB, |_| {
+        for key in b"abc" {
+            let batch = pair(*key, BLOCKS);
+            let stored = exchange(&mut stream, 9, &produce(&named(&topic), batch));
+            assert_eq!(stored.responses[0].partition_responses[0].error_code, 0);
+        }
+        // What ends their segment.
+        for number in 0..4 {
+            let value = vec![b'x'; 500_000];
+            send(cluster, &producer, &topic, &number.to_string(), &value);
+        }
+        // The last batch has both its records, the others one each.
+        wait_until(|| record_counts(&mut stream, &topic).starts_with(&[1, 1, 2]));
+    });
+}
+
+/// How many records each batch has from the beginning of a topic on, as the batches say it.
+fn record_counts(stream: &mut TcpStream, topic: &str) -> Vec<i32> {
+    let partition = FetchPartition::default().with_partition_max_bytes(1 << 20);
+    let wanted = FetchTopic::default()
+        .with_topic(named(topic))
+        .with_partitions(vec![partition]);
+    let request = FetchRequest::default()
+        .with_max_bytes(1 << 20)
+        .with_topics(vec![wanted]);
+    let answer = exchange(stream, 12, &request);
+    let records = answer.responses[0].partitions[0].records.clone();
+    let mut rest = &records.unwrap_or_default()[..];
+    let mut counts = Vec::new();
+    while let Some(length) = rest.get(8..12) {
+        let length = u32::from_be_bytes(length.try_into().unwrap());
+        let Some((batch, after)) = rest.split_at_checked(12 + usize::try_from(length).unwrap())
+        else {
+            break;
+        };
+        counts.push(i32::from_be_bytes(batch[57..61].try_into().unwrap()));
+        rest = after;
+    }
+    counts
+}
+
+#[test]
 fn long_searches_let_others_have_their_turn() {
     let broker = Process::start();
     let topic = store_bomb(&broker, 32);
@@ -380,34 +436,64 @@ fn search(topic: &TopicName, times: usize) -> ListOffsetsRequest {
 
 /// A batch of one record of so many blocks, with a later time in the batch's header.
 fn bomb(blocks: usize) -> Vec<u8> {
-    const BLOCK: u32 = 128 << 10;
+    // Its length as a varint, then attributes and deltas of zero.
+    zeros_after(b"\x80\x80\x80\x80\x40\0\0\0", 1, blocks)
+}
+
+/// A batch of a short record whose key is empty, and one whose key is `key` and whose value is of so
+/// many blocks.
+fn pair(key: u8, blocks: usize) -> Vec<u8> {
+    // All zero: attributes, deltas, the lengths of key and value, the number of headers.
+    let short = [&varint(6)[..], &[0; 6]].concat();
+    // The last zero of the blocks is the number of headers.
+    let value = varint(blocks * BLOCK - 1);
+    let start = [&[0, 0][..], &varint(1), &varint(1), &[key], &value].concat();
+    let length = varint(start.len() + blocks * BLOCK);
+    zeros_after(&[short, length, start].concat(), 2, blocks)
+}
+
+/// A number as records have it, which is not negative.
+fn varint(number: usize) -> Vec<u8> {
+    let mut rest = number << 1;
+    let mut bytes = Vec::new();
+    while rest >= 0x80 {
+        bytes.push(u8::try_from(rest & 0x7f).unwrap() | 0x80);
+        rest >>= 7;
+    }
+    bytes.push(u8::try_from(rest).unwrap());
+    bytes
+}
+
+/// What one block of zstd becomes at most.
+const BLOCK: usize = 128 << 10;
+
+/// A batch of so many records, which begin as they are given and end with blocks of zeros.
+fn zeros_after(start: &[u8], count: i32, blocks: usize) -> Vec<u8> {
     // RFC 8878: the magic, no content size, a window of 128 KiB; blocks with their size in 21 bits,
-    // their kind in 2, and whether they are the last. First the record's start as it is: its length
-    // as a varint, then attributes and deltas of zero.
-    let block = |size: u32, kind: u32| {
+    // their kind in 2, and whether they are the last. First the start as it is.
+    let block = |size: usize, kind: usize| {
         let header = (size << 3 | kind << 1).to_le_bytes();
         header[..3].to_vec()
     };
-    let start = b"\x80\x80\x80\x80\x40\0\0\0";
     let mut zeros = block(BLOCK, 1);
     zeros.push(0);
     let records = [
         b"\x28\xb5\x2f\xfd\x00\x38".to_vec(),
-        block(8, 0),
+        block(start.len(), 0),
         start.to_vec(),
         zeros.repeat(blocks),
         b"\x01\0\0".to_vec(),
     ]
     .concat();
     let checked = [
-        &4i16.to_be_bytes()[..], // zstd
-        &0i32.to_be_bytes(),     // last offset delta
+        &4i16.to_be_bytes()[..],    // zstd
+        &(count - 1).to_be_bytes(), // last offset delta
         &BOMB_TIME.to_be_bytes(),
         &(BOMB_TIME + 2).to_be_bytes(),
         &(-1i64).to_be_bytes(), // producer id, epoch and sequence
         &(-1i16).to_be_bytes(),
         &(-1i32).to_be_bytes(),
-        &1i32.to_be_bytes(), // records
+        &count.to_be_bytes(),
         &records,
     ]
     .concat();

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 
 use super::keys::{KEYS_MAX, Keys};
 use super::partition::{Log, Partition};
-use super::records::{RecordsError, records_of};
+use super::records::{RecordsError, pass_all};
 use super::replacement::{Replacement, Span, discard};
 use super::scan::{Scan, ScanError};
 use super::segment::{Files, Segment};
@@ -274,6 +274,7 @@ impl Plan {
         now_ms: i64,
         go_on: GoOn<'_>,
     ) -> Result<Option<Sweep>, CompactError> {
+        let hasher = keys.hasher().clone();
         let mut until = self.until;
         'segments: for finished in self.dirty() {
             let base_offset = finished.segment.base_offset;
@@ -297,13 +298,14 @@ impl Plan {
                     offset: header.base_offset,
                     source,
                 };
-                let records = records_of(&header, scan.batch(&header)?).map_err(unreadable)?;
-                for record in records {
-                    if let Some(key) = &record.key {
+                let batch = scan.batch(&header)?;
+                let passed = pass_all(&header, batch, &hasher, |record| {
+                    if let Some(key) = record.key {
                         let offset = header.base_offset.saturating_add(record.offset_delta);
                         keys.note(key, offset);
                     }
-                }
+                });
+                passed.map_err(unreadable)?;
             }
         }
         Ok(Some(Sweep {

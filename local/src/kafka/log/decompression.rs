@@ -61,7 +61,7 @@ struct Snappy<'a> {
 
 /// The magic of snappy-java's `SnappyCodec`; two versions follow, of four bytes each.
 const SNAPPY_MAGIC: &[u8] = b"\x82SNAPPY\0";
-const SNAPPY_HEADER: usize = 16;
+pub(super) const SNAPPY_HEADER: usize = 16;
 /// A block becomes at most so many times its length: three bytes copy 64.
 const SNAPPY_RATIO_MAX: usize = 22;
 

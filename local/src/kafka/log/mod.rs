@@ -14,6 +14,7 @@
 
 mod checkpoint;
 mod compaction;
+mod compression;
 mod decompression;
 mod epochs;
 mod index;

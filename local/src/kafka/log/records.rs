@@ -1,13 +1,14 @@
 //! The records inside a batch, as far as a broker has to look at them: by time, by key, and whether
-//! they have a value.
+//! they have a value. They are read one after the other, as they are decompressed, and none is held.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Read, Take, Write};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use kafka_protocol::compression::{Compressor, Gzip, Lz4, Snappy, Zstd};
+use bytes::{BufMut, BytesMut};
 
+use super::compression::Compressor;
 use super::decompression::decompress;
-use crate::kafka::batch::{BatchHeader, Compression, HEADER_LENGTH};
+use super::keys::{KeyHash, KeyHasher};
+use crate::kafka::batch::{BatchHeader, HEADER_LENGTH};
 
 /// A record's offset and timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,59 +26,32 @@ pub(in crate::kafka) enum RecordsError {
     Malformed,
 }
 
-/// One record. Timestamp and offset count from those of its batch.
-#[derive(Debug, Clone)]
-pub(super) struct Record {
-    attributes: i8,
+/// What is known of a record that is passed. Timestamp and offset count from those of its batch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outline<Key> {
     pub(super) timestamp_delta: i64,
     pub(super) offset_delta: i64,
-    pub(super) key: Option<Bytes>,
+    pub(super) key: Option<Key>,
     pub(super) has_value: bool,
-    /// From the offset on, as it was.
-    rest: Bytes,
 }
 
-impl Record {
-    fn read(mut bytes: Bytes) -> Option<Self> {
-        let attributes = bytes.try_get_i8().ok()?;
-        let timestamp_delta = varint(&mut bytes)?;
-        let rest = bytes.clone();
-        let offset_delta = varint(&mut bytes)?;
-        let key = nullable(&mut bytes)?;
-        let has_value = nullable(&mut bytes)?.is_some();
-        Some(Self {
-            attributes,
-            timestamp_delta,
-            offset_delta,
-            key,
-            has_value,
-            rest,
-        })
-    }
-
-    /// Writes the record with another distance to its batch's timestamp.
-    fn write(&self, timestamp_delta: i64, into: &mut BytesMut) {
-        let mut start = BytesMut::with_capacity(11);
-        start.put_i8(self.attributes);
-        put_varint(timestamp_delta, &mut start);
-        let length = start.len() + self.rest.len();
-        put_varint(i64::try_from(length).unwrap_or(i64::MAX), into);
-        into.extend_from_slice(&start);
-        into.extend_from_slice(&self.rest);
-    }
-}
-
-/// All records of a batch.
-pub(super) fn records_of(header: &BatchHeader, batch: &[u8]) -> Result<Vec<Record>, RecordsError> {
+/// Passes all records of a batch, none of which is held.
+pub(super) fn pass_all(
+    header: &BatchHeader,
+    batch: &[u8],
+    hasher: &KeyHasher,
+    mut each: impl FnMut(&Outline<KeyHash>),
+) -> Result<(), RecordsError> {
     // An emptied batch has nothing to decompress.
     if header.record_count == 0 {
-        return Ok(Vec::new());
+        return Ok(());
     }
-    let mut plain = Vec::new();
-    reader(header, batch)?
-        .read_to_end(&mut plain)
-        .map_err(|cause| RecordsError::Compression(cause.to_string()))?;
-    read_all(header, &mut plain.into()).ok_or(RecordsError::Malformed)
+    let mut records = reader(header, batch)?;
+    for _ in 0..header.record_count {
+        let outline = pass(&mut records, |key| hasher.hash(key));
+        each(&outline.ok_or(RecordsError::Malformed)?);
+    }
+    expect_end(&mut records)
 }
 
 /// Which records of a batch that arrives have no key, by their number. They must count their offsets
@@ -86,16 +60,20 @@ pub(super) fn without_key(header: &BatchHeader, batch: &[u8]) -> Result<Vec<i32>
     let mut records = reader(header, batch)?;
     let mut without = Vec::new();
     for number in 0..header.record_count {
-        let (offset_delta, has_key) = pass(&mut records).ok_or(RecordsError::Malformed)?;
-        if offset_delta != i64::from(number) {
+        let outline = pass(&mut records, |_| Ok(())).ok_or(RecordsError::Malformed)?;
+        if outline.offset_delta != i64::from(number) {
             return Err(RecordsError::Malformed);
         }
-        if !has_key {
+        if outline.key.is_none() {
             without.push(number);
         }
     }
+    expect_end(&mut records).map(|()| without)
+}
+
+fn expect_end(records: &mut impl BufRead) -> Result<(), RecordsError> {
     match records.fill_buf() {
-        Ok([]) => Ok(without),
+        Ok([]) => Ok(()),
         Ok(_) => Err(RecordsError::Malformed),
         Err(cause) => Err(RecordsError::Compression(cause.to_string())),
     }
@@ -111,20 +89,44 @@ fn reader<'a>(
     decompress(compression, stored).map_err(|cause| RecordsError::Compression(cause.to_string()))
 }
 
-/// Passes a record; how far its offset is from its batch's, and whether it has a key.
-fn pass(records: &mut impl BufRead) -> Option<(i64, bool)> {
+/// Passes a record, of whose key `read_key` reads what it wants to know.
+fn pass<R: BufRead, Key>(
+    records: &mut R,
+    read_key: impl FnOnce(&mut Take<&mut Take<&mut R>>) -> io::Result<Key>,
+) -> Option<Outline<Key>> {
     let length = u64::try_from(varint_of(|| byte(records))?).ok()?;
     let mut record = records.take(length);
     let _attributes = byte(&mut record)?;
-    let _timestamp_delta = varint_of(|| byte(&mut record))?;
+    let timestamp_delta = varint_of(|| byte(&mut record))?;
     let offset_delta = varint_of(|| byte(&mut record))?;
-    let key = varint_of(|| byte(&mut record))?;
-    skip(&mut record, u64::try_from(key.max(0)).ok()?)?;
-    let value = varint_of(|| byte(&mut record))?;
-    skip(&mut record, u64::try_from(value.max(0)).ok()?)?;
+    let key = match length_of(&mut record)? {
+        Some(length) => {
+            let mut key = record.by_ref().take(length);
+            let known = read_key(&mut key).ok()?;
+            let rest = key.limit();
+            skip(&mut key, rest)?;
+            Some(known)
+        }
+        None => None,
+    };
+    let value = length_of(&mut record)?;
+    skip(&mut record, value.unwrap_or_default())?;
     let rest = record.limit();
     skip(&mut record, rest)?;
-    Some((offset_delta, key >= 0))
+    Some(Outline {
+        timestamp_delta,
+        offset_delta,
+        key,
+        has_value: value.is_some(),
+    })
+}
+
+/// The length of what comes next, which is -1 for null.
+fn length_of(input: &mut impl Read) -> Option<Option<u64>> {
+    match varint_of(|| byte(input))? {
+        -1 => Some(None),
+        length => u64::try_from(length).ok().map(Some),
+    }
 }
 
 /// Reads so many bytes without keeping them.
@@ -133,33 +135,60 @@ fn skip(input: &mut impl Read, length: u64) -> Option<()> {
     (skipped == length).then_some(())
 }
 
-/// Records as they are stored in a batch, compressed as its header says, with their timestamps
-/// counted anew from the header's. `counted_from` is from where they count now.
-pub(super) fn store(
+/// Those records of a batch that are kept as they are stored in what is left of it: with their
+/// timestamps counted from there. `kept` tells of each record whether it is.
+pub(super) fn keep(
     header: &BatchHeader,
-    records: &[Record],
-    counted_from: i64,
-) -> Result<BytesMut, RecordsError> {
-    let shift = counted_from.saturating_sub(header.base_timestamp);
-    let mut plain = BytesMut::new();
-    for record in records {
-        record.write(record.timestamp_delta.saturating_add(shift), &mut plain);
+    batch: &[u8],
+    kept: &[bool],
+    left: &BatchHeader,
+) -> Result<Vec<u8>, RecordsError> {
+    let failed = |cause: io::Error| RecordsError::Compression(cause.to_string());
+    let shift = header.base_timestamp.saturating_sub(left.base_timestamp);
+    let compression = left.compression().ok_or(RecordsError::Malformed)?;
+    let mut stored = Compressor::new(compression).map_err(failed)?;
+    let mut records = reader(header, batch)?;
+    for kept in kept {
+        let length = varint_of(|| byte(&mut records)).and_then(|length| u64::try_from(length).ok());
+        let mut record = records
+            .by_ref()
+            .take(length.ok_or(RecordsError::Malformed)?);
+        if *kept {
+            copy(&mut record, shift, &mut stored)?;
+        }
+        let rest = record.limit();
+        skip(&mut record, rest).ok_or(RecordsError::Malformed)?;
     }
-    let mut stored = BytesMut::new();
-    let write = |into: &mut BytesMut| {
-        into.extend_from_slice(&plain);
-        Ok(())
-    };
-    let compressed = match header.compression() {
-        None => return Err(RecordsError::Malformed),
-        Some(Compression::None) => return Ok(plain),
-        Some(Compression::Gzip) => Gzip::compress(&mut stored, write),
-        Some(Compression::Snappy) => Snappy::compress(&mut stored, write),
-        Some(Compression::Lz4) => Lz4::compress(&mut stored, write),
-        Some(Compression::Zstd) => Zstd::compress(&mut stored, write),
-    };
-    compressed.map_err(|cause| RecordsError::Compression(cause.to_string()))?;
-    Ok(stored)
+    stored.finish().map_err(failed)
+}
+
+/// Writes a record with another distance to its batch's timestamp; what follows that stays as it was.
+fn copy(
+    record: &mut Take<impl Read>,
+    shift: i64,
+    into: &mut impl Write,
+) -> Result<(), RecordsError> {
+    let attributes = byte(record).ok_or(RecordsError::Malformed)?;
+    let timestamp_delta = varint_of(|| byte(record)).ok_or(RecordsError::Malformed)?;
+    let rest = record.limit();
+    let mut start = BytesMut::new();
+    start.put_u8(attributes);
+    put_varint(timestamp_delta.saturating_add(shift), &mut start);
+    let length = u64::try_from(start.len())
+        .ok()
+        .and_then(|start| start.checked_add(rest));
+    let length = length.and_then(|length| i64::try_from(length).ok());
+    let mut prefix = BytesMut::new();
+    put_varint(length.ok_or(RecordsError::Malformed)?, &mut prefix);
+    let written = into
+        .write_all(&prefix)
+        .and_then(|()| into.write_all(&start))
+        .and_then(|()| io::copy(record, into));
+    match written {
+        Ok(written) if written == rest => Ok(()),
+        Ok(_) => Err(RecordsError::Malformed),
+        Err(cause) => Err(RecordsError::Compression(cause.to_string())),
+    }
 }
 
 /// The first record of a batch at or after a time; `None` when it has none or cannot be read.
@@ -205,33 +234,7 @@ fn search(header: &BatchHeader, records: &mut impl BufRead, timestamp: i64) -> O
     None
 }
 
-fn read_all(header: &BatchHeader, bytes: &mut Bytes) -> Option<Vec<Record>> {
-    let mut records = Vec::new();
-    for _ in 0..header.record_count {
-        let length = usize::try_from(varint(bytes)?).ok()?;
-        if length > bytes.remaining() {
-            return None;
-        }
-        records.push(Record::read(bytes.split_to(length))?);
-    }
-    (!bytes.has_remaining()).then_some(records)
-}
-
-/// Bytes after their length, which is -1 for null.
-fn nullable(bytes: &mut Bytes) -> Option<Option<Bytes>> {
-    let length = varint(bytes)?;
-    if length == -1 {
-        return Some(None);
-    }
-    let length = usize::try_from(length).ok()?;
-    (length <= bytes.remaining()).then(|| Some(bytes.split_to(length)))
-}
-
 /// A zigzag-encoded integer.
-fn varint(bytes: &mut Bytes) -> Option<i64> {
-    varint_of(|| bytes.try_get_u8().ok())
-}
-
 fn varint_of(mut next: impl FnMut() -> Option<u8>) -> Option<i64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
@@ -270,8 +273,8 @@ mod tests {
         fn varints_are_read_as_they_were_written(value in any::<i64>()) {
             let mut bytes = BytesMut::new();
             put_varint(value, &mut bytes);
-            let mut bytes = bytes.freeze();
-            prop_assert_eq!(varint(&mut bytes), Some(value));
+            let mut bytes = &bytes[..];
+            prop_assert_eq!(varint_of(|| byte(&mut bytes)), Some(value));
             prop_assert_eq!(bytes.len(), 0);
         }
     }

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::keys::Keys;
-use super::records::{Record, RecordsError, records_of, store};
+use super::keys::{KeyHash, Keys};
+use super::records::{Outline, RecordsError, keep, pass_all};
 use crate::kafka::batch::BatchHeader;
 
 /// By what one pass judges records.
@@ -39,32 +39,34 @@ impl Sweep {
         if header.base_offset >= self.until || header.is_control() {
             return Ok(Fate::Stays);
         }
-        let records = records_of(header, batch)?;
-        let count = records.len();
-        let kept: Vec<Record> = records
-            .into_iter()
-            .filter(|record| self.keeps(header, record))
-            .collect();
-        if kept.is_empty() {
+        // Whether each record is kept, and what is to be known of those that are.
+        let mut kept = Vec::new();
+        let (mut has_tombstone, mut newest) = (false, None);
+        pass_all(header, batch, self.keys.hasher(), |record| {
+            let keeps = self.keeps(header, record);
+            kept.push(keeps);
+            if keeps {
+                has_tombstone |= !record.has_value;
+                newest = newest.max(Some(record.timestamp_delta));
+            }
+        })?;
+        let Some(newest) = newest else {
             return Ok(self.without_records(header));
-        }
-        let has_tombstone = kept.iter().any(|record| !record.has_value);
+        };
         let starts_horizon =
             has_tombstone && header.delete_horizon().is_none() && !header.is_transactional();
-        if kept.len() == count && !starts_horizon {
+        let count = kept.iter().filter(|keeps| **keeps).count();
+        if count == kept.len() && !starts_horizon {
             return Ok(Fate::Stays);
         }
         let mut left = header.clone();
         if starts_horizon {
             left.set_delete_horizon(self.horizon_ms);
         }
-        let stored = store(&left, &kept, header.base_timestamp)?.freeze();
-        left.record_count = i32::try_from(kept.len()).map_err(|_| RecordsError::Malformed)?;
+        let stored = Bytes::from(keep(header, batch, &kept, &left)?);
+        left.record_count = i32::try_from(count).map_err(|_| RecordsError::Malformed)?;
         if !header.has_append_time() {
-            let newest = kept.iter().map(|record| record.timestamp_delta).max();
-            left.max_timestamp = header
-                .base_timestamp
-                .saturating_add(newest.unwrap_or_default());
+            left.max_timestamp = header.base_timestamp.saturating_add(newest);
         }
         left.seal(&stored);
         Ok(Fate::Shrinks(left, stored))
@@ -73,8 +75,8 @@ impl Sweep {
     /// Whether nothing newer takes a record's place. A record without a key, from before its topic
     /// was compacted, does not stay. What belongs to a transaction is not in `keys`, as it may have
     /// been aborted, and its tombstones stay.
-    fn keeps(&self, header: &BatchHeader, record: &Record) -> bool {
-        let Some(key) = &record.key else {
+    fn keeps(&self, header: &BatchHeader, record: &Outline<KeyHash>) -> bool {
+        let Some(key) = record.key else {
             return false;
         };
         let offset = header.base_offset.saturating_add(record.offset_delta);
