@@ -215,7 +215,6 @@ pub(crate) struct Launch {
 
 impl Process {
     pub(crate) fn start() -> Self {
-        println!("{ON_LOCAL}");
         Self::start_with(&[])
     }
 
@@ -235,6 +234,7 @@ impl Process {
     }
 
     pub(crate) fn launch(launch: Launch) -> Self {
+        println!("{ON_LOCAL}");
         let log = NamedTempFile::new().unwrap();
         let (child, bootstrap) = launch.run("127.0.0.1:0", &log);
         Self {
