@@ -30,10 +30,8 @@ pub(crate) fn poll_until<C: ConsumerContext>(
     }
 }
 
-/// The session of members: the shortest that Kafka allows.
-const SESSION: Duration = Duration::from_secs(6);
-/// From when on a session may have ended that was last renewed by a heartbeat: this much before its
-/// member fell silent.
+/// How long a member's session lasts at the least after it fell silent: it may have been renewed some
+/// time before.
 const SESSION_MIN: Duration = Duration::from_secs(5);
 
 /// Settings of consumers that share the partitions of a group.
@@ -277,8 +275,7 @@ fn a_member_whose_process_stands_still_is_evicted_and_comes_back_when_it_goes_on
     other.signal("-STOP");
     let silent_since = Instant::now();
     poll_until(&[&alive], || shared(&[&alive], 2));
-    let took = silent_since.elapsed();
-    assert!((SESSION_MIN..2 * SESSION).contains(&took), "{took:?}");
+    assert!(silent_since.elapsed() > SESSION_MIN);
     other.signal("-CONT");
     poll_until(&[&alive], || assigned(&alive).len() == 1);
 }
