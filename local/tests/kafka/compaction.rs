@@ -41,7 +41,12 @@ pub(crate) type Rows = BTreeMap<i64, (String, Option<Vec<u8>>)>;
 /// Everything that is in the first partition, up to the end as it is now.
 #[track_caller]
 pub(crate) fn read_all(cluster: &Cluster, topic: &str) -> Rows {
-    let consumer = cluster.consumer(&[("enable.partition.eof", "true"), ("check.crcs", "true")]);
+    let consumer = cluster.consumer(&[
+        ("enable.partition.eof", "true"),
+        ("check.crcs", "true"),
+        // Retention may take away what is about to be read; the client would go on at the end.
+        ("auto.offset.reset", "earliest"),
+    ]);
     assign(&consumer, topic, 0, Offset::Beginning);
     let mut rows = Rows::new();
     let deadline = Instant::now() + PATIENCE;
