@@ -1,7 +1,7 @@
 use bytes::BytesMut;
 use kafka_protocol::error::ResponseError;
-use kafka_protocol::messages::ApiVersionsResponse;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::{ApiKey, ApiVersionsResponse};
 
 use super::{ApiError, Reply};
 use crate::kafka::wire::Api;
@@ -10,10 +10,19 @@ pub(super) fn handle() -> ApiVersionsResponse {
     let versions = Api::all().iter().map(|api| {
         ApiVersion::default()
             .with_api_key(api.key as i16)
-            .with_min_version(api.min)
+            .with_min_version(announced_min(api))
             .with_max_version(api.max)
     });
     ApiVersionsResponse::default().with_api_keys(versions.collect())
+}
+
+/// Of Produce the versions before 3 are announced and refused, as Kafka does it (KAFKA-18659): older
+/// releases of librdkafka look for version 0 before they compress, and then produce with a later one.
+fn announced_min(api: &Api) -> i16 {
+    match api.key {
+        ApiKey::Produce => 0,
+        _ => api.min,
+    }
 }
 
 /// The answer to an ApiVersions request in a version that is not served: the oldest form, which

@@ -169,10 +169,12 @@ fn java() -> Command {
     command
 }
 
-/// A command that ends by itself when it hangs.
+/// A command that ends by itself when it hangs. It loads the libraries that it came with: Cargo tells
+/// where the librdkafka is that was compiled for these tests, and a program would load that.
 fn limited(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("timeout");
     command.args(["--kill-after=5", "120"]).arg(program);
+    command.env_remove("LD_LIBRARY_PATH");
     command
 }
 
