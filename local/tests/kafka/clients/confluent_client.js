@@ -85,7 +85,8 @@ const main = async () => {
   await admin.createTopics({
     topics: [{ topic: TOPIC, numPartitions: PARTITIONS, replicationFactor: 1, configEntries }],
   });
-  say("create", true);
+  // A broker of Kafka hears of the topic from its controller, a moment later.
+  say("create", await script.until(async () => (await admin.listTopics()).includes(TOPIC)));
   const [{ partitions }] = await admin.fetchTopicMetadata({ topics: [TOPIC] });
   const { host, port } = partitions[0].leaderNode;
   say("brokers", [`${host}:${port}`]);
