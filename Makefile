@@ -43,7 +43,7 @@ outcomes: ## each test of the local Kafka broker, with its outcome there and on 
 test-registry: ## the tests that use the schema registry, against Apicurio Registry instead of the local one
 	tools/install-needs kafka
 	LOCKSTEP_TEST_REGISTRY=apicurio cargo test $(CARGO_FLAGS) -p cdc -p applier -p operate --lib -- registry::
-	LOCKSTEP_TEST_REGISTRY=apicurio cargo test $(CARGO_FLAGS) -p applier --test it -- undecodable:: stops:: values::
+	LOCKSTEP_TEST_REGISTRY=apicurio cargo test $(CARGO_FLAGS) -p cdc -p applier --test it
 	LOCKSTEP_TEST_REGISTRY=apicurio cargo run -q $(CARGO_FLAGS) -p testkit --bin with-registry -- cargo test $(CARGO_FLAGS) -p local --test registry any_maker::
 
 test-postgres: ## the tests of what depends on Postgres' version, on 16, 17 and 18
