@@ -45,8 +45,9 @@ pub(crate) async fn measure(options: &Options, catch_up: &CatchUp) -> anyhow::Re
         let contenders = catch_up.contenders(options, workload);
         results.push(race(&servers, workload, scale, &contenders, catch_up.pairs).await?);
         report::table(&results);
+        // After each, so that a run which is ended early leaves what it has.
+        report::write(options, "catch-up", &report::catch_up(catch_up, &results))?;
     }
-    report::write(options, "catch-up", &report::catch_up(catch_up, &results))?;
     let shown = [&[Contender::Floor][..], &options.appliers()].concat();
     plot::rates(options, &shown, &results)?;
     if let Some(stored) = stored {

@@ -6,6 +6,7 @@ mod api;
 mod client;
 mod clients;
 mod config;
+mod documented;
 mod durability;
 mod lifecycle;
 mod modes;
