@@ -38,14 +38,16 @@ enum Runs {
 }
 
 /// Checkpoints do not fall into one run and not into another, and what commits without waiting for the
-/// disk is there for walsenders soon; the rest is as Postgres comes, with memory that fits the tables,
+/// disk is there for walsenders soon; a subscription starts at once although another has started just
+/// before (manual, `wal_retrieve_retry_interval`); the rest is as Postgres comes, with memory that fits the tables,
 /// and room for the slots of all runs.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 10] = [
     ("wal_level", "logical"),
     ("shared_buffers", "512MB"),
     ("max_wal_size", "16GB"),
     ("checkpoint_timeout", "1d"),
     ("wal_writer_delay", "10ms"),
+    ("wal_retrieve_retry_interval", "10ms"),
     ("max_replication_slots", "100"),
     ("max_wal_senders", "100"),
     ("max_connections", "200"),
