@@ -37,10 +37,10 @@ enum Runs {
     Apache { _server: Server },
 }
 
-/// Checkpoints do not fall into one run and not into another, and what commits without waiting for the
-/// disk is there for walsenders soon; a subscription starts at once although another has started just
-/// before (manual, `wal_retrieve_retry_interval`); the rest is as Postgres comes, with memory that fits the tables,
-/// and room for the slots of all runs.
+/// Checkpoints do not fall into one run and not into another, what commits without waiting for the disk
+/// is there for walsenders soon, and a subscription starts at once although another has started just
+/// before; the rest is as Postgres comes, with memory that fits the tables, and room for the slots of
+/// all runs.
 const SETTINGS: [(&str, &str); 10] = [
     ("wal_level", "logical"),
     ("shared_buffers", "512MB"),
