@@ -10,6 +10,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{ClientContext, Message, Offset, TopicPartitionList};
 
+use crate::clients::installed;
 use crate::cluster::{Cluster, PATIENCE, unique};
 use crate::records::{next, send_numbered, take};
 
@@ -241,14 +242,12 @@ struct Stoppable(Child);
 
 impl Stoppable {
     fn start(cluster: &Cluster, group: &str, topic: &str) -> Self {
-        let mut command = Command::new("kcat");
+        let mut command = installed("kcat");
         command.args(["-q", "-b", cluster.bootstrap()]);
         for (name, value) in settings_of_member(group) {
             command.args(["-X", &format!("{name}={value}")]);
         }
         command.args(["-G", group, topic]).stdout(Stdio::null());
-        // Cargo's would have it load the librdkafka that was compiled for these tests.
-        command.env_remove("LD_LIBRARY_PATH");
         Self(command.spawn().expect("kcat, a Debian package"))
     }
 

@@ -6,9 +6,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::script::{
-    ALL_CODECS, Client, Clock, LATE, PARTITIONS, RECORDS_IN_ROUND, RETENTION_MS, Said, Script,
-};
+use super::script::{ALL_CODECS, Client, Clock, PARTITIONS, RETENTION_MS, Script, Steps};
 use super::{is_there, java};
 use crate::cluster::PATIENCE;
 
@@ -28,34 +26,28 @@ fn apache_kafkas_console_tools_work() {
     if !is_there(CLIENT.name, &["mvn", "java"]) {
         return;
     }
-    let script = Script::new(&CLIENT);
-    let mut said = Said::new();
-    let mut say = |step: &str, seen: Value| said.insert(step.to_owned(), seen);
-    say("brokers", brokers(&script));
-    say("create", create(&script));
-    for codec in ALL_CODECS {
-        produce(&script, codec, codec);
+    Script::new(&CLIENT).walk(&Steps {
+        brokers,
+        create,
+        produce,
+        consume,
+        times: |script, time_ms| offsets(script, &time_ms.to_string()),
+        describe,
+        extra,
+        delete: |script| {
+            check_performance(script);
+            delete(script)
+        },
+    });
+}
+
+fn extra(script: &Script, step: &str) -> Value {
+    match step {
+        "groups" => groups(script),
+        "delete-records" => delete_records(script),
+        "partitions" => add_partition(script),
+        other => panic!("there is no tool for {other}"),
     }
-    say("produce", json!(ALL_CODECS));
-    let count = ALL_CODECS.len() * RECORDS_IN_ROUND;
-    say("consume", consume(&script, count));
-    produce(&script, LATE, "none");
-    say("resume", consume(&script, RECORDS_IN_ROUND));
-    script.check_stored();
-    let (stored, time_ms) = (script.stored(), script.time_ms());
-    say("times", offsets(&script, &time_ms.to_string()));
-    say("describe", describe(&script));
-    for step in &script.extras {
-        match *step {
-            "groups" => say(step, groups(&script)),
-            "delete-records" => say(step, delete_records(&script)),
-            "partitions" => say(step, add_partition(&script)),
-            other => panic!("there is no tool for {other}"),
-        };
-    }
-    check_performance(&script);
-    say("delete", delete(&script));
-    script.check_said(&said, &stored, time_ms);
 }
 
 /// Runs a tool; what it printed.

@@ -169,11 +169,17 @@ fn java() -> Command {
     command
 }
 
-/// A command that ends by itself when it hangs. It loads the libraries that it came with: Cargo tells
-/// where the librdkafka is that was compiled for these tests, and a program would load that.
+/// A command that ends by itself when it hangs.
 fn limited(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = Command::new("timeout");
+    let mut command = installed("timeout");
     command.args(["--kill-after=5", "120"]).arg(program);
+    command
+}
+
+/// A command with the libraries that it came with: Cargo tells where the librdkafka is that was
+/// compiled for these tests, and a program would load that.
+pub(crate) fn installed(program: &str) -> Command {
+    let mut command = Command::new(program);
     command.env_remove("LD_LIBRARY_PATH");
     command
 }

@@ -10,8 +10,7 @@ use rdkafka::{Message, Offset};
 use serde_json::{Value, json};
 
 use super::script::{
-    ALL_CODECS, Client, Clock, LATE, PARTITIONS, RECORDS_IN_ROUND, RETENTION_MS, Said, Script,
-    Seen, fields,
+    ALL_CODECS, Client, Clock, PARTITIONS, RETENTION_MS, Script, Seen, Steps, fields,
 };
 use crate::cluster::PATIENCE;
 use crate::records::{assign, next, take};
@@ -28,34 +27,26 @@ static CLIENT: Client = Client {
 fn rdkafka_works() {
     let (_, librdkafka) = get_rdkafka_version();
     assert!(CLIENT.name.contains(&librdkafka), "{librdkafka} is linked");
-    let script = Script::new(&CLIENT);
-    let mut said = Said::new();
-    let mut say = |step: &str, seen: Value| said.insert(step.to_owned(), seen);
-    say("brokers", brokers(&script));
-    say("create", create(&script));
-    for codec in ALL_CODECS {
-        produce(&script, codec, codec);
+    Script::new(&CLIENT).walk(&Steps {
+        brokers,
+        create,
+        produce,
+        consume,
+        times,
+        describe,
+        extra,
+        delete,
+    });
+}
+
+fn extra(script: &Script, step: &str) -> Value {
+    match step {
+        "transactions" => transactions(script),
+        "groups" => groups(script),
+        "delete-records" => delete_records(script),
+        "partitions" => add_partition(script),
+        other => panic!("{other} is not done"),
     }
-    say("produce", json!(ALL_CODECS));
-    let count = ALL_CODECS.len() * RECORDS_IN_ROUND;
-    say("consume", consume(&script, count));
-    produce(&script, LATE, "none");
-    say("resume", consume(&script, RECORDS_IN_ROUND));
-    script.check_stored();
-    let (stored, time_ms) = (script.stored(), script.time_ms());
-    say("times", times(&script, time_ms));
-    say("describe", describe(&script));
-    for step in &script.extras {
-        match *step {
-            "transactions" => say(step, transactions(&script)),
-            "groups" => say(step, groups(&script)),
-            "delete-records" => say(step, delete_records(&script)),
-            "partitions" => say(step, add_partition(&script)),
-            other => panic!("{other} is not done"),
-        };
-    }
-    say("delete", delete(&script));
-    script.check_said(&said, &stored, time_ms);
 }
 
 /// One that joins no group, for what any client may ask.

@@ -103,6 +103,22 @@ pub(super) struct Sent {
     pub(super) timestamp: i64,
 }
 
+/// How a client that is driven from here does each step; what it says of it.
+pub(super) struct Steps {
+    pub(super) brokers: fn(&Script) -> Value,
+    pub(super) create: fn(&Script) -> Value,
+    /// A round, in a compression.
+    pub(super) produce: fn(&Script, &str, &str),
+    /// So many records.
+    pub(super) consume: fn(&Script, usize) -> Value,
+    /// The offsets at a time.
+    pub(super) times: fn(&Script, i64) -> Value,
+    pub(super) describe: fn(&Script) -> Value,
+    /// One of the steps that need what the broker may not serve.
+    pub(super) extra: fn(&Script, &str) -> Value,
+    pub(super) delete: fn(&Script) -> Value,
+}
+
 /// The script for one client, on a topic and a group of its own.
 pub(super) struct Script {
     pub(super) cluster: Cluster,
@@ -130,6 +146,32 @@ impl Script {
             cluster,
             client,
         }
+    }
+
+    /// Has a client that is driven from here do all steps, and checks what it says.
+    #[track_caller]
+    pub(super) fn walk(&self, steps: &Steps) {
+        let mut said = Said::new();
+        let mut say = |step: &str, seen: Value| said.insert(step.to_owned(), seen);
+        say("brokers", (steps.brokers)(self));
+        say("create", (steps.create)(self));
+        for codec in ALL_CODECS {
+            (steps.produce)(self, codec, codec);
+        }
+        say("produce", json!(ALL_CODECS));
+        let count = ALL_CODECS.len() * RECORDS_IN_ROUND;
+        say("consume", (steps.consume)(self, count));
+        (steps.produce)(self, LATE, "none");
+        say("resume", (steps.consume)(self, RECORDS_IN_ROUND));
+        self.check_stored();
+        let (stored, time_ms) = (self.stored(), self.time_ms());
+        say("times", (steps.times)(self, time_ms));
+        say("describe", (steps.describe)(self));
+        for step in &self.extras {
+            say(step, (steps.extra)(self, step));
+        }
+        say("delete", (steps.delete)(self));
+        self.check_said(&said, &stored, time_ms);
     }
 
     /// The records of one round. A round is named after its compression, but for the last.
