@@ -12,7 +12,7 @@ use service::Health;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::prefetch::{Fetched, Flow, Prefetch};
+use super::prefetch::{Fetched, Prefetch};
 use super::probe::{Finding, probe};
 use super::{Consumer, Context, Trouble, Watermarking, check_reach};
 use crate::config::Config;
@@ -27,6 +27,8 @@ use crate::metrics::{KAFKA, Metrics};
 pub(crate) struct DataConsumer {
     config: Config,
     consumer: Consumer,
+    /// For how many lanes `consumer` is set up.
+    fits: usize,
     lanes: Vec<Lane>,
     by_topic: HashMap<String, HashMap<i32, usize>>,
     /// Where the last record came from: many of a partition follow each other.
@@ -50,34 +52,24 @@ struct Lane {
 /// When nothing comes for so long although it is covered, the brokers are asked why.
 const STALL_LIMIT: Duration = Duration::from_secs(5);
 /// librdkafka takes no less than its `message.max.bytes`.
-const FETCH_BYTES_MIN: u64 = 1 << 20;
+const FETCH_BYTES_MIN: usize = 1 << 20;
+/// Less than a batch would bring one lane with each fetch.
+const LANE_BYTES_MIN: usize = 16 << 10;
+/// For how many lanes a consumer is set up at first. When there are more, the next is for
+/// [`LANES_GROWTH`] times as many, so that hardly any time goes into setting up.
+const LANES_MIN: usize = 16;
+const LANES_GROWTH: usize = 4;
 
 impl DataConsumer {
     pub(crate) fn new(config: &Config, metrics: &Metrics, health: &Health) -> Result<Self, Error> {
-        let kilobytes = u64::from(config.prefetch_megabytes) * 1024;
-        let options = [
-            // Half waits in the client's queue, half here; a fetch may exceed the queue by itself.
-            ("queued.max.messages.kbytes", (kilobytes / 2).to_string()),
-            (
-                "fetch.max.bytes",
-                (kilobytes * 256).max(FETCH_BYTES_MIN).to_string(),
-            ),
-            // A partition that is assigned or resumed waits for the fetch that is under way, which
-            // the broker holds for so long when the other partitions have nothing.
-            ("fetch.wait.max.ms", "50".to_owned()),
-            ("max.partition.fetch.bytes", (kilobytes * 64).to_string()),
-        ];
-        let context = Context {
-            health: health.clone(),
-            commits: None,
-        };
         Ok(Self {
             config: config.clone(),
-            consumer: Consumer::new(config, &options, context)?,
+            consumer: set_up(config, health, LANES_MIN)?,
+            fits: LANES_MIN,
             lanes: Vec::new(),
             by_topic: HashMap::new(),
             recent: 0,
-            prefetch: Prefetch::new(usize::try_from(kilobytes * 512).unwrap_or(usize::MAX)),
+            prefetch: Prefetch::new(room(config) / 4 * 3),
             metrics: metrics.clone(),
             health: health.clone(),
         })
@@ -88,6 +80,10 @@ impl DataConsumer {
     /// # Errors
     /// When a range starts before what was read already.
     pub(crate) async fn cover(&mut self, ranges: &[PartitionRange]) -> Result<Vec<LaneId>, Error> {
+        let lanes = self.lanes_with(ranges);
+        if lanes > self.fits {
+            Box::pin(self.renew(lanes)).await?;
+        }
         self.locate(ranges).await;
         let mut fresh = TopicPartitionList::new();
         let mut lanes = Vec::with_capacity(ranges.len());
@@ -120,6 +116,38 @@ impl DataConsumer {
                 .map_err(|error| self.consumer.failure("assign partitions", &error))?;
         }
         Ok(lanes)
+    }
+
+    /// How many lanes there will be with those of `ranges`.
+    fn lanes_with(&self, ranges: &[PartitionRange]) -> usize {
+        let is_new = |range: &&PartitionRange| self.find(&range.topic, range.partition).is_none();
+        self.lanes.len() + ranges.iter().filter(is_new).count()
+    }
+
+    /// Has another client go on, which is set up for so many lanes. What waited is read again.
+    async fn renew(&mut self, lanes: usize) -> Result<(), Error> {
+        let mut fits = self.fits;
+        while fits < lanes {
+            fits *= LANES_GROWTH;
+        }
+        let consumer = set_up(&self.config, &self.health, fits)?;
+        consumer
+            .locate(self.by_topic.keys().cloned().collect())
+            .await;
+        let mut known = TopicPartitionList::with_capacity(self.lanes.len());
+        for lane in &self.lanes {
+            known
+                .add_partition_offset(&lane.topic, lane.partition, Offset::Offset(lane.read))
+                .map_err(|error| consumer.failure("assign a partition", &error))?;
+        }
+        consumer
+            .incremental_assign(&known)
+            .map_err(|error| consumer.failure("assign partitions", &error))?;
+        self.prefetch = Prefetch::new(room(&self.config) / 4 * 3);
+        self.lanes.iter().for_each(|_| self.prefetch.add_lane());
+        self.consumer = consumer;
+        self.fits = fits;
+        Ok(())
     }
 
     /// Has the client know the topics of ranges whose topics are new.
@@ -163,13 +191,17 @@ impl DataConsumer {
         range: &PartitionRange,
     ) -> Result<Fetched, Error> {
         loop {
-            if let Some((fetched, flow)) = self.prefetch.take(at) {
-                self.set(at, flow)?;
+            let fetched = self.prefetch.take(at);
+            let resumed = self.prefetch.resume(at);
+            if !resumed.is_empty() {
+                self.consumer
+                    .resume(&self.partitions(&resumed))
+                    .map_err(|error| self.consumer.failure("resume partitions", &error))?;
+            }
+            if let Some(fetched) = fetched {
                 self.lanes[at].read = fetched.offset + 1;
                 return Ok(fetched);
             }
-            let flow = self.prefetch.want(at);
-            self.set(at, flow)?;
             self.metrics
                 .prefetched_bytes
                 .set(i64::try_from(self.prefetch.bytes()).unwrap_or(i64::MAX));
@@ -209,24 +241,21 @@ impl DataConsumer {
         drop(message);
         let lane = lane.expect("only assigned partitions are fetched");
         self.recent = lane;
-        let flow = self.prefetch.put(lane, fetched, wanted);
-        self.set(lane, flow)
-            .map_err(|error| Trouble::Broken(service::chain(&error)))
+        match self.prefetch.put(lane, fetched, wanted) {
+            true => self
+                .consumer
+                .pause(&self.partitions(&[lane]))
+                .map_err(|error| Trouble::Broken(error.to_string())),
+            false => Ok(()),
+        }
     }
 
-    fn set(&self, lane: usize, flow: Flow) -> Result<(), Error> {
-        let partitions = || {
-            let mut partitions = TopicPartitionList::with_capacity(1);
-            let lane = &self.lanes[lane];
+    fn partitions(&self, lanes: &[usize]) -> TopicPartitionList {
+        let mut partitions = TopicPartitionList::with_capacity(lanes.len());
+        for lane in lanes.iter().map(|lane| &self.lanes[*lane]) {
             partitions.add_partition(&lane.topic, lane.partition);
-            partitions
-        };
-        match flow {
-            Flow::AsItIs => Ok(()),
-            Flow::Pause => self.consumer.pause(&partitions()),
-            Flow::Resume => self.consumer.resume(&partitions()),
         }
-        .map_err(|error| self.consumer.failure("pause or resume a partition", &error))
+        partitions
     }
 
     /// Finds out why a covered record does not come. `Ok` when waiting on is right.
@@ -263,4 +292,38 @@ impl DataConsumer {
             Finding::NoAnswer => Ok(()),
         }
     }
+}
+
+/// A consumer for so many lanes.
+///
+/// What one fetch brings of a lane, decompressed, is about its share of the room: of what it brings
+/// beyond, which is dropped when the lane is paused, everything would be fetched again.
+fn set_up(config: &Config, health: &Health, lanes: usize) -> Result<Consumer, Error> {
+    let room = room(config);
+    let options = [
+        // The rest waits here; a fetch may exceed the queue by itself.
+        ("queued.max.messages.kbytes", room / 4 / 1024),
+        ("fetch.max.bytes", (room / 4).max(FETCH_BYTES_MIN)),
+        (
+            "max.partition.fetch.bytes",
+            (room / 4 / lanes).max(LANE_BYTES_MIN),
+        ),
+        // A partition that is assigned or resumed waits for the fetch that is under way, which the
+        // broker holds for so long when the other partitions have nothing.
+        ("fetch.wait.max.ms", 20),
+    ];
+    let context = Context {
+        health: health.clone(),
+        commits: None,
+    };
+    Consumer::new(
+        config,
+        &options.map(|(key, value)| (key, value.to_string())),
+        context,
+    )
+}
+
+/// Bytes that may be read ahead.
+fn room(config: &Config) -> usize {
+    usize::try_from(config.prefetch_megabytes).map_or(usize::MAX, |megabytes| megabytes << 20)
 }

@@ -20,6 +20,9 @@ const RECORD_OVERHEAD: usize = 64;
 /// A lane that holds more than its share of the room that is left is paused. So what waits does not
 /// grow with the number of lanes, and lanes whose records come late, which fill up, leave the others
 /// enough that these need not be paused and resumed with every record.
+///
+/// Lanes are resumed together: one that is resumed may have to wait until the broker has answered for
+/// the others.
 #[derive(Debug)]
 pub(super) struct Prefetch {
     lanes: Vec<Lane>,
@@ -34,14 +37,6 @@ struct Lane {
     waiting: VecDeque<Fetched>,
     bytes: usize,
     paused: bool,
-}
-
-/// What the caller has to do with a lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flow {
-    AsItIs,
-    Pause,
-    Resume,
 }
 
 impl Prefetch {
@@ -64,8 +59,9 @@ impl Prefetch {
         self.bytes
     }
 
-    /// Keeps a record of `lane` while the caller waits for one of `wanted`.
-    pub(super) fn put(&mut self, lane: usize, fetched: Fetched, wanted: usize) -> Flow {
+    /// Keeps a record of `lane` while the caller waits for one of `wanted`. Tells whether the lane is
+    /// to be paused.
+    pub(super) fn put(&mut self, lane: usize, fetched: Fetched, wanted: usize) -> bool {
         let bytes = fetched.bytes();
         let at = &mut self.lanes[lane];
         self.occupied += usize::from(at.waiting.is_empty());
@@ -74,41 +70,43 @@ impl Prefetch {
         self.bytes += bytes;
         let share = self.share();
         let at = &mut self.lanes[lane];
-        match lane != wanted && !at.paused && at.bytes > share {
-            true => {
-                at.paused = true;
-                Flow::Pause
-            }
-            false => Flow::AsItIs,
-        }
+        let pauses = lane != wanted && !at.paused && at.bytes > share;
+        at.paused |= pauses;
+        pauses
     }
 
     /// The next record of `lane`.
-    pub(super) fn take(&mut self, lane: usize) -> Option<(Fetched, Flow)> {
+    pub(super) fn take(&mut self, lane: usize) -> Option<Fetched> {
         let at = &mut self.lanes[lane];
         let fetched = at.waiting.pop_front()?;
         self.occupied -= usize::from(at.waiting.is_empty());
         at.bytes -= fetched.bytes();
         self.bytes -= fetched.bytes();
+        Some(fetched)
+    }
+
+    /// The lanes that are to be resumed now that `lane` is read: none as long as it has enough.
+    pub(super) fn resume(&mut self, lane: usize) -> Vec<usize> {
+        let share = self.share();
+        let at = &self.lanes[lane];
         // What is left must last until more comes.
-        let is_low = self.lanes[lane].bytes <= self.share() / 4;
-        let flow = match is_low {
-            true => self.want(lane),
-            false => Flow::AsItIs,
-        };
-        Some((fetched, flow))
-    }
-
-    /// Lets a lane flow whatever waits.
-    pub(super) fn want(&mut self, lane: usize) -> Flow {
-        match std::mem::take(&mut self.lanes[lane].paused) {
-            true => Flow::Resume,
-            false => Flow::AsItIs,
+        if !at.paused || at.bytes > share / 4 {
+            return Vec::new();
         }
+        let mut resumed = Vec::new();
+        for (number, lane) in self.lanes.iter_mut().enumerate() {
+            if lane.paused && lane.bytes <= share / 2 {
+                lane.paused = false;
+                resumed.push(number);
+            }
+        }
+        resumed
     }
 
+    /// So much that all shares together leave a fifth of the room, whatever the number of lanes.
     fn share(&self) -> usize {
-        self.limit_bytes.saturating_sub(self.bytes) / self.occupied.max(1)
+        let left = self.limit_bytes.saturating_sub(self.bytes);
+        left.saturating_mul(4) / self.occupied.max(1)
     }
 }
 
@@ -150,11 +148,11 @@ mod tests {
         /// Takes a record of `lane`, and lets the others flow until it comes.
         fn read(&mut self, lane: usize) {
             loop {
-                if let Some((_, flow)) = self.prefetch.take(lane) {
-                    self.resumed += usize::from(flow == Flow::Resume);
+                let fetched = self.prefetch.take(lane);
+                self.resumed += usize::from(!self.prefetch.resume(lane).is_empty());
+                if fetched.is_some() {
                     return;
                 }
-                self.resumed += usize::from(self.prefetch.want(lane) == Flow::Resume);
                 self.receive(lane);
             }
         }
@@ -214,7 +212,7 @@ mod tests {
             prefetch.put(0, fetched(offset), 1);
         }
         for offset in 0..100 {
-            assert_eq!(prefetch.take(0).map(|it| it.0), Some(fetched(offset)));
+            assert_eq!(prefetch.take(0), Some(fetched(offset)));
         }
         assert_eq!(prefetch.take(0), None);
         assert_eq!(prefetch.bytes(), 0);
