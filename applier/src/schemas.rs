@@ -9,7 +9,7 @@ use change::framing::SchemaId;
 use change::topic::Topics;
 use serde_json::Value;
 use service::Health;
-use service::postgres::{Dsn, connect};
+use service::postgres::{Connection, Dsn, connect};
 use sha2::{Digest, Sha256};
 use tokio_postgres::Client;
 use tracing::warn;
@@ -29,6 +29,10 @@ pub(crate) struct Schemas {
     known: HashMap<SchemaId, Holds>,
     registry: Registry,
     target: Dsn,
+    /// Kept while schemas keep turning up, as they do when all tables are new.
+    session: Option<Connection>,
+    /// Since [`Schemas::rest`].
+    was_asked: bool,
     topics: Topics,
     differences: Differences,
     health: Health,
@@ -55,6 +59,8 @@ impl Schemas {
             known: HashMap::new(),
             registry: Registry::new(&config.registry)?,
             target: config.target.clone(),
+            session: None,
+            was_asked: false,
             topics: config.prefix.clone(),
             differences: config.differences.clone(),
             health: health.clone(),
@@ -71,7 +77,7 @@ impl Schemas {
             Some(holds) => return Ok(holds.clone()),
             None => {}
         }
-        let text = self.text(schema, topic).await?;
+        let text = Box::pin(self.text(schema, topic)).await?;
         let holds = match is_part_schema(&text) {
             true => Holds::Parts,
             false => Holds::Changes(self.plan(schema, topic, &text)?),
@@ -104,16 +110,29 @@ impl Schemas {
         Ok(Arc::new(plan))
     }
 
+    /// Ends the session with the target, unless schemas have been asked for since the last call.
+    pub(crate) fn rest(&mut self) {
+        if !std::mem::take(&mut self.was_asked) {
+            self.session = None;
+        }
+    }
+
     /// The table whose changes `topic` holds.
     pub(crate) fn table(&self, topic: &str) -> Option<TableName> {
         self.topics.table(topic)
     }
 
-    async fn text(&self, schema: SchemaId, topic: &str) -> Result<String, Error> {
-        let target = connect(&self.target, "lockstep applier (schemas)").await?;
+    async fn text(&mut self, schema: SchemaId, topic: &str) -> Result<String, Error> {
+        self.was_asked = true;
+        let session = match self.session.take() {
+            Some(session) if !session.is_closed() => session,
+            _ => connect(&self.target, "lockstep applier (schemas)").await?,
+        };
         let registered = self.registry.schema(schema).await;
         self.health.set(REGISTRY, state(&registered));
-        known_text(&target, registered, schema, topic).await
+        let text = known_text(&session, registered, schema, topic).await?;
+        self.session = Some(session);
+        Ok(text)
     }
 }
 

@@ -85,6 +85,7 @@ impl Covered {
         record
             .partitions
             .retain(|range| range.topic != self.messages);
+        self.schemas.rest();
         Ok(Reading {
             lanes: self.data.cover(&record.partitions).await?,
             merge: Merge::new(record),

@@ -2,6 +2,7 @@
 
 use change::relation::{Column, Relation};
 use change::{TableName, identifier, quoted};
+use futures_util::future::try_join_all;
 use tokio_postgres::{Client, Row};
 use tracing::info;
 
@@ -111,8 +112,15 @@ async fn match_columns(
         .map_err(step("read a table's columns"))?;
     are_generated(plan, table, &found)?;
     let columns = &plan.relation.columns;
+    let expected = columns.iter().enumerate().map(|(at, column)| async move {
+        match plan.is_fixed(at) {
+            true => Ok(None),
+            false => target_type(client, column).await,
+        }
+    });
+    let expected = try_join_all(expected).await?;
     let mut shape = Vec::with_capacity(columns.len());
-    for (at, column) in columns.iter().enumerate() {
+    for ((at, column), expected) in columns.iter().enumerate().zip(expected) {
         let row = found
             .iter()
             .find(|row| row.get::<_, &str>(0) == column.name);
@@ -135,7 +143,7 @@ async fn match_columns(
                 oid: row.get(1),
                 full_name: row.get(3),
             };
-            match_type(client, table, column, found, &mut matched).await?;
+            match_type(table, column, expected, found, &mut matched)?;
         }
         refuse_filled(table, column, (row.get(4), row.get(5)))?;
         shape.push(matched);
@@ -144,16 +152,14 @@ async fn match_columns(
 }
 
 /// Finds out how values get into a column whose type on the target is `found`.
-async fn match_type(
-    client: &Client,
+fn match_type(
     table: &TableName,
     column: &Column,
+    expected: Option<TargetType>,
     found: TargetType,
     matched: &mut ShapeColumn,
-) -> Result<(), Error> {
-    let Some(expected) = target_type(client, column).await? else {
-        return Err(missing_type(table, column).into());
-    };
+) -> Result<(), Drift> {
+    let expected = expected.ok_or_else(|| missing_type(table, column))?;
     let (from, to) = (&expected.full_name, &found.full_name);
     let same = same_images(expected.oid, found.oid);
     if same && rounds(from, to) || !same && !widens(from, to) {
@@ -162,8 +168,7 @@ async fn match_type(
             column: column.name.clone(),
             expected: expected.full_name,
             found: found.full_name,
-        }
-        .into());
+        });
     }
     // A numeric with more digits behind the point has other images.
     let scaled = expected.oid == NUMERIC && from != to;
