@@ -6,13 +6,15 @@ use crate::servers::Servers;
 use crate::workload::{Scale, Workload};
 use crate::{plot, report};
 
-/// 100,000 rows in one table; four and sixteen times the rows; ten and a hundred tables.
-const SCALES: [Scale; 5] = [
+/// 100,000 rows in one table; four and sixteen times the rows; ten and a hundred tables, and four times
+/// the rows in these.
+const SCALES: [Scale; 6] = [
     scale(20, 1),
     scale(80, 1),
     scale(320, 1),
     scale(20, 10),
     scale(20, 100),
+    scale(80, 100),
 ];
 
 const fn scale(percent: u32, tables: u32) -> Scale {
