@@ -91,7 +91,8 @@ pub(crate) fn costs(options: &Options, results: &[Results]) -> anyhow::Result<()
     let mut script = "$costs << END\n".to_owned();
     for results in results {
         let (rows, tables) = (results.changes(), results.scale.tables);
-        write!(script, "\"{rows} rows,\\n{tables} tables\"")?;
+        let thousands = rows / 1000.0;
+        write!(script, "\"{thousands}k rows\\ntables: {tables}\"")?;
         for contender in &contenders {
             let seconds = seconds(results, *contender).median;
             write!(script, " {}", seconds / rows * 1e6)?;
@@ -102,7 +103,8 @@ pub(crate) fn costs(options: &Options, results: &[Results]) -> anyhow::Result<()
         "END\n\
          set style data histograms\nset style histogram clustered gap 1\n\
          set style fill solid 0.9 noborder\n\
-         set ylabel 'microseconds a row'\nset yrange [0:*]\nset grid ytics\nset key outside top center horizontal\n",
+         set ylabel 'microseconds a row'\nset yrange [0:*]\nset grid ytics\nset key outside top center horizontal\n\
+         set bmargin 3\n",
     );
     let columns = (2..).zip(&contenders);
     let bars = columns.map(|(at, contender)| {
