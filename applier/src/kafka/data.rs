@@ -85,18 +85,12 @@ impl DataConsumer {
             Box::pin(self.renew(lanes)).await?;
         }
         self.locate(ranges).await;
-        let mut fresh = TopicPartitionList::new();
+        let known = self.lanes.len();
         let mut lanes = Vec::with_capacity(ranges.len());
         for range in ranges {
             let lane = match self.find(&range.topic, range.partition) {
                 Some(lane) => lane,
-                None => {
-                    let start = Offset::Offset(range.first_offset);
-                    fresh
-                        .add_partition_offset(&range.topic, range.partition, start)
-                        .map_err(|error| self.consumer.failure("assign a partition", &error))?;
-                    self.add(range)
-                }
+                None => self.add(range),
             };
             let read = self.lanes[lane].read;
             if range.first_offset < read {
@@ -110,11 +104,7 @@ impl DataConsumer {
             }
             lanes.push(LaneId(lane));
         }
-        if fresh.count() > 0 {
-            self.consumer
-                .incremental_assign(&fresh)
-                .map_err(|error| self.consumer.failure("assign partitions", &error))?;
-        }
+        assign(&self.consumer, &self.lanes[known..])?;
         Ok(lanes)
     }
 
@@ -134,17 +124,8 @@ impl DataConsumer {
         consumer
             .locate(self.by_topic.keys().cloned().collect())
             .await;
-        let mut known = TopicPartitionList::with_capacity(self.lanes.len());
-        for lane in &self.lanes {
-            known
-                .add_partition_offset(&lane.topic, lane.partition, Offset::Offset(lane.read))
-                .map_err(|error| consumer.failure("assign a partition", &error))?;
-        }
-        consumer
-            .incremental_assign(&known)
-            .map_err(|error| consumer.failure("assign partitions", &error))?;
-        self.prefetch = Prefetch::new(room(&self.config) / 4 * 3);
-        self.lanes.iter().for_each(|_| self.prefetch.add_lane());
+        assign(&consumer, &self.lanes)?;
+        self.prefetch.clear();
         self.consumer = consumer;
         self.fits = fits;
         Ok(())
@@ -245,7 +226,8 @@ impl DataConsumer {
             true => self
                 .consumer
                 .pause(&self.partitions(&[lane]))
-                .map_err(|error| Trouble::Broken(error.to_string())),
+                .map_err(|error| self.consumer.failure("pause a partition", &error))
+                .map_err(|error| Trouble::Broken(service::chain(&error))),
             false => Ok(()),
         }
     }
@@ -321,6 +303,22 @@ fn set_up(config: &Config, health: &Health, lanes: usize) -> Result<Consumer, Er
         &options.map(|(key, value)| (key, value.to_string())),
         context,
     )
+}
+
+/// Has `consumer` read lanes that are new to it from where they have been read to.
+fn assign(consumer: &Consumer, lanes: &[Lane]) -> Result<(), Error> {
+    if lanes.is_empty() {
+        return Ok(());
+    }
+    let mut partitions = TopicPartitionList::with_capacity(lanes.len());
+    for lane in lanes {
+        partitions
+            .add_partition_offset(&lane.topic, lane.partition, Offset::Offset(lane.read))
+            .map_err(|error| consumer.failure("assign a partition", &error))?;
+    }
+    consumer
+        .incremental_assign(&partitions)
+        .map_err(|error| consumer.failure("assign partitions", &error))
 }
 
 /// Bytes that may be read ahead.

@@ -54,6 +54,13 @@ impl Prefetch {
         self.lanes.push(Lane::default());
     }
 
+    /// Drops all that waits; all lanes flow.
+    pub(super) fn clear(&mut self) {
+        self.lanes.fill_with(Lane::default);
+        self.occupied = 0;
+        self.bytes = 0;
+    }
+
     /// What waits, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
@@ -87,10 +94,13 @@ impl Prefetch {
 
     /// The lanes that are to be resumed now that `lane` is read: none as long as it has enough.
     pub(super) fn resume(&mut self, lane: usize) -> Vec<usize> {
-        let share = self.share();
         let at = &self.lanes[lane];
+        if !at.paused {
+            return Vec::new();
+        }
+        let share = self.share();
         // What is left must last until more comes.
-        if !at.paused || at.bytes > share / 4 {
+        if at.bytes > share / 4 {
             return Vec::new();
         }
         let mut resumed = Vec::new();
